@@ -1,0 +1,62 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything lives in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH_VERSION ?= 2.13.0
+# uv does not read pip's settings: hand over the folders where pip finds wheels (a CPU build of torch, say).
+FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
+UV := UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo up test test-fast lint format bench docs lock browser clean help
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make the virtual environment from the lock
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
+	$(UV) install --quiet --no-config --python $(BIN)/python "torch==$(TORCH_VERSION)"
+	$(UV) install --quiet --no-config --python $(BIN)/python -r requirements.lock
+	$(UV) install --quiet --no-config --python $(BIN)/python --no-deps -e .
+	$(UV) check --quiet --python $(BIN)/python
+	touch $@
+
+demo: setup  ## Watch a recommender improve itself on a generated platform
+	$(BIN)/agenticrs demo
+
+up: setup  ## Start API, console, MLflow and Ray together
+	$(BIN)/agenticrs up
+
+browser: setup  ## Find or install Chromium for the browser tests
+	@$(BIN)/python tests/browser.py
+
+test: setup browser  ## Run every test, fast ones first
+	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m slow
+
+test-fast: setup  ## Run the fast tests only
+	$(BIN)/pytest -m "not slow"
+
+lint: setup  ## ruff, mypy --strict, the floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Let ruff format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## Run the benchmarks and write benchmarks/results/*.json
+	$(BIN)/python benchmarks/trial.py
+
+lock: setup  ## Resolve the dependencies anew
+	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv lock --python $(BIN)/python
+	$(BIN)/uv export --quiet --frozen --all-groups --prune torch --no-hashes --no-emit-project \
+		--no-header --no-annotate -o requirements.lock
+
+clean:  ## Remove the environment and build leftovers, keep the data
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

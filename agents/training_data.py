@@ -1,0 +1,129 @@
+"""A fold as tensors on a device: what every agent learns from and is evaluated with."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from agenticrs.agents.batch import UserBatch
+from agenticrs.platform.data.dataset import Dataset, Features, Fold, Interactions
+
+
+@dataclass(frozen=True)
+class FeatureTensors:
+    """``Features`` as tensors: codes (n, n_columns) int64, tags (n, n_tags), numeric (n, n_numeric)."""
+
+    codes: Tensor
+    cardinality: tuple[int, ...]
+    tags: Tensor
+    numeric: Tensor
+    """Standardised to zero mean and unit variance."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """Every log row, positive or not: for agents that learn from exposures. Shapes (n,)."""
+
+    user: Tensor
+    item: Tensor
+    label: Tensor
+    """1.0 where the row is a positive, else 0.0."""
+    timestamp: Tensor
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The history part of a fold.
+
+    ``histories`` holds the positives of *all* users (row u = user u), oldest first.
+    """
+
+    n_users: int
+    n_items: int
+    histories: UserBatch
+    events: Events
+    user_features: FeatureTensors
+    item_features: FeatureTensors
+
+    @staticmethod
+    def of(dataset: Dataset, device: str = "cpu") -> TrainingData:
+        """Move the dataset's interactions (all of them: hold out first) to the device."""
+        rows = dataset.interactions
+        positive = dataset.is_positive(rows)
+        return TrainingData(
+            n_users=dataset.n_users,
+            n_items=dataset.n_items,
+            histories=histories(rows.take(positive), dataset.n_users, device),
+            events=Events(
+                user=tensor(rows.user, device, torch.int64),
+                item=tensor(rows.item, device, torch.int64),
+                label=tensor(positive, device, torch.float32),
+                timestamp=tensor(rows.timestamp, device, torch.int64),
+            ),
+            user_features=_features(dataset.user_features, dataset.n_users, device),
+            item_features=_features(dataset.item_features, dataset.n_items, device),
+        )
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """The truth of a fold: CSR over its users. ``value`` is what each held-out row was worth."""
+
+    users: Tensor
+    offsets: Tensor
+    items: Tensor
+    value: Tensor
+
+    @staticmethod
+    def of(fold: Fold, device: str = "cpu") -> Heldout:
+        """The held-out positives by user; repeated (user, item) pairs count once."""
+        rows = fold.heldout
+        pairs = rows.user.astype(np.int64) * fold.dataset.n_items + rows.item
+        _, first = np.unique(pairs, return_index=True)
+        rows = rows.take(first)
+        users, counts = np.unique(rows.user, return_counts=True)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        return Heldout(
+            users=tensor(users, device, torch.int64),
+            offsets=tensor(offsets, device, torch.int64),
+            items=tensor(rows.item, device, torch.int64),
+            value=tensor(fold.dataset.value_of(rows), device, torch.float32),
+        )
+
+
+def histories(positives: Interactions, n_users: int, device: str = "cpu") -> UserBatch:
+    """The positives (sorted by user, time) as one batch with row u = user u, for all users."""
+    counts = np.bincount(positives.user, minlength=n_users)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return UserBatch(
+        users=torch.arange(n_users, device=device),
+        offsets=tensor(offsets, device, torch.int64),
+        items=tensor(positives.item, device, torch.int64),
+    )
+
+
+def tensor(array: npt.NDArray[Any], device: str, dtype: torch.dtype) -> Tensor:
+    """The array as a tensor of ``dtype``; shares memory where it can."""
+    with warnings.catch_warnings():
+        # Arrays out of shared memory are read-only, and nothing here writes into them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype)
+
+
+def _features(features: Features, n: int, device: str) -> FeatureTensors:
+    codes = [tensor(column, device, torch.int64) for column in features.categorical.values()]
+    tags = [tensor(table, device, torch.float32) for table in features.multi_hot.values()]
+    numeric = [tensor(column, device, torch.float32) for column in features.numeric.values()]
+    standard = [(column - column.mean()) / (column.std() + 1e-6) for column in numeric]
+    return FeatureTensors(
+        codes=torch.stack(codes, 1) if codes else torch.zeros(n, 0, dtype=torch.int64, device=device),
+        cardinality=tuple(features.cardinality[name] for name in features.categorical),
+        tags=torch.cat(tags, 1) if tags else torch.zeros(n, 0, device=device),
+        numeric=torch.stack(standard, 1) if standard else torch.zeros(n, 0, device=device),
+    )

@@ -1,0 +1,1 @@
+"""Interaction logs: how they are read, checked, stored, split and generated."""

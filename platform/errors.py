@@ -1,0 +1,86 @@
+"""The map of every error that AgenticRS raises on purpose.
+
+AgenticRSError                      anything a caller may want to show to a person
+├── SettingsError                   a setting is missing, malformed or insecure
+├── DataError                       an input file or a dataset is not usable
+│   ├── InvalidRows                 some rows break the schema (carries the report)
+│   └── UnknownDataset              no stored dataset has that name
+├── JobError                        the job runner itself cannot work (not: a job failed)
+├── TrackingError                   the MLflow server refuses or cannot be reached
+├── RegistryError                   the record of truth refuses a change
+│   ├── InvalidSpec                 an agent's declaration contradicts itself
+│   ├── InvalidComposition          a graph is refused, with the name of the node
+│   ├── NotFound                    no row has that key
+│   ├── Conflict                    somebody else changed or holds it
+│   └── NotAllowed                  the rules of governance forbid it
+├── AgentError                      an agent cannot be built, trained or executed
+└── EvolutionError                  a cycle cannot go on
+
+Every error says what happened in its message and what to do next in ``hint``.
+"""
+
+from __future__ import annotations
+
+
+class AgenticRSError(Exception):
+    """Base of all intended errors; ``hint`` tells a person what to do next."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class SettingsError(AgenticRSError):
+    """A setting is missing, malformed or insecure."""
+
+
+class DataError(AgenticRSError):
+    """An input file or a dataset is not usable."""
+
+
+class UnknownDataset(DataError):
+    """No stored dataset has that name."""
+
+
+class JobError(AgenticRSError):
+    """The job runner cannot work; a job that fails is an outcome, not an exception."""
+
+
+class TrackingError(AgenticRSError):
+    """The MLflow server refuses or cannot be reached."""
+
+
+class RegistryError(AgenticRSError):
+    """The record of truth refuses a change."""
+
+
+class InvalidSpec(RegistryError):
+    """An agent's declaration contradicts itself."""
+
+
+class InvalidComposition(RegistryError):
+    """A composition graph is refused; the message names the node and the rule."""
+
+
+class NotFound(RegistryError):
+    """No row has that key."""
+
+
+class Conflict(RegistryError):
+    """Somebody else changed or holds the thing."""
+
+
+class NotAllowed(RegistryError):
+    """The rules of governance forbid the change."""
+
+
+class AgentError(AgenticRSError):
+    """An agent cannot be built, trained or executed."""
+
+
+class EvolutionError(AgenticRSError):
+    """A cycle cannot go on."""

@@ -1,0 +1,1 @@
+"""Work that runs elsewhere: the port (job.py) and its Ray adapter."""

@@ -1,0 +1,1 @@
+"""MLflow: the port that the registry needs (port.py), its client, and the embedded server."""

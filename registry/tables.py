@@ -1,0 +1,298 @@
+"""The tables of the record of truth.
+
+Rows are written by the modules beside this one, each for its own tables; nobody else writes.
+Times are UTC. JSON columns hold what pydantic models dump.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, Column, DateTime, Index, UniqueConstraint
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+
+def utc_now() -> datetime:
+    """The present moment, with its time zone."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC on every database (SQLite itself forgets time zones)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Refuse naive moments, store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: give it a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        """Give the moment its time zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _moment(*, nullable: bool = False) -> Any:
+    if nullable:
+        return Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+    return Field(default_factory=utc_now, sa_column=Column(UtcDateTime, nullable=False))
+
+
+def _json() -> Any:
+    return Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class AgentRow(SQLModel, table=True):
+    """An agent or a tool, with its admission report (``admission.AdmissionReport``)."""
+
+    __tablename__: ClassVar[str] = "agent"
+    name: str = Field(primary_key=True)
+    status: str = Field(index=True)
+    """agent or tool."""
+    role: str
+    kind: str
+    spec: dict[str, Any] = _json()
+    source: str = ""
+    """Entry point that provides the implementation."""
+    admission: dict[str, Any] = _json()
+    admitted_at: datetime = _moment()
+
+
+class VersionRow(SQLModel, table=True):
+    """An immutable version of an agent; ``number`` is its version number in MLflow."""
+
+    __tablename__: ClassVar[str] = "agent_version"
+    __table_args__ = (UniqueConstraint("agent", "number"),)
+    id: int | None = Field(default=None, primary_key=True)
+    agent: str = Field(foreign_key="agent.name", index=True)
+    number: int
+    model: str
+    """Name of the registered model in MLflow."""
+    run_id: str
+    config: dict[str, Any] = _json()
+    metrics: dict[str, Any] = _json()
+    seed: int
+    dataset: str
+    fingerprint: str
+    code_version: str
+    environment: dict[str, Any] = _json()
+    trial_id: int | None = Field(default=None, foreign_key="trial.id", unique=True)
+    created_at: datetime = _moment()
+
+
+class CompositionRow(SQLModel, table=True):
+    """An immutable composition; ``number`` is its version number in MLflow."""
+
+    __tablename__: ClassVar[str] = "composition"
+    __table_args__ = (UniqueConstraint("surface", "number"), UniqueConstraint("surface", "digest"))
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    number: int
+    model: str
+    run_id: str
+    graph: dict[str, Any] = _json()
+    digest: str
+    metrics: dict[str, Any] = _json()
+    parent: int | None = None
+    """Number of the composition that it was derived from."""
+    dataset: str
+    fingerprint: str
+    created_at: datetime = _moment()
+
+
+class CycleRow(SQLModel, table=True):
+    """One durable run of evolution."""
+
+    __tablename__: ClassVar[str] = "cycle"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    kind: str
+    """individual or compositional."""
+    state: str = Field(index=True)
+    """running, waiting (for a person), done, failed, or cancelled."""
+    dataset: str
+    fingerprint: str
+    seed: int
+    request: dict[str, Any] = _json()
+    """What was asked for: agents, budget, split."""
+    error: str = ""
+    started_at: datetime = _moment()
+    finished_at: datetime | None = _moment(nullable=True)
+
+
+class StepRow(SQLModel, table=True):
+    """One step of a cycle; done steps are never run again."""
+
+    __tablename__: ClassVar[str] = "cycle_step"
+    __table_args__ = (UniqueConstraint("cycle_id", "name"),)
+    id: int | None = Field(default=None, primary_key=True)
+    cycle_id: int = Field(foreign_key="cycle.id", index=True)
+    name: str
+    """sense, plan, propose, evaluate, select, approve, promote, observe."""
+    state: str
+    """running, waiting, done, failed, skipped."""
+    attempts: int = 1
+    result: dict[str, Any] = _json()
+    error: str = ""
+    started_at: datetime = _moment()
+    finished_at: datetime | None = _moment(nullable=True)
+
+
+class TrialRow(SQLModel, table=True):
+    """One candidate in one cycle."""
+
+    __tablename__: ClassVar[str] = "trial"
+    __table_args__ = (UniqueConstraint("cycle_id", "agent", "number"),)
+    id: int | None = Field(default=None, primary_key=True)
+    cycle_id: int = Field(foreign_key="cycle.id", index=True)
+    agent: str
+    """Name of the agent, or the surface for a candidate composition."""
+    number: int
+    """Number of the Optuna trial in its study."""
+    method: str
+    """default, champion, tpe, random, ..."""
+    state: str
+    """proposed, short, done, pruned, failed."""
+    config: dict[str, Any] = _json()
+    seed: int
+    dataset: str
+    fingerprint: str
+    code_version: str
+    environment: dict[str, Any] = _json()
+    split: str = ""
+    metrics: dict[str, Any] = _json()
+    """Means by rung: {"short": {...}, "full": {...}}."""
+    reward: float | None = None
+    """Inner reward on the search users at the highest rung reached."""
+    seconds: float = 0.0
+    device: str = ""
+    run_id: str = ""
+    error: str = ""
+    created_at: datetime = _moment()
+    finished_at: datetime | None = _moment(nullable=True)
+
+
+class ProposalRow(SQLModel, table=True):
+    """A change that waits for a person, or for a policy that may approve it."""
+
+    __tablename__: ClassVar[str] = "proposal"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    cycle_id: int | None = Field(default=None, foreign_key="cycle.id", unique=True)
+    title: str
+    before: int | None = None
+    """Number of the composition that served when the proposal was made."""
+    after: int
+    """Number of the proposed composition."""
+    digest: str
+    """Digest of the proposed graph: the decision is bound to it."""
+    state: str = Field(index=True)
+    """waiting, approved, rejected, promoted, superseded."""
+    evidence: dict[str, Any] = _json()
+    """Rewards with intervals, guardrails, cost, reason (``evolution.evidence.Evidence``)."""
+    created_at: datetime = _moment()
+
+
+class DecisionRow(SQLModel, table=True):
+    """What somebody decided about a proposal, and why."""
+
+    __tablename__: ClassVar[str] = "decision"
+    id: int | None = Field(default=None, primary_key=True)
+    proposal_id: int = Field(foreign_key="proposal.id", index=True)
+    verdict: str
+    """approve or reject."""
+    who: str
+    reason: str
+    digest: str
+    at: datetime = _moment()
+
+
+class PromotionRow(SQLModel, table=True):
+    """A change of what serves: written as an intention, then carried out, then marked done."""
+
+    __tablename__: ClassVar[str] = "promotion"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    before: int | None = None
+    after: int
+    """Number of the composition that serves from now on."""
+    state: str = Field(index=True)
+    """pending or done."""
+    who: str
+    reason: str
+    cause: str
+    """bootstrap, evolution, approval, rollback, or external (MLflow)."""
+    key: str = Field(unique=True)
+    """Idempotency key: a promotion with a key that exists is not repeated."""
+    at: datetime = _moment()
+
+
+class AuditRow(SQLModel, table=True):
+    """Append-only: the database itself refuses updates and deletes."""
+
+    __tablename__: ClassVar[str] = "audit"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = _moment()
+    who: str
+    action: str = Field(index=True)
+    subject: str
+    reason: str = ""
+    before: dict[str, Any] = _json()
+    after: dict[str, Any] = _json()
+
+
+class LeaseRow(SQLModel, table=True):
+    """Who may evolve a surface now."""
+
+    __tablename__: ClassVar[str] = "lease"
+    name: str = Field(primary_key=True)
+    holder: str
+    expires_at: datetime = _moment()
+
+
+class OpeningRow(SQLModel, table=True):
+    """The sealed test split was opened for a composition: once per content."""
+
+    __tablename__: ClassVar[str] = "test_opening"
+    __table_args__ = (UniqueConstraint("surface", "composition", "fingerprint", "split"),)
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str
+    composition: int
+    fingerprint: str
+    split: str
+    metrics: dict[str, Any] = _json()
+    at: datetime = _moment()
+
+
+class FeedbackRow(SQLModel, table=True):
+    """What a user did with a recommendation; the next cycle reads it."""
+
+    __tablename__: ClassVar[str] = "feedback"
+    __table_args__ = (Index("ix_feedback_dataset_id", "dataset", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)
+    """Idempotency key given by the caller."""
+    dataset: str
+    user_id: str
+    item_id: str
+    timestamp: int
+    """Unix seconds."""
+    behaviours: dict[str, Any] = _json()
+    received_at: datetime = _moment()
+
+
+class AccountRow(SQLModel, table=True):
+    """A person who may log in; the password is an argon2 hash."""
+
+    __tablename__: ClassVar[str] = "account"
+    name: str = Field(primary_key=True)
+    password: str
+    created_at: datetime = _moment()
