@@ -1,0 +1,80 @@
+"""The evidence behind a change, as people and policies read it. Pure data."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from agenticrs.rewards.significance import Interval
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Frozen):
+    """A mean over users with its bootstrap interval; ``p_value`` only for differences."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float | None = None
+
+    @staticmethod
+    def of(interval: Interval, *, test: bool = False) -> Estimate:
+        """From ``rewards``; ``test`` keeps the p-value."""
+        return Estimate(
+            mean=interval.mean,
+            low=interval.low,
+            high=interval.high,
+            p_value=interval.p_value if test else None,
+        )
+
+
+class Comparison(_Frozen):
+    """One metric before and after a change, on the same users."""
+
+    metric: str
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+
+
+class Guardrail(_Frozen):
+    """A limit that a change must keep, whatever it gains."""
+
+    name: str
+    before: float
+    after: float
+    limit: float
+    passed: bool
+
+
+class Members(_Frozen):
+    """What a change does to the membership of the composition."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+class Cost(_Frozen):
+    """What finding the change has cost."""
+
+    trials: int
+    seconds: float
+
+
+class Evidence(_Frozen):
+    """Everything that a decision about a change may rest on."""
+
+    reason: str
+    reward: Comparison
+    """Outer reward: the whole composition."""
+    inner: Comparison
+    guardrails: tuple[Guardrail, ...]
+    cost: Cost
+    members: Members = Members()
+    users: int
+    """Confirmation users: none of them was used to find the change."""
+    segments: dict[str, float] = {}
+    """Mean difference of the outer reward by segment."""

@@ -1,0 +1,35 @@
+"""What may be asked of one evolution cycle. Stored with the cycle, so that a restart asks the same."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CycleKind = Literal["bootstrap", "individual", "compositional"]
+"""bootstrap: first versions and a first composition; individual: agents change, the graph stands
+still; compositional: the graph changes."""
+
+
+class EvolveRequest(BaseModel):
+    """Scope and budget of one cycle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: CycleKind
+    agents: tuple[str, ...] = ()
+    """Agents that may take part; empty = all that are admitted."""
+    trials: int = Field(ge=1)
+    """Candidates for each agent; a compositional cycle tries ``trials * compositions_per_trial``."""
+    seconds: float = Field(gt=0)
+    """Sum of trial seconds after which no new candidate is drawn."""
+    split: str
+    seed: int = 0
+    short_effort: float = Field(default=0.25, gt=0, lt=1)
+    """Share of the epochs that the short rung trains."""
+    short_users: float = Field(default=0.5, gt=0, le=1)
+    """Share of the held-out users that the short rung scores."""
+    depth: int = Field(default=100, ge=10)
+    """Candidates that retrievers and fusion hand on."""
+    compositions_per_trial: int = Field(default=5, ge=1)
+    """A candidate composition costs far less than training, so more of them are tried."""

@@ -1,0 +1,94 @@
+"""Who wins: paired comparisons on users that the search never saw, and guardrails. Pure functions.
+
+Held-out users are cut into two halves by a hash of their index: *search* users steer the search,
+*confirm* users decide. The halves are the same in every cycle, so that rewards of earlier cycles
+on the same data can be compared with new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from agenticrs.evolution.evidence import Comparison, Estimate, Guardrail, Members
+from agenticrs.registry.graph import Graph
+from agenticrs.rewards.significance import bootstrap_mean, holm, paired_bootstrap
+
+PerUser = npt.NDArray[np.floating[Any]]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def search_users(users: npt.NDArray[Any]) -> BoolArray:
+    """Mask (n,) of the users whose held-out rows may steer the search; the rest confirms."""
+    mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mask: BoolArray = (mixed >> np.uint64(40)) % np.uint64(2) == 0
+    return mask
+
+
+def mean_reward(values: PerUser, users: npt.NDArray[Any]) -> float:
+    """Mean over the search users; over all users when none of them is a search user."""
+    mask = search_users(users)
+    return float(np.mean(values[mask] if mask.any() else values))
+
+
+def compare(metric: str, before: PerUser, after: PerUser, *, seed: int) -> Comparison:
+    """Means with bootstrap intervals and the paired difference, on the same users, shape (n,)."""
+    a, b = torch.as_tensor(after, dtype=torch.float64), torch.as_tensor(before, dtype=torch.float64)
+    return Comparison(
+        metric=metric,
+        before=Estimate.of(bootstrap_mean(b, seed=seed)),
+        after=Estimate.of(bootstrap_mean(a, seed=seed)),
+        difference=Estimate.of(paired_bootstrap(a, b, seed=seed), test=True),
+    )
+
+
+def accepted(p_values: Sequence[float], gains: Sequence[float], alpha: float) -> list[bool]:
+    """Which gains are positive and significant at family-wise level ``alpha`` (Holm 1979)."""
+    return [
+        gain > 0 and adjusted <= alpha
+        for gain, adjusted in zip(gains, holm(list(p_values)), strict=True)
+    ]
+
+
+def guardrails(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    *,
+    latency_limit_ms: float,
+    coverage_floor: float,
+) -> tuple[Guardrail, ...]:
+    """Latency (p95 of a request, ms) under its limit, coverage not below a share of the present.
+
+    Both mappings carry ``latency_ms`` and ``coverage@10``.
+    """
+    least = coverage_floor * before["coverage@10"]
+    return (
+        Guardrail(
+            name="latency p95 (ms)",
+            before=before["latency_ms"],
+            after=after["latency_ms"],
+            limit=latency_limit_ms,
+            passed=after["latency_ms"] <= latency_limit_ms,
+        ),
+        Guardrail(
+            name="catalogue coverage@10",
+            before=before["coverage@10"],
+            after=after["coverage@10"],
+            limit=least,
+            passed=after["coverage@10"] >= least,
+        ),
+    )
+
+
+def membership(before: Graph, after: Graph) -> Members:
+    """Agents that join, leave, or change their version."""
+    old, new = before.agents(), after.agents()
+    return Members(
+        added=tuple(sorted(set(new) - set(old))),
+        removed=tuple(sorted(set(old) - set(new))),
+        changed=tuple(sorted(name for name in new if name in old and old[name] != new[name])),
+    )

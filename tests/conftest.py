@@ -1,0 +1,31 @@
+"""What every test may use: a clean environment, an empty home, the place of real data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settings of the person who runs the tests must not reach them."""
+    for name in list(os.environ):
+        if name.startswith("AGENTICRS_") and name != "AGENTICRS_DATA":
+            monkeypatch.delenv(name)
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real datasets; skips where there is none."""
+    folder = Path(os.environ.get("AGENTICRS_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}: set AGENTICRS_DATA")
+    return folder
