@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -297,7 +297,7 @@ def _refused(attempt: Any) -> bool:
 def _numbers(answer: Candidates | Route) -> Tensor:
     if isinstance(answer, Route):
         return answer.segment
-    return cast(Tensor, answer.scores).nan_to_num(neginf=-1e9)
+    return answer.scores.nan_to_num(neginf=-1e9)
 
 
 def _tensors(users: UserBatch, inputs: list[Candidates]) -> list[Tensor]:

@@ -1,0 +1,184 @@
+"""How good an agent's lists are on held-out users: full ranking, one value for each user.
+
+Everything is computed here from the items that an agent puts out, never from what it says about
+itself; items that may not be recommended (seen, repeated, outside the catalogue) count as misses.
+
+===================== ======================================================================
+per user              ndcg@10, recall@10, recall@50, mrr@10, hit@10, value@10 (business value
+                      captured), novelty@10, diversity@10 (where items have tags or categories),
+                      and the agent's own inner reward
+totals                the means, and coverage@10, gini@10
+===================== ======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agenticrs.agents import lists
+from agenticrs.agents.agent import Agent
+from agenticrs.agents.batch import Candidates, Route
+from agenticrs.agents.item_vectors import described_vectors, item_vectors
+from agenticrs.agents.training_data import Heldout, TrainingData
+from agenticrs.platform.errors import AgentError
+from agenticrs.registry.spec import AgentSpec, InnerReward, Port
+from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
+from agenticrs.rewards.outer import captured_value
+from agenticrs.rewards.ranking import ranking_metrics
+
+SLATE = 10
+"""How many items people see; beyond-accuracy and business metrics are cut here."""
+_ACCURACY = ("ndcg@10", "recall@10", "recall@50", "mrr@10", "hit@10")
+_FAMILIES = ("ndcg", "recall", "precision", "hit", "mrr", "map")
+_RELEVANCE_SHARE = 0.8
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``per_user``: metric -> (U,) float64, ``ranked``: (U, K) int64 as it was counted."""
+
+    per_user: dict[str, Tensor]
+    totals: dict[str, float]
+    ranked: Tensor
+
+
+def evaluate(
+    agent: Agent[Any],
+    data: TrainingData,
+    heldout: Heldout,
+    inputs: Sequence[Candidates] = (),
+    k: int = 100,
+) -> Evaluation:
+    """Let the agent act for all held-out users and measure its lists.
+
+    ``inputs`` are the candidates that feed the agent, in order, rows as ``heldout.users``. For a
+    router they are instead the lists of the paths it chooses among, in the order of its segments,
+    and each user's list is the one it chose. Raises AgentError when the agent puts out something
+    unsound, or is a model whose scores cannot tell items apart.
+    """
+    spec = agent.spec
+    k = max(k, spec.inner_reward.k, 50)
+    ranked = act_for(agent, data, heldout.users, inputs, k)
+    return measure(ranked, data, heldout, spec.inner_reward)
+
+
+def act_for(
+    agent: Agent[Any], data: TrainingData, users: Tensor, inputs: Sequence[Candidates], k: int
+) -> Tensor:
+    """The agent's lists for ``users`` (U,), a chunk at a time, (U, k) int64 with -1 pads."""
+    parts: list[Candidates] = []
+    with torch.inference_mode():
+        for start in range(0, len(users), _CHUNK):
+            chunk = users[start : start + _CHUNK]
+            batch = data.histories.take(chunk)
+            rows = slice(start, start + len(chunk))
+            own = [Candidates(source.items[rows], source.scores[rows]) for source in inputs]
+            if agent.spec.loop.output is Port.ROUTE:
+                answer = _chosen(agent.act(batch, (), k), own, agent.spec)
+            else:
+                found = agent.act(batch, own, k)
+                answer = lists.check(found, len(chunk), data.n_items)
+            answer = lists.widen(answer, k)
+            keep = lists.allowed(answer.items, batch, data.n_items)
+            parts.append(Candidates(answer.items.masked_fill(~keep, -1), answer.scores))
+        if not parts:
+            raise AgentError("there are no held-out users to evaluate on")
+        if agent.spec.kind == "model" and agent.spec.loop.output is Port.CANDIDATES:
+            _refuse_constant_scores(parts)
+        return torch.cat([part.items for part in parts])
+
+
+def measure(
+    ranked: Tensor,
+    data: TrainingData,
+    heldout: Heldout,
+    inner: InnerReward | None = None,
+) -> Evaluation:
+    """Metrics of ranked lists (U, K), rows as ``heldout.users``.
+
+    Raises AgentError when ``inner`` names a metric that is not known here.
+    """
+    slate = ranked[:, :SLATE]
+    per_user = _accuracy(ranked, heldout, inner)
+    per_user[f"value@{SLATE}"] = captured_value(
+        ranked, heldout.offsets, heldout.items, heldout.value, SLATE
+    )
+    counts = torch.bincount(data.histories.items, minlength=data.n_items)
+    per_user[f"novelty@{SLATE}"] = novelty(slate, counts)
+    vectors = described_vectors(data.item_features)
+    if vectors is not None:
+        per_user[f"diversity@{SLATE}"] = intra_list_diversity(slate, vectors)
+    if inner is not None and inner.metric == "relevance_diversity":
+        vectors = item_vectors(data) if vectors is None else vectors
+        relevance = _accuracy(ranked, heldout, InnerReward(metric="ndcg", k=inner.k))
+        per_user[str(inner)] = _RELEVANCE_SHARE * relevance[f"ndcg@{inner.k}"] + (
+            1 - _RELEVANCE_SHARE
+        ) * intra_list_diversity(ranked[:, : inner.k], vectors)
+    return Evaluation(per_user, _totals(per_user, slate, data.n_items), ranked)
+
+
+def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> dict[str, Tensor]:
+    wanted = list(_ACCURACY)
+    if inner is not None and inner.metric in _FAMILIES:
+        wanted.append(str(inner))
+    elif inner is not None and inner.metric != "relevance_diversity":
+        raise AgentError(
+            f"inner reward {inner} is not known",
+            hint="metrics: " + ", ".join((*_FAMILIES, "relevance_diversity")),
+        )
+    cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
+    computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)
+    return {name: computed[name] for name in wanted}
+
+
+def _totals(per_user: Mapping[str, Tensor], slate: Tensor, n_items: int) -> dict[str, float]:
+    totals = {name: float(values.mean()) for name, values in per_user.items()}
+    totals[f"coverage@{SLATE}"] = coverage(slate, n_items)
+    totals[f"gini@{SLATE}"] = gini(slate, n_items)
+    return totals
+
+
+def _chosen(answer: object, paths: Sequence[Candidates], spec: AgentSpec) -> Candidates:
+    """For each user the list of the path that the router chose."""
+    if not isinstance(answer, Route):
+        raise AgentError(f"{spec.name} put out {type(answer).__name__} where a route was expected")
+    if len(paths) != len(spec.segments):
+        raise AgentError(
+            f"{spec.name} tells {len(spec.segments)} segments apart "
+            f"({', '.join(spec.segments)}), but there are {len(paths)} lists to choose from",
+            hint="give one list for each segment, in that order",
+        )
+    segment = answer.segment
+    n_users = len(paths[0].items)
+    if segment.shape != (n_users,) or bool(((segment < 0) | (segment >= len(paths))).any()):
+        raise AgentError(f"{spec.name} put out a segment that it did not declare")
+    width = max(path.items.shape[1] for path in paths)
+    wide = [lists.widen(path, width) for path in paths]
+    row = torch.arange(n_users, device=segment.device)
+    return Candidates(
+        torch.stack([path.items for path in wide])[segment, row],
+        torch.stack([path.scores for path in wide])[segment, row],
+    )
+
+
+def _refuse_constant_scores(parts: Sequence[Candidates]) -> None:
+    """A model that collapsed gives every item the same score; its order means nothing."""
+    several = False
+    for part in parts:
+        shown = part.items >= 0
+        low = part.scores.masked_fill(~shown, torch.inf).amin(1)
+        high = part.scores.masked_fill(~shown, -torch.inf).amax(1)
+        if bool((high > low).any()):
+            return
+        several = several or bool((shown.sum(1) > 1).any())
+    if several:
+        raise AgentError(
+            "all scores are equal: the agent cannot tell items apart",
+            hint="training collapsed; try a lower learning rate or less regularisation",
+        )

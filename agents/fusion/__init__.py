@@ -1,0 +1,1 @@
+"""Fusion: agents that make one list of candidates out of several."""

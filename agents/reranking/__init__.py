@@ -1,0 +1,1 @@
+"""Re-ranking: agents that order a slate as a whole, not item by item."""

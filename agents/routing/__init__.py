@@ -1,0 +1,1 @@
+"""Routing: agents that decide which path of the composition a user takes."""

@@ -1,0 +1,299 @@
+"""Jobs: train and measure one candidate, measure a version again, measure a whole composition.
+
+Module-level functions on numpy and bytes, so that they run in any process. They know neither the
+registry nor MLflow: versions come as their files.
+
+``inputs`` are candidate lists for *all* held-out users in order of ``fold.users``, as
+``run_composition`` puts them out; for a router, the lists of its segments in order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from agenticrs.agents import artifact, catalogue
+from agenticrs.agents.agent import Agent, Budget
+from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.evaluation import Evaluation, evaluate, measure
+from agenticrs.agents.runtime import NodeTrace, Runtime
+from agenticrs.agents.training_data import Heldout, TrainingData, tensor
+from agenticrs.platform.data.dataset import Fold
+from agenticrs.platform.errors import AgentError
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.spec import AgentSpec
+
+Report = Callable[[float, str], None]
+Files = Mapping[str, bytes]
+_REQUESTS = 40
+
+
+@dataclass(frozen=True)
+class CandidateArrays:
+    """Lists of one node for all held-out users: ``items`` (U, K) int32, ``scores`` (U, K).
+
+    ``agent`` names the agent that put them out: fusion weights go by it.
+    """
+
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    agent: str = ""
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """One candidate to train and measure.
+
+    ``effort`` scales the epochs; ``user_fraction`` < 1 measures a fixed sample of the held-out
+    users (the same in every trial). ``device`` is cpu, cuda, or auto: cuda where there is one.
+    """
+
+    agent: str
+    config: dict[str, Any]
+    seed: int = 0
+    effort: float = 1.0
+    user_fraction: float = 1.0
+    device: str = "auto"
+    seconds: float = float("inf")
+    """Training stops at the end of the epoch in which these are used up."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial found: ``per_user`` metric -> (U,) float64, rows as ``users`` (U,).
+
+    ``artifacts`` are the agent's files, and None after less than full effort or on a sample of
+    users: such a candidate never becomes a version.
+    """
+
+    artifacts: dict[str, bytes] | None
+    users: npt.NDArray[np.int64]
+    per_user: dict[str, npt.NDArray[np.float64]]
+    totals: dict[str, float]
+    seconds: float
+    parameters: int
+    device: str
+
+
+@dataclass(frozen=True)
+class CompositionResult:
+    """What a composition shows all held-out users, and how good that is.
+
+    ``ranked`` is (U, k) int32, -1 pads; ``per_user`` as in ``TrialResult``; ``totals`` also hold
+    ``latency_ms``, the 95th percentile of requests for one user at a time; ``kept`` are the lists
+    of the nodes asked for; ``trace`` says what each node took.
+    """
+
+    users: npt.NDArray[np.int64]
+    ranked: npt.NDArray[np.int32]
+    per_user: dict[str, npt.NDArray[np.float64]]
+    totals: dict[str, float]
+    kept: dict[str, CandidateArrays] = field(default_factory=dict)
+    trace: tuple[NodeTrace, ...] = ()
+
+
+def run_trial(
+    fold: Fold,
+    request: TrialRequest,
+    inputs: Sequence[CandidateArrays] = (),
+    report: Report | None = None,
+) -> TrialResult:
+    """Train one candidate on the fold's history and measure it on the held-out users.
+
+    Raises AgentError when the agent is unknown, the config is refused, training diverges, or the
+    weights or scores are not finite.
+    """
+    begin = time.perf_counter()
+    tell = report or (lambda fraction, text: None)
+    device = _device(request.device)
+    torch.manual_seed(request.seed)
+    agent = catalogue.build(request.agent, request.config, seed=request.seed, device=device)
+    names = [source.agent for source in inputs]
+    agent.input_names(names)
+    data = TrainingData.of(fold.dataset, device)
+    tell(0.0, "data ready")
+    budget = Budget(
+        request.effort, request.seconds, lambda fraction, text: tell(0.9 * fraction, text)
+    )
+    agent.fit(data, budget)
+    _refuse_broken_weights(agent)
+    tell(0.9, "trained, measuring")
+    users, found = _measured(agent, data, fold, inputs, request.user_fraction)
+    whole = request.effort >= 1.0 and request.user_fraction >= 1.0
+    tell(1.0, "measured")
+    return _result(agent, users, found, begin, artifact.pack(agent, names) if whole else None)
+
+
+def evaluate_version(
+    fold: Fold, files: Files, inputs: Sequence[CandidateArrays] = (), device: str = "auto"
+) -> TrialResult:
+    """Measure an existing version, as ``run_trial`` measures a candidate, without training."""
+    begin = time.perf_counter()
+    chosen = _device(device)
+    agent = artifact.unpack(files, chosen)
+    if inputs:
+        agent.input_names([source.agent for source in inputs])
+    data = TrainingData.of(fold.dataset, chosen)
+    users, found = _measured(agent, data, fold, inputs)
+    return _result(agent, users, found, begin, None)
+
+
+def run_composition(  # noqa: PLR0917 (jobs are called by position)
+    fold: Fold,
+    graph: Graph,
+    specs: Mapping[str, AgentSpec],
+    artifacts: Mapping[tuple[str, int], Files],
+    k: int = 100,
+    keep: Sequence[str] = (),
+    device: str = "cpu",
+) -> CompositionResult:
+    """Let a composition answer for every held-out user and measure what it shows.
+
+    ``artifacts`` are the files of each member by (agent, version); ``keep`` names nodes whose
+    candidates are wanted. Raises AgentError when a member is missing or fails.
+    """
+    data = TrainingData.of(fold.dataset, device)
+    heldout = Heldout.of(fold, device)
+    runtime = runtime_of(graph, specs, artifacts, data, depth=k, device=device)
+    users = data.histories.take(heldout.users)
+    slate = runtime.run_all(users, max(k, 50), keep)
+    found = measure(slate.candidates.items, data, heldout)
+    return CompositionResult(
+        users=heldout.users.cpu().numpy(),
+        ranked=slate.candidates.items[:, :k].cpu().numpy().astype(np.int32),
+        per_user={name: values.cpu().numpy() for name, values in found.per_user.items()},
+        totals={**found.totals, "latency_ms": _latency(runtime, users)},
+        kept={
+            node: CandidateArrays(
+                lists.items.cpu().numpy().astype(np.int32),
+                lists.scores.cpu().numpy().astype(np.float32),
+                graph.node(node).agent,
+            )
+            for node, lists in slate.kept.items()
+        },
+        trace=slate.trace,
+    )
+
+
+def runtime_of(
+    graph: Graph,
+    specs: Mapping[str, AgentSpec],
+    artifacts: Mapping[tuple[str, int], Files],
+    data: TrainingData,
+    *,
+    depth: int = 100,
+    agent_timeout: float | None = None,
+    device: str = "cpu",
+) -> Runtime:
+    """A runtime out of the members' files; AgentError names the member that is missing."""
+    agents = {}
+    for node in graph.nodes:
+        files = artifacts.get((node.agent, node.version))
+        if files is None:
+            raise AgentError(f"node {node.id!r}: no files of {node.agent} version {node.version}")
+        agents[node.id] = artifact.unpack(files, device)
+    popularity = torch.bincount(data.histories.items, minlength=data.n_items)
+    return Runtime(
+        graph, agents, specs, data.histories, popularity, agent_timeout=agent_timeout, depth=depth
+    )
+
+
+def sample_of(users: npt.NDArray[Any], fraction: float) -> npt.NDArray[np.bool_]:
+    """Mask (U,) of a fixed share of the users, at least one, chosen by a hash of their index."""
+    mixed = (users.astype(np.uint64) + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    wanted = min(len(users), max(1, round(fraction * len(users))))
+    mask = np.zeros(len(users), dtype=np.bool_)
+    mask[np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[:wanted]] = True
+    return mask
+
+
+def _measured(
+    agent: Agent[Any],
+    data: TrainingData,
+    fold: Fold,
+    inputs: Sequence[CandidateArrays],
+    fraction: float = 1.0,
+) -> tuple[npt.NDArray[np.int64], Evaluation]:
+    device = str(agent.device)
+    users = fold.users.astype(np.int64)
+    for source in inputs:
+        if len(source.items) != len(users):
+            raise AgentError(
+                f"candidates of {source.agent or 'an input'} are for {len(source.items)} users, "
+                f"the fold holds out {len(users)}"
+            )
+    heldout = Heldout.of(fold, device)
+    mask = sample_of(users, fraction) if fraction < 1.0 else np.ones(len(users), np.bool_)
+    given = [
+        Candidates(
+            tensor(source.items[mask], device, torch.int64),
+            tensor(source.scores[mask], device, torch.float32),
+        )
+        for source in inputs
+    ]
+    return users[mask], evaluate(agent, data, _some(heldout, mask), given)
+
+
+def _some(heldout: Heldout, mask: npt.NDArray[np.bool_]) -> Heldout:
+    if mask.all():
+        return heldout
+    device = heldout.users.device
+    rows = torch.from_numpy(np.flatnonzero(mask)).to(device)
+    batch = UserBatch(heldout.users, heldout.offsets, torch.arange(len(heldout.items)).to(device))
+    chosen = batch.take(rows)
+    return Heldout(
+        chosen.users, chosen.offsets, heldout.items[chosen.items], heldout.value[chosen.items]
+    )
+
+
+def _refuse_broken_weights(agent: Agent[Any]) -> None:
+    for name, weights in agent.state().items():
+        if weights.dtype.is_floating_point and not bool(torch.isfinite(weights).all()):
+            raise AgentError(
+                f"weights {name!r} of agent {agent.spec.name!r} are NaN or infinite",
+                hint="training diverged: lower the learning rate",
+            )
+
+
+def _result(
+    agent: Agent[Any],
+    users: npt.NDArray[np.int64],
+    found: Evaluation,
+    begin: float,
+    files: dict[str, bytes] | None,
+) -> TrialResult:
+    return TrialResult(
+        artifacts=files,
+        users=users,
+        per_user={name: values.cpu().numpy() for name, values in found.per_user.items()},
+        totals=found.totals,
+        seconds=time.perf_counter() - begin,
+        parameters=sum(weights.numel() for weights in agent.state().values()),
+        device=agent.device.type,
+    )
+
+
+def _latency(runtime: Runtime, users: UserBatch) -> float:
+    """95th percentile of the milliseconds of requests for one user at a time."""
+    spent = []
+    for row in np.linspace(0, len(users) - 1, _REQUESTS).astype(int).tolist():
+        request = users.take(torch.tensor([row], device=users.users.device))
+        begin = time.perf_counter()
+        runtime.recommend(request, 10)
+        spent.append((time.perf_counter() - begin) * 1000)
+    return float(np.percentile(spent[_REQUESTS // 4 :], 95))
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise AgentError("device cuda is not available", hint="ask for auto or cpu")
+    return wanted
