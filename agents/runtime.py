@@ -207,7 +207,7 @@ class Runtime:
             answer = call()
         if step.spec.loop.output is Port.ROUTE:
             return _checked_route(answer, len(users), len(step.spec.segments))
-        return lists.check(answer, len(users), self.n_items).top(k)
+        return lists.check(answer, len(users), self.n_items).top(max(k, self._depth))
 
     def _filled(self, candidates: Candidates, users: UserBatch, k: int) -> Candidates:
         """Exactly k columns: what may not be shown goes, popular unseen items come last."""

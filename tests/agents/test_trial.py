@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from agenticrs.agents import catalogue
+from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.artifact import unpack
+from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.catalogue import Catalogue
+from agenticrs.agents.retrieval.popularity import Popularity
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.trial import (
+    CandidateArrays,
+    TrialRequest,
+    evaluate_version,
+    run_composition,
+    run_trial,
+    sample_of,
+)
+from agenticrs.platform.data.dataset import Fold
+from agenticrs.platform.errors import AgentError
+from agenticrs.registry.graph import Condition, Graph, Node
+from agenticrs.registry.spec import AgentSpec
+
+BPR = TrialRequest("bpr", {"embedding_size": 8, "epochs": 3, "batch_size": 64}, seed=5)
+Files = Mapping[tuple[str, int], Mapping[str, bytes]]
+
+
+class Broken(Retriever[AgentConfig]):
+    """A retriever whose weights or scores are not numbers."""
+
+    config_type: ClassVar[type[AgentConfig]] = AgentConfig
+    spec: ClassVar[AgentSpec] = Popularity.spec.model_copy(update={"name": "broken"})
+    where: ClassVar[str] = "weights"
+
+    def score(self, users: UserBatch) -> Tensor:
+        fill = float("nan") if self.where == "scores" else 1.0
+        return torch.full((len(users), self.n_items), fill)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"w": torch.full((3,), float("nan") if self.where == "weights" else 0.0)}
+
+
+def fitted(fold: Fold, agent: str, **config: Any) -> dict[str, bytes]:
+    result = run_trial(fold, TrialRequest(agent, config))
+    assert result.artifacts is not None
+    return result.artifacts
+
+
+@pytest.fixture
+def members(fold: Fold) -> Files:
+    """Files of a whole composition: version 1 of each member."""
+    files = {(name, 1): fitted(fold, name) for name in ("itemknn", "popularity")}
+    inputs = kept_of(fold, files)
+    for name, given in (("rrf", inputs), ("mmr", inputs[:1]), ("history_router", inputs)):
+        result = run_trial(fold, TrialRequest(name, {}), given)
+        assert result.artifacts is not None
+        files[name, 1] = result.artifacts
+    return files
+
+
+def specs() -> dict[str, AgentSpec]:
+    return {name: agent.spec for name, agent in catalogue.load_agents().items()}
+
+
+def node(agent: str, *inputs: str, when: str | None = None) -> Node:
+    condition = Condition(node="history_router", segment=when) if when else None
+    return Node(id=agent, agent=agent, version=1, inputs=inputs or ("users",), when=condition)
+
+
+def kept_of(fold: Fold, files: Files) -> tuple[CandidateArrays, ...]:
+    """Candidates of both retrievers for all held-out users."""
+    kept = []
+    for name in ("itemknn", "popularity"):
+        graph = Graph(nodes=(node(name),), output=name)
+        kept.append(run_composition(fold, graph, specs(), files, 30, (name,)).kept[name])
+    return tuple(kept)
+
+
+def test_a_trial_trains_measures_and_brings_its_files(fold: Fold) -> None:
+    told: list[tuple[float, str]] = []
+    result = run_trial(fold, BPR, (), lambda fraction, text: told.append((fraction, text)))
+    assert result.users.tolist() == fold.users.tolist()
+    assert result.per_user["ndcg@10"].shape == (48,)
+    assert result.totals["ndcg@10"] == pytest.approx(result.per_user["ndcg@10"].mean())
+    assert result.device == "cpu"
+    assert result.parameters == (60 + 40) * 8 + 40
+    assert result.seconds > 0
+    assert told[0][0] == 0.0
+    assert told[-1] == (1.0, "measured")
+    assert any("epoch 3 of 3" in text for _, text in told)
+    assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
+    assert result.artifacts is not None
+    agent = unpack(result.artifacts)
+    assert agent.seed == 5
+
+
+def test_a_trial_is_repeatable_by_its_seed_and_travels_between_processes(fold: Fold) -> None:
+    first = pickle.loads(pickle.dumps(run_trial(fold, BPR)))
+    torch.rand(3)
+    again = run_trial(fold, BPR)
+    other = run_trial(fold, TrialRequest(BPR.agent, BPR.config, seed=6))
+    assert first.artifacts == again.artifacts
+    for name, values in first.per_user.items():
+        np.testing.assert_array_equal(values, again.per_user[name])
+    assert first.artifacts != other.artifacts
+
+
+def test_a_short_trial_scores_a_fixed_sample_and_keeps_nothing(fold: Fold) -> None:
+    whole = run_trial(fold, TrialRequest("itemknn", {}))
+    short = run_trial(fold, TrialRequest("itemknn", {}, seed=8, user_fraction=0.5))
+    assert short.artifacts is None
+    assert len(short.users) == 24
+    rows = np.searchsorted(whole.users, short.users)
+    np.testing.assert_array_equal(whole.users[rows], short.users)
+    for name in ("ndcg@10", "value@10", "recall@50"):
+        np.testing.assert_allclose(whole.per_user[name][rows], short.per_user[name])
+    assert run_trial(fold, TrialRequest("itemknn", {}, effort=0.5)).artifacts is None
+
+
+def test_the_sample_is_fixed_grows_by_inclusion_and_is_spread_over_users() -> None:
+    users = np.arange(1000, dtype=np.int32)
+    small, large = sample_of(users, 0.2), sample_of(users, 0.5)
+    assert (small.sum(), large.sum()) == (200, 500)
+    assert large[small].all()
+    assert 60 < small[:500].sum() < 140
+    assert 60 < small[::2].sum() < 140
+    assert sample_of(users[:3], 0.01).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [("weights", "weights 'w'.*NaN"), ("scores", "NaN or inf"), ("flat", "all scores are equal")],
+)
+def test_a_model_that_broke_is_an_error(
+    fold: Fold, monkeypatch: pytest.MonkeyPatch, where: str, fault: str
+) -> None:
+    monkeypatch.setattr(Broken, "where", where)
+    monkeypatch.setattr(
+        catalogue, "installed", lambda: Catalogue({"broken": Broken}, {"broken": "here"})
+    )
+    with pytest.raises(AgentError, match=fault):
+        run_trial(fold, TrialRequest("broken", {}))
+
+
+def test_a_refused_config_and_a_missing_device_are_errors(fold: Fold) -> None:
+    with pytest.raises(AgentError, match="embedding_size"):
+        run_trial(fold, TrialRequest("bpr", {"embedding_size": 0}))
+    if not torch.cuda.is_available():
+        with pytest.raises(AgentError, match="cuda is not available"):
+            run_trial(fold, TrialRequest("popularity", {}, device="cuda"))
+
+
+def test_a_version_is_measured_as_the_trial_that_made_it(fold: Fold) -> None:
+    trial = run_trial(fold, BPR)
+    assert trial.artifacts is not None
+    again = evaluate_version(fold, trial.artifacts)
+    assert again.artifacts is None
+    assert again.totals == pytest.approx(trial.totals)
+    assert again.parameters == trial.parameters
+
+
+def test_fusion_weights_go_by_the_names_of_the_inputs(fold: Fold) -> None:
+    files = {(name, 1): fitted(fold, name) for name in ("itemknn", "popularity")}
+    inputs = kept_of(fold, files)
+    assert [source.agent for source in inputs] == ["itemknn", "popularity"]
+    request = TrialRequest("rrf", {"weights": {"popularity": 0.0}})
+    fused = run_trial(fold, request, inputs)
+    alone = run_trial(fold, TrialRequest("itemknn", {}))
+    assert fused.totals["ndcg@10"] == pytest.approx(alone.totals["ndcg@10"])
+    short = run_trial(fold, TrialRequest("rrf", {}, user_fraction=0.25), inputs)
+    assert len(short.users) == 12
+    assert fused.artifacts is not None
+    again = evaluate_version(fold, fused.artifacts, inputs)
+    np.testing.assert_array_equal(again.per_user["ndcg@10"], fused.per_user["ndcg@10"])
+
+
+def test_inputs_of_other_users_are_refused(fold: Fold) -> None:
+    few = CandidateArrays(np.zeros((5, 3), np.int32), np.zeros((5, 3), np.float32), "bpr")
+    with pytest.raises(
+        AgentError, match="candidates of bpr are for 5 users, the fold holds out 48"
+    ):
+        run_trial(fold, TrialRequest("rrf", {}), (few,))
+
+
+def test_a_composition_is_measured_as_a_whole_with_the_lists_of_its_nodes(
+    fold: Fold, members: Files
+) -> None:
+    graph = Graph(
+        nodes=(
+            node("history_router"),
+            node("popularity", when="cold"),
+            node("itemknn", when="warm"),
+            node("rrf", "itemknn", "popularity"),
+            node("mmr", "rrf"),
+        ),
+        output="mmr",
+    )
+    result = run_composition(fold, graph, specs(), members, 20, ("rrf", "itemknn"))
+    assert result.users.tolist() == fold.users.tolist()
+    assert result.ranked.shape == (48, 20)
+    assert (result.ranked >= 0).all()
+    histories = TrainingData.of(fold.dataset).histories
+    for row, user in enumerate(result.users):
+        seen = histories.items[histories.offsets[user] : histories.offsets[user + 1]]
+        assert not set(result.ranked[row]) & set(seen.tolist())
+        assert len(set(result.ranked[row])) == 20
+    assert result.totals["value@10"] == pytest.approx(result.per_user["value@10"].mean())
+    assert result.totals["latency_ms"] > 0
+    assert result.kept["rrf"].agent == "rrf"
+    cold = (histories.lengths[result.users] < 5).numpy()
+    assert cold.any()
+    assert (result.kept["itemknn"].items[cold] == -1).all()
+    assert (result.kept["itemknn"].items[~cold, 0] >= 0).all()
+    assert {entry.node: entry.users for entry in result.trace}["popularity"] == cold.sum()
+    assert pickle.loads(pickle.dumps(result)).totals == result.totals
+
+
+def test_a_composition_of_one_retriever_shows_that_retrievers_lists(fold: Fold) -> None:
+    files = {("itemknn", 1): fitted(fold, "itemknn")}
+    result = run_composition(
+        fold, Graph(nodes=(node("itemknn"),), output="itemknn"), specs(), files
+    )
+    alone = run_trial(fold, TrialRequest("itemknn", {}))
+    for name in ("ndcg@10", "recall@10", "value@10"):
+        np.testing.assert_allclose(result.per_user[name], alone.per_user[name], err_msg=name)
+
+
+def test_a_member_without_files_is_an_error_that_names_it(fold: Fold) -> None:
+    graph = Graph(nodes=(node("itemknn"),), output="itemknn")
+    with pytest.raises(AgentError, match="no files of itemknn version 1"):
+        run_composition(fold, graph, specs(), {})
+
+
+def test_budget_seconds_reach_the_agent(fold: Fold, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Budget] = []
+
+    def fit(self: Popularity, data: TrainingData, budget: Budget) -> None:
+        seen.append(budget)
+        original(self, data, budget)
+
+    original = Popularity.fit
+    monkeypatch.setattr(Popularity, "fit", fit)
+    run_trial(fold, TrialRequest("popularity", {}, effort=0.25, seconds=3.0))
+    assert (seen[0].effort, seen[0].seconds) == (0.25, 3.0)
