@@ -1,0 +1,1 @@
+"""Rankers: agents that put the candidates of others into a better order."""

@@ -1,0 +1,1 @@
+"""Retrievers: agents that score the whole catalogue and put out the best unseen items."""

@@ -1,0 +1,123 @@
+"""EASE: a closed-form linear item-item retriever (Steck 2019, arXiv 1905.03375)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.retrieval.common import (
+    RETRIEVAL_LOOP,
+    RETRIEVAL_REWARD,
+    item_counts,
+    recency_weights,
+    tie_breaker,
+)
+from agenticrs.agents.retrieval.gram import binary_pairs, gram_rows
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.platform.errors import AgentError
+from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange
+
+MAX_ITEMS = 20_000
+"""Catalogues above this are refused: the weights alone would take 1.6 GB."""
+
+
+class EaseConfig(AgentConfig):
+    """Regularisation, and how history items vote."""
+
+    l2: float = Field(default=200.0, gt=0)
+    """Ridge term added to the diagonal of the Gram matrix."""
+    popularity_penalty: float = Field(default=0.0, ge=0, le=1)
+    """Scores are divided by the item's count to this power: 0 is the paper's model."""
+    half_life: float = Field(default=50.0, gt=0)
+    """Entries of a user's history after which a vote weighs half."""
+
+
+class Ease(Retriever[EaseConfig]):
+    """Scores X_u @ B with B = I - P / diag(P), P = (X^T X + l2 I)^-1.
+
+    Memory: three times n_items^2 float32 while fitting, once afterwards.
+    """
+
+    config_type = EaseConfig
+    spec: ClassVar[AgentSpec] = AgentSpec(
+        name="ease",
+        kind="model",
+        role="retrieval",
+        summary="A linear auto-encoder over histories, solved in closed form.",
+        paper="Steck 2019, Embarrassingly shallow autoencoders for sparse data",
+        loop=RETRIEVAL_LOOP,
+        inner_reward=RETRIEVAL_REWARD,
+        space=DecisionSpace(
+            parameters=(
+                FloatRange(name="l2", low=5.0, high=5000.0, log=True),
+                FloatRange(name="popularity_penalty", low=0.0, high=0.5),
+                FloatRange(name="half_life", low=2.0, high=500.0, log=True),
+            )
+        ),
+    )
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Solve the ridge regression of every item on all others."""
+        super().fit(data, budget)
+        distinct = binary_pairs(data.histories, self.n_items)
+        gram = gram_rows(distinct, self.n_items, 0, self.n_items)
+        counts = gram.diagonal().clone()
+        budget.report(0.3, "counted pairs")
+        gram.diagonal().add_(self.config.l2)
+        weights = _inverse(gram)
+        weights /= -weights.diagonal().clone()
+        weights.fill_diagonal_(0.0)
+        weights *= counts.clamp(min=1.0) ** -self.config.popularity_penalty
+        self.weights = weights
+        self.prior = tie_breaker(item_counts(data.histories, self.n_items))
+        budget.report(1.0, "solved")
+
+    def score(self, users: UserBatch) -> Tensor:
+        """Sum the rows of B over the history, recent entries weighing more."""
+        votes = functional.embedding_bag(
+            users.items,
+            self.weights,
+            users.offsets,
+            mode="sum",
+            per_sample_weights=recency_weights(users, self.config.half_life),
+            include_last_offset=True,
+        )
+        return votes + self.prior
+
+    def state(self) -> dict[str, Tensor]:
+        """The item-item weights and popularity as a tie-breaker."""
+        return {"weights": self.weights.cpu(), "prior": self.prior.cpu()}
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        """Take over the weights."""
+        super().load(state, n_users=n_users, n_items=n_items)
+        self.weights = state["weights"].to(self.device)
+        self.prior = state["prior"].to(self.device)
+
+    @classmethod
+    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
+        """One weight for each pair of items."""
+        if n_items > MAX_ITEMS:
+            raise AgentError(
+                f"ease needs n_items^2 weights: {n_items:,} items are more than {MAX_ITEMS:,}",
+                hint="use itemknn or sasrec for a catalogue of this size",
+            )
+        return n_items * (n_items + 1)
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Inverse of a symmetric positive definite matrix: float32, or float64 where that fails."""
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not int(failed):
+        return torch.cholesky_inverse(factor)
+    factor, failed = torch.linalg.cholesky_ex(matrix.to(torch.float64))
+    if int(failed):
+        raise AgentError("ease cannot invert its Gram matrix", hint="raise l2")
+    return torch.cholesky_inverse(factor).to(matrix.dtype)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from agenticrs.agents.agent import Budget
+from agenticrs.agents.retrieval import ease
+from agenticrs.agents.retrieval.ease import Ease, EaseConfig
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.platform.errors import AgentError
+
+MakeData = Callable[..., TrainingData]
+
+
+def matrix_of(data: TrainingData) -> npt.NDArray[np.float64]:
+    X = np.zeros((data.n_users, data.n_items))
+    X[data.histories.rows, data.histories.items] = 1
+    return X
+
+
+def fitted(data: TrainingData, **config: float) -> Ease:
+    agent = Ease(EaseConfig(**config))
+    agent.fit(data, Budget())
+    return agent
+
+
+def test_weights_follow_the_closed_form_of_the_paper(random_data: TrainingData) -> None:
+    X = matrix_of(random_data)
+    P = np.linalg.inv(X.T @ X + 7.0 * np.eye(30))
+    B = np.eye(30) - P / np.diag(P)
+    agent = fitted(random_data, l2=7.0, half_life=1e9)
+    np.testing.assert_allclose(agent.weights, B, atol=1e-5)
+    np.testing.assert_allclose(agent.score(random_data.histories), X @ B, atol=1e-4)
+
+
+def test_the_penalty_divides_by_counts_to_its_power(random_data: TrainingData) -> None:
+    plain = fitted(random_data, popularity_penalty=0.0)
+    damped = fitted(random_data, popularity_penalty=0.5)
+    counts = torch.tensor(matrix_of(random_data).sum(0), dtype=torch.float32).clamp(min=1)
+    torch.testing.assert_close(damped.weights, plain.weights / counts.sqrt())
+
+
+def test_old_entries_weigh_less(make_data: MakeData) -> None:
+    data = make_data([[0, 1], [0, 1], [2, 3], [2, 3], [0, 2]], 4)
+    agent = fitted(data, l2=1.0, half_life=1.0)
+    expected = 0.5 * agent.weights[0] + agent.weights[2]
+    torch.testing.assert_close(agent.score(data.histories)[4], expected, atol=1e-5, rtol=0)
+
+
+def test_where_single_precision_fails_double_is_tried_and_then_it_says_so() -> None:
+    # A Gram matrix of rank one and a ridge below float32's resolution of its eigenvalue.
+    counts = torch.arange(1901.0, 2001.0)
+    ones = torch.outer(counts, counts)
+    nearly = ones + 0.5 * torch.eye(100)
+    assert int(torch.linalg.cholesky_ex(nearly).info) > 0
+    assert torch.isfinite(ease._inverse(nearly)).all()
+    with pytest.raises(AgentError, match="cannot invert"):
+        ease._inverse(ones - torch.eye(100))
+
+
+def test_a_catalogue_that_is_too_large_is_refused_before_anything_is_allocated() -> None:
+    with pytest.raises(AgentError, match="20,001 items"):
+        Ease.static_check(EaseConfig(), 10, 20_001)
+    assert Ease.static_check(EaseConfig(), 10, 1000) == 1_001_000
