@@ -29,6 +29,7 @@ from agenticrs.registry.spec import AgentSpec, ClosedLoop, DecisionSpace, InnerR
 
 N_ITEMS = 20
 Act = Callable[[UserBatch, Sequence[Candidates], int], Any]
+Acts = Mapping[str, "Act | Agent[Any]"]
 
 
 class Scripted(Agent[AgentConfig]):
@@ -103,7 +104,7 @@ def node(agent: str, *inputs: str, when: tuple[str, str] | None = None) -> Node:
 
 def runtime(
     nodes: Sequence[Node],
-    acts: Mapping[str, Act | Agent[Any]],
+    acts: Acts,
     roles: Mapping[str, Role] | None = None,
     *,
     timeout: float | None = None,
@@ -149,7 +150,7 @@ def test_nodes_run_in_order_and_hand_their_lists_on() -> None:
 
 def test_fusion_is_told_who_feeds_it() -> None:
     nodes = [node("a"), node("b"), node("rrf", "b", "a")]
-    acts = {"a": always(5, 6), "b": always(7, 8), "rrf": rrf(a=1.0, b=0.1)}
+    acts: Acts = {"a": always(5, 6), "b": always(7, 8), "rrf": rrf(a=1.0, b=0.1)}
     assert shown(runtime(nodes, acts).recommend(people([]), 2)) == [[5, 6]]
 
 
@@ -194,7 +195,7 @@ def test_a_fusion_that_fails_gives_each_user_the_first_input_with_anything() -> 
         return Candidates(torch.tensor([[-1], [5]]), torch.tensor([[-torch.inf], [1.0]]))
 
     nodes = [node("a"), node("b"), node("f", "a", "b")]
-    acts = {"a": only_second, "b": always(7, 8), "f": fails}
+    acts: Acts = {"a": only_second, "b": always(7, 8), "f": fails}
     slate = runtime(nodes, acts, {"f": "fusion"}).recommend(people([], []), 2)
     assert shown(slate) == [[7, 8], [5, 0]]
 
@@ -224,7 +225,7 @@ def test_conditional_nodes_run_for_their_users_only() -> None:
         return act
 
     router = HistoryLengthRouter(HistoryLengthRouterConfig(threshold=2))
-    acts = {"route": router, "c": noting("c", 10, 11), "w": noting("w", 12), "rrf": rrf()}
+    acts: Acts = {"route": router, "c": noting("c", 10, 11), "w": noting("w", 12), "rrf": rrf()}
     nodes = [
         n.model_copy(update={"agent": "history_router"}) if n.id == "route" else n for n in ROUTED
     ]
@@ -253,7 +254,7 @@ def test_conditional_nodes_run_for_their_users_only() -> None:
     "route", [fails, lambda u, i, k: Route(torch.full((len(u),), 2)), lambda u, i, k: 3]
 )
 def test_a_router_that_fails_sends_everybody_to_its_first_segment(route: Act) -> None:
-    acts = {"route": route, "c": always(10), "w": always(12), "rrf": rrf()}
+    acts: Acts = {"route": route, "c": always(10), "w": always(12), "rrf": rrf()}
     serve = runtime(ROUTED, acts, {"route": "routing"})
     slate = serve.recommend(people([1, 2], []), 1)
     assert shown(slate) == [[10], [10]]
@@ -268,7 +269,7 @@ def test_a_late_agent_is_replaced_and_said_to_be_late() -> None:
         return always(5)(users, inputs, k)
 
     nodes = [node("a"), node("b"), node("rrf", "a", "b")]
-    acts = {"a": hangs, "b": always(7, 8), "rrf": rrf()}
+    acts: Acts = {"a": hangs, "b": always(7, 8), "rrf": rrf()}
     serve = runtime(nodes, acts, timeout=0.3)
     slate = serve.recommend(people([]), 2)
     gate.set()
@@ -324,7 +325,7 @@ def real(fold: Fold) -> tuple[Runtime, TrainingData]:
         output="mmr",
     )
     validate(graph, specs)
-    agents = {"route": router, "knn": knn, "fuse": rrf(), "mmr": mmr}
+    agents: dict[str, Agent[Any]] = {"route": router, "knn": knn, "fuse": rrf(), "mmr": mmr}
     popularity = torch.ones(data.n_items + 5)
     return Runtime(graph, agents, specs, data.histories, popularity, agent_timeout=30.0), data
 
