@@ -76,7 +76,7 @@ class JobRunner(Protocol):
         """Put a value once into shared memory and return a reference that may be an argument."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Start the jobs and yield each outcome as it comes. Closing the iterator cancels the rest."""
+        """Yield each outcome as it comes. Closing the iterator cancels the rest."""
 
     def cancel(self, key: str) -> None:
         """Stop one running job by force; its outcome is ``Failed(cause="cancelled")``."""

@@ -1,0 +1,382 @@
+"""Settings: where they come from, what they mean, and what is wrong with a bad one.
+
+A value is taken from the first of: an argument, the environment (``AGENTICRS_TRIALS``), a TOML
+file (``agenticrs.toml``, or the one that ``AGENTICRS_CONFIG`` names), the plain ``RAY_ADDRESS``
+and ``MLFLOW_TRACKING_URI``, the default. ``provenance`` tells which it was. Secrets never show.
+Every field here must stand in ``docs/settings.md``: a test says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agenticrs.platform.errors import SettingsError
+from agenticrs.platform.masking import MASK, masked
+
+Origin = Literal["default", "environment", "file", "argument"]
+
+PREFIX = "AGENTICRS_"
+DEFAULT_FILE = Path("agenticrs.toml")
+OTHER_VARIABLES = frozenset({"AGENTICRS_CONFIG", "AGENTICRS_DATA"})
+"""Names with the prefix that are no settings: the TOML file, and the tests' real datasets."""
+PLAIN_VARIABLES = {"ray_address": "RAY_ADDRESS", "mlflow_uri": "MLFLOW_TRACKING_URI"}
+"""What Ray and MLflow themselves read; weaker than our own variable and than the file."""
+
+
+class Settings(BaseSettings):
+    """Everything that a person may set. Immutable; made by ``load_settings``.
+
+    Constructed directly it takes arguments and the environment, but reads no file, and a bad
+    value raises pydantic's ValidationError.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    home: Path = Path(".agenticrs")
+    """Folder for everything that AgenticRS keeps: databases, datasets, artifacts, logs."""
+
+    database_url: SecretStr | None = None
+    """Database of the registry, SQLite or PostgreSQL; without one, `<home>/registry.db`."""
+
+    mlflow_uri: str | None = None
+    """An MLflow server of your own; without one, an embedded MLflow on `<home>/mlflow.db`."""
+
+    mlflow_port: int = Field(default=5321, ge=1, le=65535)
+    """Port of the embedded MLflow server that `agenticrs up` starts."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address that the API, the console and the embedded MLflow server listen on."""
+
+    port: int = Field(default=8321, ge=1, le=65535)
+    """Port of the API and the console."""
+
+    ray_address: str | None = None
+    """Address of a Ray cluster; without one, Ray runs on this machine."""
+
+    surface: str = Field(default="home", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    """Name of the place that shows the recommendations; models in MLflow begin with it."""
+
+    dataset: str = Field(default="generated", min_length=1)
+    """Name of the stored dataset to evolve on."""
+
+    split: str = Field(default="leave_one_out", min_length=1)
+    """How the log is split: `leave_one_out`, `temporal[:valid=0.1,test=0.1]`, `random[...]`."""
+
+    trials: int = Field(default=6, ge=1)
+    """Most candidates that one agent may try in a cycle."""
+
+    seconds: float = Field(default=1800.0, gt=0, allow_inf_nan=False)
+    """Budget of a cycle: seconds of all its trials together."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything that is drawn at random."""
+
+    cpus_per_trial: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """CPU cores that a trial takes in the cluster."""
+
+    gpus_per_trial: float = Field(default=0.25, ge=0, allow_inf_nan=False)
+    """Share of a GPU that a trial takes; without a GPU in the cluster it runs on the CPU."""
+
+    trial_seconds: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Time limit of one trial in seconds; then its worker is killed."""
+
+    auto_approve_agents: bool = True
+    """Whether a significantly better agent version is promoted without a person."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    """Family-wise error rate of the tests that decide whether a gain is significant."""
+
+    latency_limit_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False)
+    """Guardrail: most milliseconds that a request may take (95th percentile)."""
+
+    coverage_floor: float = Field(default=0.8, ge=0, le=1)
+    """Guardrail: least share of the champion's catalogue coverage that must remain."""
+
+    agent_timeout_ms: float = Field(default=500.0, gt=0, allow_inf_nan=False)
+    """Milliseconds that one agent may take while serving before its fallback steps in."""
+
+    schedule: str | None = None
+    """When `agenticrs up` starts cycles: five cron fields (`0 2 * * *`); without it, never."""
+
+    alias_poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    """How often serving looks whether somebody moved an alias in MLflow, in seconds."""
+
+    admin_password: SecretStr | None = None
+    """Password of the first account, `admin`, made when there is none."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged: DEBUG, INFO, WARNING or ERROR."""
+
+    log_json: bool = False
+    """Whether logs are JSON lines instead of text for people."""
+
+    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
+
+    @property
+    def registry_url(self) -> str:
+        """URL of the registry's database, with its password: never log it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home / 'registry.db'}"
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        known = ("sqlite://", "postgresql://", "postgresql+psycopg://", "postgres://")
+        if value is not None and not value.get_secret_value().startswith(known):
+            raise ValueError("should begin with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("mlflow_uri", mode="after")
+    @classmethod
+    def _store_with_models(cls, value: str | None) -> str | None:
+        known = ("http://", "https://", "sqlite://", "postgresql", "mysql", "databricks")
+        if value is not None and not value.startswith(known):
+            raise ValueError("should begin with http://, https:// or a database's scheme")
+        return value
+
+    @field_validator("schedule", mode="after")
+    @classmethod
+    def _five_fields(cls, value: str | None) -> str | None:
+        if value is not None and len(value.split()) != 5:
+            raise ValueError("should have five fields: minute hour day month weekday")
+        return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember_origins(cls, data: Any, handler: ModelWrapValidatorHandler[Settings]) -> Settings:
+        settings = handler({name: _value(given) for name, given in data.items()})
+        settings._origins.update(
+            {name: _origin(given) for name, given in data.items() if name in cls.model_fields}
+        )
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then ``AGENTICRS_*``, then the plain variables; no ``.env``."""
+        return (
+            init_settings,
+            _Environment(settings_cls, env_settings),
+            _PlainEnvironment(settings_cls),
+        )
+
+    def __repr_args__(self) -> Any:
+        """Fields as they may be shown: without secrets."""
+        return [
+            (name, shown(value) if isinstance(value, str | SecretStr) else value)
+            for name, value in self
+        ]
+
+
+@dataclass(frozen=True)
+class SettingSource:
+    """One setting, what it is (secrets masked), and where that came from."""
+
+    name: str
+    value_masked: str
+    source: Origin
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Settings from arguments, environment and file, in this order of strength.
+
+    Args:
+        config: the TOML file; without it ``AGENTICRS_CONFIG``, then ``agenticrs.toml`` in the
+            working folder when there is one.
+        overrides: settings by name; None means "not given" (an option of a command, say).
+
+    Raises:
+        SettingsError: for an unknown key, a malformed value, or a file that cannot be read.
+    """
+    _refuse_misspelt_variables(os.environ)
+    path = _config_path(config)
+    in_file = {} if path is None else _read(path)
+    given: dict[str, Any] = {
+        name: _From(value, "file")
+        for name, value in in_file.items()
+        if not os.environ.get(_variable(name))
+    }
+    given |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise _explained(error, given, path) from None
+
+
+def provenance(settings: Settings) -> list[SettingSource]:
+    """Every setting with its value (secrets masked) and where that came from."""
+    return [
+        SettingSource(name, shown(value), settings._origins.get(name, "default"))
+        for name, value in settings
+    ]
+
+
+def shown(value: Any) -> str:
+    """A setting's value as a person may see it: secrets and passwords in URLs are masked."""
+    if value is None:
+        return ""
+    if not isinstance(value, SecretStr):
+        return masked(str(value))
+    # A URL's host and database help to find a mistake; a bare secret shows nothing at all.
+    url = masked(value.get_secret_value())
+    return url if "://" in url else MASK
+
+
+@dataclass(frozen=True)
+class _From:
+    """A value on its way into ``Settings``, with its origin."""
+
+    value: Any
+    origin: Origin
+
+
+def _value(given: Any) -> Any:
+    return given.value if isinstance(given, _From) else given
+
+
+def _origin(given: Any) -> Origin:
+    return given.origin if isinstance(given, _From) else "argument"
+
+
+class _Environment(PydanticBaseSettingsSource):
+    """``AGENTICRS_*`` as pydantic-settings reads them, marked with their origin."""
+
+    def __init__(self, settings_cls: type[BaseSettings], inner: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._inner = inner
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self._inner.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: _From(value, "environment") for name, value in self._inner().items()}
+
+
+class _PlainEnvironment(PydanticBaseSettingsSource):
+    """``RAY_ADDRESS`` and ``MLFLOW_TRACKING_URI``."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        variable = PLAIN_VARIABLES.get(field_name, "")
+        return os.environ.get(variable) or None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: os.environ.get(variable) for name, variable in PLAIN_VARIABLES.items()}
+        return {name: _From(value, "environment") for name, value in found.items() if value}
+
+
+def _refuse_misspelt_variables(environment: Mapping[str, str]) -> None:
+    """A variable that is nearly a setting is a mistake; others may belong to somebody else."""
+    known = [_variable(name) for name in Settings.model_fields]
+    for variable in environment:
+        if variable.startswith(PREFIX) and variable not in {*known, *OTHER_VARIABLES}:
+            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.92)
+            if near:
+                raise SettingsError(
+                    f"environment variable {variable} is no setting",
+                    hint=f"did you mean {near[0]}?",
+                )
+
+
+def _config_path(config: Path | None) -> Path | None:
+    named = config or os.environ.get("AGENTICRS_CONFIG")
+    if not named:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    path = Path(named).expanduser()
+    if not path.is_file():
+        raise SettingsError(
+            f"settings file {path} does not exist",
+            hint="create it, or correct --config or AGENTICRS_CONFIG",
+        )
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"settings file {path} cannot be read: {error}", hint="it must be valid TOML"
+        ) from None
+
+
+def _explained(
+    error: ValidationError, given: Mapping[str, Any], path: Path | None
+) -> SettingsError:
+    """Name each field, its value, where it came from, and what to do."""
+    messages, hints = [], []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        origin = _origin(given[name]) if name in given else "environment"
+        where = str(path) if origin == "file" else origin
+        if problem["type"] == "extra_forbidden":
+            messages.append(f"unknown setting {name!r} in {where}")
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hints.append(f"did you mean {near[0]!r}?" if near else "docs/settings.md lists all")
+            continue
+        reason = problem["msg"].removeprefix("Value error, ")
+        value = _shown_bad(name, problem["input"])
+        messages.append(f"setting {name!r} is {value} (from {where}): {reason}")
+        hints.append(f"correct {_place(name, origin, path)}")
+    return SettingsError("; ".join(messages), hint="; ".join(dict.fromkeys(hints)))
+
+
+def _shown_bad(name: str, value: Any) -> str:
+    # A bad secret never reached its SecretStr: mask it here.
+    if "SecretStr" in str(Settings.model_fields[name].annotation):
+        return repr(shown(SecretStr(str(value))))
+    return masked(repr(value))
+
+
+def _place(name: str, origin: Origin, path: Path | None) -> str:
+    if origin == "file":
+        return f"{name} in {path}"
+    if origin == "environment":
+        plain = PLAIN_VARIABLES.get(name, "")
+        return _variable(name) if os.environ.get(_variable(name)) or not plain else plain
+    return f"the option or argument {name!r}"
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
