@@ -124,10 +124,13 @@ def run_trial(
     agent.fit(data, budget)
     _refuse_broken_weights(agent)
     tell(0.9, "trained, measuring")
+    # What the files hold is what will serve, so that is what is measured.
+    files = artifact.pack(agent, names)
+    agent = artifact.unpack(files, device)
     users, found = _measured(agent, data, fold, inputs, request.user_fraction)
     whole = request.effort >= 1.0 and request.user_fraction >= 1.0
     tell(1.0, "measured")
-    return _result(agent, users, found, begin, artifact.pack(agent, names) if whole else None)
+    return _result(agent, users, found, begin, files if whole else None)
 
 
 def evaluate_version(

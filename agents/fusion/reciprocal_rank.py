@@ -9,7 +9,6 @@ import torch
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent, AgentConfig
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.platform.errors import AgentError
@@ -82,8 +81,7 @@ class ReciprocalRankFusion(Agent[ReciprocalRankFusionConfig]):
             raise AgentError("rrf: every input has weight 0", hint="give one a positive weight")
         items = torch.cat([source for _, source in voting], 1)
         votes = torch.cat([self._votes(weight, source) for weight, source in voting], 1)
-        total = _sum_by_item(items, votes)
-        total = total.masked_fill(lists.repeated(items) | (items < 0), -torch.inf)
+        total = _sum_by_item(items, votes).masked_fill(items < 0, -torch.inf)
         best = total.sort(dim=1, descending=True, stable=True)
         fused = Candidates(items.gather(1, best.indices), best.values).top(k)
         return Candidates(fused.items.masked_fill(torch.isneginf(fused.scores), -1), fused.scores)
@@ -100,10 +98,12 @@ class ReciprocalRankFusion(Agent[ReciprocalRankFusionConfig]):
 
 
 def _sum_by_item(items: Tensor, votes: Tensor) -> Tensor:
-    """For each entry the sum of the votes of all entries of its row with the same item, (B, M)."""
+    """The sum of a row's votes for each item, where the item first stands, else -inf; (B, M)."""
     order = items.argsort(dim=1, stable=True)
     ordered = items.gather(1, order)
-    group = torch.zeros_like(items)
-    group[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).cumsum(1)
+    first = torch.ones_like(items, dtype=torch.bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    group = first.cumsum(1) - 1
     sums = torch.zeros_like(votes).scatter_add_(1, group, votes.gather(1, order))
-    return torch.empty_like(votes).scatter_(1, order, sums.gather(1, group))
+    sums = sums.gather(1, group).masked_fill(~first, -torch.inf)
+    return torch.empty_like(votes).scatter_(1, order, sums)
