@@ -271,9 +271,9 @@ def _stand_in(
 
 
 def _scattered(answer: Candidates | Route, rows: Tensor, n_users: int) -> Candidates | Route:
-    """The answer for some users as one for all: nothing (or the first segment) for the others."""
+    """The answer for some users as one for all: nothing, or no segment, for the others."""
     if isinstance(answer, Route):
-        segment = torch.zeros(n_users, dtype=torch.int64, device=rows.device)
+        segment = torch.full((n_users,), -1, dtype=torch.int64, device=rows.device)
         segment[rows] = answer.segment
         return Route(segment)
     whole = Candidates.empty(n_users, answer.items.shape[1], rows.device)

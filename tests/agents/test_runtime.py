@@ -250,6 +250,24 @@ def test_conditional_nodes_run_for_their_users_only() -> None:
     assert shown(everybody_cold) == [[10, 11], [10, 11]]
 
 
+def test_a_router_behind_a_router_sends_only_the_users_that_reached_it() -> None:
+    def by_parity(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Route:
+        return Route(users.users % 2)
+
+    def all_cold(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Route:
+        return Route(torch.zeros(len(users), dtype=torch.int64))
+
+    nodes = [
+        node("outer"),
+        node("inner", when=("outer", "warm")),
+        node("c", when=("inner", "cold")),
+        node("rrf", "c"),
+    ]
+    acts: Acts = {"outer": by_parity, "inner": all_cold, "c": always(10), "rrf": rrf()}
+    serve = runtime(nodes, acts, {"outer": "routing", "inner": "routing"})
+    assert shown(serve.recommend(people([], [], []), 1)) == [[0], [10], [0]]
+
+
 @pytest.mark.parametrize(
     "route", [fails, lambda u, i, k: Route(torch.full((len(u),), 2)), lambda u, i, k: 3]
 )
