@@ -34,7 +34,7 @@ BEHAVIOURS = (
 
 @dataclass(frozen=True)
 class Interactions:
-    """Log rows in the order (user, timestamp, original row).
+    """Log rows in the order (user, timestamp, finer order of the source, hash of the item's id).
 
     Shapes: every array is (n,). ``user`` and ``item`` are dense indices; ``timestamp`` is Unix
     seconds, or the place in the user's history where a source has no times.
@@ -104,6 +104,8 @@ class Dataset:
     item_features: Features
     positive: Positive
     value: str | None = None
+    has_times: bool = True
+    """False where ``timestamp`` is only the place in a user's own history."""
 
     @property
     def n_users(self) -> int:
