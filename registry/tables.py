@@ -70,8 +70,9 @@ class VersionRow(SQLModel, table=True):
     """An immutable version of an agent; ``number`` is its version number in MLflow."""
 
     __tablename__: ClassVar[str] = "agent_version"
-    __table_args__ = (UniqueConstraint("agent", "number"),)
+    __table_args__ = (UniqueConstraint("surface", "agent", "number"),)
     id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
     agent: str = Field(foreign_key="agent.name", index=True)
     number: int
     model: str

@@ -1,0 +1,45 @@
+"""The audit log: who changed what, when and why. The database itself refuses to change a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from agenticrs.registry.tables import AuditRow
+
+
+def record(
+    session: Session,
+    *,
+    who: str,
+    action: str,
+    subject: str,
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditRow:
+    """Append one entry; it is there when the caller's transaction commits."""
+    row = AuditRow(
+        who=who,
+        action=action,
+        subject=subject,
+        reason=reason,
+        before=dict(before or {}),
+        after=dict(after or {}),
+    )
+    session.add(row)
+    return row
+
+
+def entries(
+    session: Session, limit: int = 100, before_id: int | None = None, action: str | None = None
+) -> list[AuditRow]:
+    """The newest entries first; ``before_id`` pages on, ``action`` keeps one kind."""
+    query = select(AuditRow).order_by(col(AuditRow.id).desc()).limit(limit)
+    if before_id is not None:
+        query = query.where(col(AuditRow.id) < before_id)
+    if action is not None:
+        query = query.where(AuditRow.action == action)
+    return list(session.exec(query))

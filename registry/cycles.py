@@ -1,0 +1,117 @@
+"""Cycles and their steps. A step that is done stays done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from agenticrs.platform.errors import NotFound
+from agenticrs.registry.tables import CycleRow, StepRow, utc_now
+
+
+def open_cycle(
+    session: Session,
+    *,
+    surface: str,
+    kind: str,
+    dataset: str,
+    fingerprint: str,
+    seed: int,
+    request: Mapping[str, Any],
+) -> CycleRow:
+    """Begin a cycle: a row in state running."""
+    row = CycleRow(
+        surface=surface,
+        kind=kind,
+        state="running",
+        dataset=dataset,
+        fingerprint=fingerprint,
+        seed=seed,
+        request=dict(request),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, cycle_id: int) -> CycleRow:
+    """The cycle with that id; raises NotFound."""
+    row = session.get(CycleRow, cycle_id)
+    if row is None:
+        raise NotFound(f"there is no cycle {cycle_id}", hint="see `agenticrs cycles list`")
+    return row
+
+
+def list_all(session: Session, surface: str | None = None, limit: int = 50) -> list[CycleRow]:
+    """The newest cycles first."""
+    query = select(CycleRow).order_by(col(CycleRow.id).desc()).limit(limit)
+    if surface is not None:
+        query = query.where(CycleRow.surface == surface)
+    return list(session.exec(query))
+
+
+def unfinished(session: Session, surface: str) -> list[CycleRow]:
+    """Cycles that are running or waiting, oldest first."""
+    return list(
+        session.exec(
+            select(CycleRow)
+            .where(CycleRow.surface == surface, col(CycleRow.state).in_(("running", "waiting")))
+            .order_by(col(CycleRow.id))
+        )
+    )
+
+
+def steps(session: Session, cycle_id: int) -> list[StepRow]:
+    """The steps that have begun, in their order."""
+    return list(
+        session.exec(
+            select(StepRow).where(StepRow.cycle_id == cycle_id).order_by(col(StepRow.id))
+        )
+    )
+
+
+def begin_step(session: Session, cycle_id: int, name: str) -> StepRow:
+    """Note that a step starts (again); the cycle is running from now on."""
+    row = _step(session, cycle_id, name)
+    if row is None:
+        row = StepRow(cycle_id=cycle_id, name=name, state="running")
+    else:
+        row.state, row.error, row.attempts = "running", "", row.attempts + 1
+    session.add(row)
+    cycle = get(session, cycle_id)
+    cycle.state = "running"
+    session.add(cycle)
+    session.flush()
+    return row
+
+
+def finish_step(
+    session: Session,
+    cycle_id: int,
+    name: str,
+    result: Mapping[str, Any],
+    state: str = "done",
+    error: str = "",
+) -> None:
+    """Keep a step's result; ``state`` is done, waiting, skipped, or failed with an ``error``."""
+    row = _step(session, cycle_id, name)
+    if row is None:
+        raise NotFound(f"step {name!r} of cycle {cycle_id} has not begun")
+    row.state, row.result, row.error, row.finished_at = state, dict(result), error, utc_now()
+    session.add(row)
+
+
+def finish(session: Session, cycle_id: int, state: str, error: str = "") -> None:
+    """Set the cycle's state: done, waiting, failed or cancelled."""
+    row = get(session, cycle_id)
+    row.state, row.error = state, error
+    row.finished_at = None if state == "waiting" else utc_now()
+    session.add(row)
+
+
+def _step(session: Session, cycle_id: int, name: str) -> StepRow | None:
+    return session.exec(
+        select(StepRow).where(StepRow.cycle_id == cycle_id, StepRow.name == name)
+    ).first()

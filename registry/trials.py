@@ -1,0 +1,165 @@
+"""Trials: one row for each candidate, from the moment it is proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from agenticrs.platform.errors import NotFound
+from agenticrs.registry import provenance
+from agenticrs.registry.tables import TrialRow, utc_now
+
+
+def propose(
+    session: Session,
+    *,
+    cycle_id: int,
+    agent: str,
+    number: int,
+    method: str,
+    config: Mapping[str, Any],
+    seed: int,
+    dataset: str,
+    fingerprint: str,
+    split: str,
+) -> TrialRow:
+    """Write down a candidate before anything is spent on it."""
+    row = TrialRow(
+        cycle_id=cycle_id,
+        agent=agent,
+        number=number,
+        method=method,
+        state="proposed",
+        config=dict(config),
+        seed=seed,
+        dataset=dataset,
+        fingerprint=fingerprint,
+        split=split,
+        code_version=provenance.code_version(),
+        environment=provenance.environment(),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, trial_id: int) -> TrialRow:
+    """The trial with that id; raises NotFound."""
+    row = session.get(TrialRow, trial_id)
+    if row is None:
+        raise NotFound(f"there is no trial {trial_id}")
+    return row
+
+
+def of_cycle(session: Session, cycle_id: int, agent: str | None = None) -> list[TrialRow]:
+    """Trials of a cycle (of one agent), in the order of their making."""
+    query = select(TrialRow).where(TrialRow.cycle_id == cycle_id).order_by(col(TrialRow.id))
+    if agent is not None:
+        query = query.where(TrialRow.agent == agent)
+    return list(session.exec(query))
+
+
+def finished(
+    session: Session, agent: str, *, fingerprint: str, split: str, limit: int = 200
+) -> list[TrialRow]:
+    """Fully trained candidates of an agent on that data and split, newest first."""
+    return list(
+        session.exec(
+            select(TrialRow)
+            .where(
+                TrialRow.agent == agent,
+                TrialRow.state == "done",
+                TrialRow.fingerprint == fingerprint,
+                TrialRow.split == split,
+            )
+            .order_by(col(TrialRow.id).desc())
+            .limit(limit)
+        )
+    )
+
+
+def best_reward(session: Session, agent: str, fingerprint: str) -> float | None:
+    """The best inner reward of an agent on that data, or None."""
+    return session.exec(
+        select(func.max(TrialRow.reward)).where(
+            TrialRow.agent == agent,
+            TrialRow.state == "done",
+            TrialRow.fingerprint == fingerprint,
+        )
+    ).one()
+
+
+def mean_seconds(session: Session, agent: str) -> float | None:
+    """What a fully trained candidate of that agent has cost on average, or None."""
+    return session.exec(
+        select(func.avg(TrialRow.seconds)).where(
+            TrialRow.agent == agent, TrialRow.state == "done", TrialRow.seconds > 0
+        )
+    ).one()
+
+
+def record_short(session: Session, trial_id: int, **found: Any) -> None:
+    """The short rung is done and the candidate goes on (arguments as ``record_full``)."""
+    _record(session, trial_id, "short", **found)
+
+
+def record_pruned(session: Session, trial_id: int, **found: Any) -> None:
+    """The short rung is done and the candidate stops there (arguments as ``record_full``)."""
+    _record(session, trial_id, "pruned", **found)
+
+
+def record_full(
+    session: Session,
+    trial_id: int,
+    *,
+    metrics: Mapping[str, float],
+    reward: float,
+    seconds: float,
+    device: str,
+) -> None:
+    """The candidate is fully trained and measured; ``seconds`` add up over the rungs."""
+    _record(
+        session,
+        trial_id,
+        "done",
+        metrics=metrics,
+        reward=reward,
+        seconds=seconds,
+        device=device,
+    )
+
+
+def record_failed(session: Session, trial_id: int, *, error: str, seconds: float = 0.0) -> None:
+    """The candidate cannot be trained; the error stays with it."""
+    row = get(session, trial_id)
+    row.state, row.error, row.finished_at = "failed", error[:2000], utc_now()
+    row.seconds += seconds
+    session.add(row)
+
+
+def set_run(session: Session, trial_id: int, run_id: str) -> None:
+    """Note the MLflow run that shows the trial."""
+    row = get(session, trial_id)
+    row.run_id = run_id
+    session.add(row)
+
+
+def _record(
+    session: Session,
+    trial_id: int,
+    state: str,
+    *,
+    metrics: Mapping[str, float],
+    reward: float,
+    seconds: float,
+    device: str,
+) -> None:
+    row = get(session, trial_id)
+    row.state, row.reward, row.device = state, reward, device
+    row.metrics = {**row.metrics, "short": dict(metrics)} if state != "done" else dict(metrics)
+    row.seconds += seconds
+    row.finished_at = None if state == "short" else utc_now()
+    session.add(row)
