@@ -281,6 +281,7 @@ def _make_items(config: GeneratorConfig, rng: np.random.Generator) -> _Items:
     released = np.zeros(n, dtype=np.int64)
     late = rng.random(n) < config.late_items
     released[late] = rng.integers(0, config.days, size=int(late.sum()))
+    released[0] = 0  # the first day needs something to show
     return _Items(
         topics=topics,
         main_topic=main[series],

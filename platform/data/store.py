@@ -107,7 +107,7 @@ class DatasetStore:
             if fingerprint != latest:
                 notes = list(raw.notes)
                 if skipped:
-                    notes.append(f"{skipped:,} rows that the dataset had already skipped")
+                    notes.append(f"{skipped:,} rows that the dataset already has skipped")
                 self._write(name, fingerprint, content, notes, latest)
         return content.dataset(name, fingerprint)
 
