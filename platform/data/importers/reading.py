@@ -171,10 +171,10 @@ def numbers(column: pa.ChunkedArray, file: str, name: str) -> pa.ChunkedArray:
 
 
 def integers(column: pa.ChunkedArray, file: str, name: str, scale: float = 1) -> pa.ChunkedArray:
-    """Text or numbers, times ``scale``, rounded down to int64; null stays null.
+    """Text or numbers, times ``scale``, rounded down to int64; null stays null, NaN becomes it.
 
     Raises:
-        DataError: A cell is no number, not finite or beyond 64 bits.
+        DataError: A cell is no number, infinite or beyond 64 bits.
     """
     if _is_text(column):
         try:
@@ -190,6 +190,7 @@ def integers(column: pa.ChunkedArray, file: str, name: str, scale: float = 1) ->
         below = pc.less(column, pc.multiply(whole, divisor))
         return pc.subtract(whole, below.cast(column.type)).cast(pa.int64())
     values = pc.multiply(numbers(column, file, name), scale)
+    values = pc.if_else(pc.is_nan(values), None, values)
     usable = pc.and_(pc.is_finite(values), pc.less(pc.abs(values), 2.0**62))
     _refuse_unparsed(column, usable, file, name, "a finite number")
     return pc.floor(values).cast(pa.int64())

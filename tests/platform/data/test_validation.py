@@ -52,8 +52,8 @@ def test_every_planted_defect_is_found_by_row_and_column_and_nothing_else(
     n_repeats = data.draw(st.integers(0, 3), label="repeats")
     good = [row for row in range(n) if row not in rows]
     for place in range(n_repeats if good else 0):
-        for name in columns:
-            columns[name].append(columns[name][good[0]])
+        for values in columns.values():
+            values.append(values[good[0]])
         planted.add((n + place + 1, "timestamp", "duplicate"))
     raw = make_raw(
         list(
