@@ -66,9 +66,7 @@ def unfinished(session: Session, surface: str) -> list[CycleRow]:
 def steps(session: Session, cycle_id: int) -> list[StepRow]:
     """The steps that have begun, in their order."""
     return list(
-        session.exec(
-            select(StepRow).where(StepRow.cycle_id == cycle_id).order_by(col(StepRow.id))
-        )
+        session.exec(select(StepRow).where(StepRow.cycle_id == cycle_id).order_by(col(StepRow.id)))
     )
 
 

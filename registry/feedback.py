@@ -33,9 +33,7 @@ class Accepted:
 def append(session: Session, dataset: str, events: Sequence[FeedbackEvent]) -> Accepted:
     """Keep the events whose keys are not known yet."""
     by_key = {event.key: event for event in events}
-    known = set(
-        session.exec(select(FeedbackRow.key).where(col(FeedbackRow.key).in_(list(by_key))))
-    )
+    known = set(session.exec(select(FeedbackRow.key).where(col(FeedbackRow.key).in_(list(by_key)))))
     new = [event for key, event in by_key.items() if key not in known]
     session.add_all(
         FeedbackRow(

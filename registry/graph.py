@@ -97,7 +97,8 @@ def validate(graph: Graph, specs: Mapping[str, AgentSpec]) -> None:
             )
         if versions.setdefault(node.agent, node.version) != node.version:
             raise InvalidComposition(
-                f"agent {node.agent!r} stands at versions {versions[node.agent]} and {node.version}",
+                f"agent {node.agent!r} stands at two versions: "
+                f"{versions[node.agent]} and {node.version}",
                 hint="one version of an agent per composition",
             )
     for node in graph.nodes:

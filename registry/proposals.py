@@ -68,9 +68,7 @@ def get(session: Session, proposal_id: int) -> ProposalRow:
     """The proposal with that id; raises NotFound."""
     row = session.get(ProposalRow, proposal_id)
     if row is None:
-        raise NotFound(
-            f"there is no proposal {proposal_id}", hint="see `agenticrs proposals list`"
-        )
+        raise NotFound(f"there is no proposal {proposal_id}", hint="see `agenticrs proposals list`")
     return row
 
 

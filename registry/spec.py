@@ -102,7 +102,9 @@ class DecisionSpace(_Frozen):
         for parameter in self.parameters:
             if isinstance(parameter, PerInput):
                 concrete += [
-                    FloatRange(name=f"{parameter.name}.{source}", low=parameter.low, high=parameter.high)
+                    FloatRange(
+                        name=f"{parameter.name}.{source}", low=parameter.low, high=parameter.high
+                    )
                     for source in inputs
                 ]
             else:
@@ -170,7 +172,9 @@ class AgentSpec(_Frozen):
                 f"{self.outer_weight}: raise it or say why in outer_weight_reason"
             )
         if (self.loop.output is Port.ROUTE) != bool(self.segments):
-            raise ValueError("segments must be named by agents that put out a route, and only by them")
+            raise ValueError(
+                "segments must be named by agents that put out a route, and only by them"
+            )
         if not self.loop.inputs:
             raise ValueError("loop.inputs must name at least one input")
         return self
