@@ -52,14 +52,14 @@ def test_old_entries_weigh_less(make_data: MakeData) -> None:
 
 
 def test_where_single_precision_fails_double_is_tried_and_then_it_says_so() -> None:
-    # A Gram matrix of rank one and a ridge below float32's resolution of its eigenvalue.
-    counts = torch.arange(1901.0, 2001.0)
-    ones = torch.outer(counts, counts)
-    nearly = ones + 0.5 * torch.eye(100)
+    # Rank 10 of 100, whole numbers, and a ridge below float32's resolution of the eigenvalues.
+    factors = torch.randint(600, (10, 100), generator=torch.Generator().manual_seed(0)).float()
+    deficient = factors.T @ factors
+    nearly = deficient + 0.25 * torch.eye(100)
     assert int(torch.linalg.cholesky_ex(nearly).info) > 0
     assert torch.isfinite(ease._inverse(nearly)).all()
     with pytest.raises(AgentError, match="cannot invert"):
-        ease._inverse(ones - torch.eye(100))
+        ease._inverse(deficient - torch.eye(100))
 
 
 def test_a_catalogue_that_is_too_large_is_refused_before_anything_is_allocated() -> None:
