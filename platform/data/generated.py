@@ -27,14 +27,12 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agenticrs.platform.data.dataset import Positive
+from agenticrs.platform.data.exposure import LoggingPolicy
+from agenticrs.platform.data.ground_truth import DAY, START, Floats, GroundTruth, Ints
 from agenticrs.platform.data.raw import Declaration, RawLog
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+__all__ = ["DAY", "START", "GeneratedPlatform", "GeneratorConfig", "GroundTruth", "generate"]
 
-START = 1_735_689_600
-"""Midnight of 2025-01-01 UTC: day 0 of every generated platform."""
-DAY = 86_400
 _TOPICS = (
     "cooking",
     "football",
@@ -96,82 +94,6 @@ class GeneratorConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class GroundTruth:
-    """The latent world. Indices are those of a dataset saved from the platform's log.
-
-    Shapes: U users, N items, T topics. Methods broadcast their arguments and are vectorised.
-    """
-
-    shift_day: int
-    tastes: Floats
-    """(2, U, T), rows sum to 1: tastes before and from the shift day on."""
-    drifted: npt.NDArray[np.bool_]
-    """(U,): whose tastes change."""
-    cold: npt.NDArray[np.bool_]
-    """(U,): who arrives late with a short history."""
-    patience: Floats
-    """(U,): mean share of a liked video that is watched, in (0, 1)."""
-    topics: Floats
-    """(N, T), rows sum to 1."""
-    quality: Floats
-    """(N,): added to the logit of a click."""
-    popularity: Floats
-    """(N,): weight with which the logging policy shows the video."""
-    duration: Floats
-    """(N,): seconds."""
-    released: Ints
-    """(N,): day from which the video can be shown."""
-    next_episode: Ints
-    """(N,): the item that follows in its series, -1 for none."""
-    follow_on: Floats
-    """(T, T): how much a click on a topic inclines to another, in [0, 1]."""
-
-    def affinity(self, users: Ints, items: Ints, day: int | Ints) -> Floats:
-        """How well the items' topics meet the users' tastes on that day, in [0, 1]."""
-        users, items = np.asarray(users), np.asarray(items)
-        era = (np.asarray(day) >= self.shift_day).astype(np.int64)
-        taste = self.tastes[era, users]
-        met: Floats = np.einsum("...t,...t->...", taste, self.topics[items])
-        return met
-
-    def click_probability(
-        self, users: Ints, items: Ints, day: int | Ints, previous: Ints | None = None
-    ) -> Floats:
-        """Chance of a click, given the item clicked before (-1 or None: none, no inclination)."""
-        users, items = np.asarray(users), np.asarray(items)
-        logit = -2.9 + 6.0 * np.sqrt(self.affinity(users, items, day)) + self.quality[items]
-        if previous is not None:
-            logit = logit + self.inclination(items, np.asarray(previous))
-        chance: Floats = 1.0 / (1.0 + np.exp(-logit))
-        return chance
-
-    def inclination(self, items: Ints, previous: Ints) -> Floats:
-        """What the click before adds to the logit."""
-        seen = previous >= 0
-        before = np.where(seen, previous, 0)
-        follows = np.einsum(
-            "...t,...t->...", self.topics[before] @ self.follow_on, self.topics[items]
-        )
-        episode = self.next_episode[before] == items
-        added: Floats = np.where(seen, 1.2 * follows + 1.8 * episode, 0.0)
-        return added
-
-    def expected_watch_time(
-        self, users: Ints, items: Ints, day: int | Ints, previous: Ints | None = None
-    ) -> Floats:
-        """Expected seconds watched if the item is shown: chance of a click times seconds then."""
-        chance = self.click_probability(users, items, day, previous)
-        seconds: Floats = chance * self.watched_share(users, items, day) * self.duration[items]
-        return seconds
-
-    def watched_share(self, users: Ints, items: Ints, day: int | Ints) -> Floats:
-        """Mean share of the duration that is watched after a click, in (0, 1)."""
-        liking = np.sqrt(self.affinity(users, items, day))
-        share: Floats = np.clip(self.patience[users] * (0.4 + 0.9 * liking), 0.02, 0.98)
-        return share
-
-
-@dataclass(frozen=True)
 class GeneratedPlatform:
     """The log of all days, and the truth behind it."""
 
@@ -210,7 +132,7 @@ def generate(config: GeneratorConfig) -> GeneratedPlatform:
         next_episode=items.next_episode,
         follow_on=_follow_on(config.n_topics, rng),
     )
-    log = _Logger(config, truth, rng).run(_events_per_day(config, users, rng))
+    log = LoggingPolicy(truth, rng).run(_events_per_day(config, users, rng))
     return GeneratedPlatform(
         raw=RawLog(
             interactions=log,
@@ -334,116 +256,6 @@ def _events_per_day(config: GeneratorConfig, users: _Users, rng: np.random.Gener
     sessions = np.maximum(active.sum(axis=0), 1)
     events: Ints = rng.poisson(active * (activity / sessions)) * active
     return events.clip(max=config.most_events_per_day)
-
-
-class _Logger:
-    """Shows videos to users, day by day and slot by slot, and writes down what they do."""
-
-    def __init__(
-        self, config: GeneratorConfig, truth: GroundTruth, rng: np.random.Generator
-    ) -> None:
-        self._truth = truth
-        self._rng = rng
-        self._n_topics = config.n_topics
-        self._shown = np.zeros((config.n_users, config.n_items), dtype=np.bool_)
-        self._previous = np.full(config.n_users, -1, dtype=np.int64)
-        self._parts: list[dict[str, npt.NDArray[np.generic]]] = []
-
-    def run(self, events: Ints) -> pa.Table:
-        """Go through all days; ``events`` (days, U) says how much is shown to whom."""
-        for day, todays in enumerate(events):
-            self._open_day(day)
-            begin = self._rng.integers(7 * 3600, 20 * 3600, size=len(todays))
-            clock = START + day * DAY + begin
-            for slot in range(int(todays.max(initial=0))):
-                users = np.flatnonzero(todays > slot)
-                clock[users] += self._show(users, day, clock[users])
-        names = self._parts[0] if self._parts else {}
-        return pa.table({name: _together([p[name] for p in self._parts], name) for name in names})
-
-    def _open_day(self, day: int) -> None:
-        """What the policy may show today: weights over released videos, in all and by topic."""
-        truth = self._truth
-        weight = truth.popularity * (truth.released <= day)
-        # New videos get a push for three days.
-        weight = weight * np.where((truth.released > 0) & (day - truth.released < 3), 3.0, 1.0)
-        self._popular = np.cumsum(weight) / weight.sum()
-        self._uniform = np.cumsum(weight > 0) / (weight > 0).sum()
-        by_topic = np.cumsum(truth.topics.T * np.sqrt(weight), axis=1) + 1e-12
-        # One ascending array over all topics: topic t covers (t, t + 1].
-        steps = by_topic / by_topic[:, -1:] + np.arange(self._n_topics)[:, None]
-        self._by_topic = steps.ravel()
-        era = int(day >= truth.shift_day)
-        self._taste = np.cumsum(truth.tastes[era], axis=1)
-
-    def _show(self, users: Ints, day: int, clock: Ints) -> Ints:
-        """One exposure to each of the users; returns the seconds until the next."""
-        items = self._choose(users)
-        for _ in range(2):
-            again = self._shown[users, items] | (self._truth.released[items] > day)
-            items[again] = self._choose(users[again], episodes=False)
-        new = ~self._shown[users, items] & (self._truth.released[items] <= day)
-        self._respond(users[new], items[new], day, clock[new])
-        return self._rng.integers(40, 240, size=len(users))
-
-    def _choose(self, users: Ints, *, episodes: bool = True) -> Ints:
-        """The mixed policy: 28 % popular, 55 % personal, 5 % next episode, 12 % random."""
-        n, rng = len(users), self._rng
-        n_items = len(self._popular)
-        kind, place = rng.random(n), rng.random(n)
-        popular = np.searchsorted(self._popular, place)
-        uniform = np.searchsorted(self._uniform, place)
-        topic = (
-            (self._taste[users] < rng.random(n)[:, None]).sum(axis=1).clip(max=self._n_topics - 1)
-        )
-        personal = np.searchsorted(self._by_topic, topic + place) - topic * n_items
-        items = np.where(kind < 0.28, popular, np.where(kind < 0.88, personal, uniform))
-        if episodes:
-            before = self._previous[users]
-            episode = np.where(before >= 0, self._truth.next_episode[before], -1)
-            items = np.where((kind >= 0.83) & (kind < 0.88) & (episode >= 0), episode, items)
-        return items.clip(0, n_items - 1).astype(np.int64)
-
-    def _respond(self, users: Ints, items: Ints, day: int, clock: Ints) -> None:
-        truth, rng = self._truth, self._rng
-        n = len(users)
-        self._shown[users, items] = True
-        chance = truth.click_probability(users, items, day, self._previous[users])
-        click = rng.random(n) < chance
-        mean = truth.watched_share(users, items, day)
-        share = rng.beta(4 * mean, 4 * (1 - mean))
-        duration = truth.duration[items]
-        watched = np.round(np.where(click, share * duration, 0.0), 1)
-        long_view = click & (watched >= np.minimum(18.0, 0.9 * duration))
-        liking = np.sqrt(truth.affinity(users, items, day))
-        like = click & (rng.random(n) < 0.25 * share * liking)
-        self._previous[users[click]] = items[click]
-        self._parts.append(
-            {
-                "user_id": users,
-                "item_id": items,
-                "timestamp": clock,
-                "click": click,
-                "long_view": long_view,
-                "like": like,
-                "follow": click & (rng.random(n) < np.where(like, 0.12, 0.004)),
-                "comment": click & (rng.random(n) < np.where(like, 0.08, 0.006)),
-                "watch_time": watched,
-                "duration": duration,
-                "hour": clock % DAY // 3600,
-            }
-        )
-
-
-def _together(parts: list[npt.NDArray[np.generic]], name: str) -> pa.Array:
-    column = np.concatenate(parts)
-    if name in ("user_id", "item_id"):
-        return pc.binary_join_element_wise(name[0], pa.array(column).cast(pa.string()), "")
-    if name == "timestamp":
-        return pa.array(column)
-    if name == "hour":
-        return pa.array(column).cast(pa.string())
-    return pa.array(column.astype(np.float32))
 
 
 def _user_table(users: _Users, rng: np.random.Generator) -> pa.Table:

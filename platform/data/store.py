@@ -20,29 +20,30 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
 from agenticrs.platform.data import snapshot as snapshots
-from agenticrs.platform.data.dataset import Dataset, Interactions, Positive
-from agenticrs.platform.data.encoding import Vocabulary, column_of
-from agenticrs.platform.data.raw import Declaration, Event, RawLog, events_table
+from agenticrs.platform.data.dataset import Dataset, Positive
+from agenticrs.platform.data.raw import Event, RawLog, events_table
 from agenticrs.platform.data.snapshot import Snapshot
+from agenticrs.platform.data.snapshot_files import (
+    declaration_of,
+    read_entry,
+    read_snapshot,
+    write_tables,
+)
 from agenticrs.platform.data.validation import InvalidRows, ValidationReport, validate
 from agenticrs.platform.errors import DataError, UnknownDataset
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
-_BEHAVIOUR, _CONTEXT = "behaviour.", "context."
-_VOCABULARIES = b"agenticrs.vocabularies"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class DatasetStore:
         raw = _only_good(raw, report)
         with self._locked(name):
             latest = self._latest(name)
-            previous = _read(self._folder(name, latest)) if latest else None
+            previous = read_snapshot(self._folder(name, latest)) if latest else None
             content, skipped = snapshots.build(raw, previous)
             fingerprint = snapshots.fingerprint(content)
             if fingerprint != latest:
@@ -125,7 +126,7 @@ class DatasetStore:
         latest = self.fingerprints(name)[-1]
         if not events:
             return self.load(name, latest)
-        previous = _read(self._folder(name, latest))
+        previous = read_snapshot(self._folder(name, latest))
         declared = replace(previous.declaration, user_features={}, item_features={}, context=())
         raw = RawLog(
             interactions=events_table(events, previous.rows.behaviours),
@@ -150,7 +151,7 @@ class DatasetStore:
                 f"dataset {name!r} has no snapshot {fingerprint!r}",
                 hint="snapshots, oldest first: " + ", ".join(known),
             )
-        return _read(self._folder(name, fingerprint)).dataset(name, fingerprint)
+        return read_snapshot(self._folder(name, fingerprint)).dataset(name, fingerprint)
 
     def list(self) -> tuple[Summary, ...]:
         """The newest snapshot of every dataset, by name."""
@@ -165,8 +166,8 @@ class DatasetStore:
                 f"dataset {name!r} has no snapshot {fingerprint!r}",
                 hint="snapshots, oldest first: " + ", ".join(known),
             )
-        entry = _entry(self._folder(name, fingerprint))
-        declaration = _declaration(entry["declaration"])
+        entry = read_entry(self._folder(name, fingerprint))
+        declaration = declaration_of(entry["declaration"])
         return Summary(
             name=name,
             fingerprint=fingerprint,
@@ -189,7 +190,7 @@ class DatasetStore:
         _check_name(name)
         folder = self._root / name
         found = [
-            (int(_entry(path)["sequence"]), path.name)
+            (int(read_entry(path)["sequence"]), path.name)
             for path in (folder.iterdir() if folder.is_dir() else ())
             if _FINGERPRINT.fullmatch(path.name)
         ]
@@ -234,14 +235,14 @@ class DatasetStore:
         folder = self._root / name
         place = folder / f".writing-{uuid.uuid4().hex}"
         place.mkdir()
-        _write_tables(place, content)
+        write_tables(place, content)
         rows = content.rows
         positive = content.declaration.positive
         entry = {
             "format": 1,
             "name": name,
             "fingerprint": fingerprint,
-            "sequence": _entry(folder / parent)["sequence"] + 1 if parent else 1,
+            "sequence": read_entry(folder / parent)["sequence"] + 1 if parent else 1,
             "parent": parent,
             "created": datetime.fromtimestamp(self._clock(), UTC).isoformat(),
             "counts": {
@@ -289,98 +290,6 @@ def _only_good(raw: RawLog, report: ValidationReport) -> RawLog:
         items=raw.items.filter(pa.array(report.good["items"])),
         row_numbers=None,
         notes=(*raw.notes, note),
-    )
-
-
-def _write_tables(place: Path, content: Snapshot) -> None:
-    rows = content.rows
-    columns: dict[str, Any] = {
-        "user": rows.user,
-        "item": rows.item,
-        "timestamp": rows.timestamp,
-        "order": content.order,
-        **{_BEHAVIOUR + name: column for name, column in rows.behaviours.items()},
-        **{_CONTEXT + name: column for name, column in rows.context.items()},
-    }
-    tables = (
-        ("interactions", pa.table(columns), content.context_vocabularies),
-        ("users", content.users, content.user_vocabularies),
-        ("items", content.items, content.item_vocabularies),
-    )
-    for name, table, vocabularies in tables:
-        metadata = {_VOCABULARIES: json.dumps(vocabularies).encode()}
-        pyarrow.parquet.write_table(
-            table.replace_schema_metadata(metadata), place / f"{name}.parquet", compression="zstd"
-        )
-
-
-def _read(folder: Path) -> Snapshot:
-    entry = _entry(folder)
-    rows, contexts = _read_table(folder / "interactions.parquet")
-    users, user_vocabularies = _read_table(folder / "users.parquet")
-    items, item_vocabularies = _read_table(folder / "items.parquet")
-    columns = {
-        name: column_of(rows, name).to_numpy(zero_copy_only=False) for name in rows.column_names
-    }
-    return Snapshot(
-        rows=Interactions(
-            user=columns["user"],
-            item=columns["item"],
-            timestamp=columns["timestamp"],
-            behaviours=_with_prefix(columns, _BEHAVIOUR),
-            context=_with_prefix(columns, _CONTEXT),
-        ),
-        order=columns["order"],
-        users=users,
-        items=items,
-        declaration=_declaration(entry["declaration"]),
-        user_vocabularies=user_vocabularies,
-        item_vocabularies=item_vocabularies,
-        context_vocabularies=contexts,
-    )
-
-
-def _read_table(path: Path) -> tuple[pa.Table, dict[str, Vocabulary]]:
-    try:
-        table = pyarrow.parquet.read_table(path, memory_map=False, partitioning=None)
-        stored = json.loads(table.schema.metadata[_VOCABULARIES])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: the stored table cannot be read ({error})",
-            hint="delete the snapshot's folder and import the log again",
-        ) from error
-    return table, {name: tuple(values) for name, values in stored.items()}
-
-
-def _with_prefix(columns: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> dict[str, Any]:
-    return {
-        name.removeprefix(prefix): column
-        for name, column in columns.items()
-        if name.startswith(prefix)
-    }
-
-
-def _entry(folder: Path) -> dict[str, Any]:
-    path = folder / "dataset.json"
-    try:
-        entry = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error})",
-            hint="delete the snapshot's folder and import the log again",
-        ) from error
-    if not isinstance(entry, dict) or entry.get("format") != 1:
-        raise DataError(f"{path}: unknown format", hint="it was written by another version")
-    return entry
-
-
-def _declaration(stored: Mapping[str, Any]) -> Declaration:
-    return Declaration(
-        **{
-            **stored,
-            "positive": Positive(**stored["positive"]),
-            "context": tuple(stored["context"]),
-        }
     )
 
 
