@@ -43,7 +43,7 @@ class SASRecConfig(AgentConfig):
     """Length of item vectors and of all layers."""
     layers: int = Field(default=2, ge=1)
     """Blocks of attention and feed-forward."""
-    heads: int = Field(default=2, ge=1)
+    heads: int = Field(default=1, ge=1)
     """Attention heads; must divide ``embedding_size``."""
     max_length: int = Field(default=50, ge=1)
     """How many of the newest items are looked at."""
@@ -127,13 +127,7 @@ class SASRec(Retriever[SASRecConfig]):
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * _rate(done)
                 loop.step(self._loss(batch, dropout, sampler), optimizer)
-            self.model.requires_grad_(False)
-            self.after_epoch(epoch)
-            self.model.requires_grad_()
         self.model.requires_grad_(False)
-
-    def after_epoch(self, epoch: int) -> None:
-        """Called with usable weights after every epoch; does nothing. For subclasses."""
 
     def _build(self) -> Transformer:
         config = self.config
