@@ -65,9 +65,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.n_users, self.n_items = data.n_users, data.n_items
 
     @abstractmethod
-    def act(
-        self, users: UserBatch, inputs: Sequence[Candidates], k: int
-    ) -> Candidates | Route:
+    def act(self, users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates | Route:
         """Decide for a batch. ``inputs`` are the candidates that the graph hands over, in order.
 
         Must be safe to call from several threads at once, and must not modify its arguments.
@@ -117,7 +115,8 @@ class Retriever(Agent[ConfigT]):
             scores = self.score(batch)
             scores[batch.rows, batch.items] = -torch.inf
             best = scores.topk(k, dim=1)
-            parts.append(Candidates(best.indices.masked_fill(best.values == -torch.inf, -1), best.values))
+            missing = best.values == -torch.inf
+            parts.append(Candidates(best.indices.masked_fill(missing, -1), best.values))
         if not parts:
             return Candidates.empty(0, k, self.device)
         return Candidates(

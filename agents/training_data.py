@@ -17,7 +17,7 @@ from agenticrs.platform.data.dataset import Dataset, Features, Fold, Interaction
 
 @dataclass(frozen=True)
 class FeatureTensors:
-    """``Features`` as tensors: codes (n, n_columns) int64, tags (n, n_tags), numeric (n, n_numeric)."""
+    """``Features`` as tensors: codes (n, columns) int64, tags (n, tags), numeric (n, columns)."""
 
     codes: Tensor
     cardinality: tuple[int, ...]
@@ -121,9 +121,10 @@ def _features(features: Features, n: int, device: str) -> FeatureTensors:
     tags = [tensor(table, device, torch.float32) for table in features.multi_hot.values()]
     numeric = [tensor(column, device, torch.float32) for column in features.numeric.values()]
     standard = [(column - column.mean()) / (column.std() + 1e-6) for column in numeric]
+    none = torch.zeros(n, 0, device=device)
     return FeatureTensors(
-        codes=torch.stack(codes, 1) if codes else torch.zeros(n, 0, dtype=torch.int64, device=device),
+        codes=torch.stack(codes, 1) if codes else none.to(torch.int64),
         cardinality=tuple(features.cardinality[name] for name in features.categorical),
-        tags=torch.cat(tags, 1) if tags else torch.zeros(n, 0, device=device),
-        numeric=torch.stack(standard, 1) if standard else torch.zeros(n, 0, device=device),
+        tags=torch.cat(tags, 1) if tags else none,
+        numeric=torch.stack(standard, 1) if standard else none,
     )

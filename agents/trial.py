@@ -147,7 +147,7 @@ def evaluate_version(
     return _result(agent, users, found, begin, None)
 
 
-def run_composition(  # noqa: PLR0917 (jobs are called by position)
+def run_composition(
     fold: Fold,
     graph: Graph,
     specs: Mapping[str, AgentSpec],

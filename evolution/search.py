@@ -92,6 +92,31 @@ class Search:
             known = {name: value for name, value in point.items() if name in self._space}
             self._study.enqueue_trial(known, skip_if_exists=True)
 
+    def remember(self, points: Sequence[tuple[Mapping[str, Any], float]]) -> int:
+        """Start from rewards that are known already (nested configs); return how many fit.
+
+        Only a study without trials takes them, so that a restart does not take them twice. Points
+        that lie outside the space are left out.
+        """
+        from optuna.trial import create_trial
+
+        if self._study.get_trials(deepcopy=False):
+            return 0
+        added = 0
+        for config, reward in points:
+            flat = _flat(config)
+            if not set(self._space) <= set(flat):
+                continue
+            params = {name: flat[name] for name in self._space}
+            try:
+                known = create_trial(params=params, distributions=self._space, value=reward)
+            except ValueError:
+                continue
+            known.user_attrs["remembered"] = True
+            self._study.add_trial(known)
+            added += 1
+        return added
+
     def ask(self, n: int) -> list[Candidate]:
         """Draw the next ``n`` candidates."""
         from optuna.trial import TrialState
@@ -138,6 +163,16 @@ class Search:
 
         frozen = self._study.get_trials(deepcopy=False)[number]
         return optuna.trial.Trial(self._study, frozen._trial_id)
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": deep for inner, deep in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _distribution(parameter: ConcreteParameter) -> BaseDistribution:

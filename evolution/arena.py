@@ -1,0 +1,116 @@
+"""Whole compositions measured on the held-out users of a cycle, as jobs on the runner.
+
+Weights come out of MLflow once and go into shared memory once; a candidate that has no version
+yet brings its files along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agenticrs.agents.trial import CompositionResult, run_composition
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.platform.data.dataset import Fold
+from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.jobs.job import Failed, Job, Resources, Succeeded
+from agenticrs.registry import versions
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.spec import AgentSpec
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A graph to measure; ``files`` are those of members that are not (yet) versions."""
+
+    key: str
+    graph: Graph
+    files: Mapping[str, Files] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    """Nodes whose candidates are wanted back."""
+
+
+class Arena:
+    """Measures compositions for one cycle."""
+
+    def __init__(self, cycle: Cycle) -> None:
+        self._cycle = cycle
+        self._shared: dict[tuple[str, int], Any] = {}
+        self._files: dict[tuple[str, int], Files] = {}
+        self.seconds: dict[str, float] = {}
+        """What each entry took, by key."""
+
+    def files(self, agent: str, version: int) -> Files:
+        """The files of a version, out of MLflow (cached)."""
+        key = (agent, version)
+        if key not in self._files:
+            folder = self._cycle.services.tracking.download(
+                versions.model_name(self._cycle.surface, agent), version
+            )
+            self._files[key] = {
+                path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()
+            }
+        return self._files[key]
+
+    def measure(self, entries: Sequence[Entry]) -> dict[str, CompositionResult | Failed]:
+        """Run every entry over all held-out users; failures are answers, by key."""
+        cycle = self._cycle
+        jobs = [
+            Job(
+                f"cycle-{cycle.id}/composition/{entry.key}",
+                _run,
+                (
+                    cycle.shared_fold,
+                    entry.graph,
+                    cycle.all_specs,
+                    cycle.request.depth,
+                    entry.keep,
+                    # Flat arguments: only those are fetched from shared memory for the job.
+                    *(self._reference(n.agent, n.version, entry.files) for n in entry.graph.nodes),
+                ),
+                Resources(
+                    cpus=cycle.services.settings.cpus_per_trial,
+                    time_limit=cycle.services.settings.trial_seconds,
+                ),
+            )
+            for entry in entries
+        ]
+        answers: dict[str, CompositionResult | Failed] = {}
+        for outcome in cycle.runner.run(jobs):
+            key = outcome.key.rsplit("/", 1)[1]
+            self.seconds[key] = outcome.seconds
+            answers[key] = outcome.value if isinstance(outcome, Succeeded) else outcome
+        return answers
+
+    def measure_one(self, entry: Entry) -> CompositionResult:
+        """One entry; raises EvolutionError when it fails."""
+        answer = self.measure([entry])[entry.key]
+        if isinstance(answer, Failed):
+            raise EvolutionError(f"composition {entry.key!r}: {answer.cause}: {answer.message}")
+        return answer
+
+    def _reference(self, agent: str, version: int, given: Mapping[str, Files]) -> Any:
+        if agent in given:
+            return given[agent]
+        key = (agent, version)
+        if key not in self._shared:
+            self._shared[key] = self._cycle.runner.share(dict(self.files(agent, version)))
+        return self._shared[key]
+
+
+def _run(
+    fold: Fold,
+    graph: Graph,
+    specs: Mapping[str, AgentSpec],
+    depth: int,
+    keep: tuple[str, ...],
+    *files: Files,
+) -> CompositionResult:
+    artifacts = {
+        (node.agent, node.version): dict(of_node)
+        for node, of_node in zip(graph.nodes, files, strict=True)
+    }
+    return run_composition(fold, graph, specs, artifacts, depth, keep)

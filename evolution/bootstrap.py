@@ -1,0 +1,243 @@
+"""The first cycle of a surface: every agent's default is trained, and a plain composition serves.
+
+Nothing serves yet, so nobody has to approve: the alternative to a first composition is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agenticrs.agents import artifact, catalogue
+from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
+from agenticrs.evolution import blueprint, stages
+from agenticrs.evolution.arena import Arena, Entry, Files
+from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName
+from agenticrs.evolution.rungs import keep, propose, resources, stored_id
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.jobs.job import Job, Succeeded
+from agenticrs.registry import promotion, trials
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.spec import Role
+from agenticrs.registry.tables import TrialRow
+
+UPSTREAM_FIRST: tuple[tuple[Role, ...], ...] = (
+    ("retrieval",),
+    ("fusion", "routing"),
+    ("ranking", "reranking"),
+)
+"""Groups of roles: an agent of a later group is measured on what the earlier ones put out."""
+
+
+def plan(cycle: Cycle) -> Result:
+    """All agents once, at their defaults."""
+    names = [
+        name
+        for group in UPSTREAM_FIRST
+        for role in group
+        for name in blueprint.of_role(cycle.specs, role)
+    ]
+    starter = blueprint.starter(cycle.specs)
+    cycle.say(f"first versions of {len(names)} agents: {', '.join(names)}")
+    return {
+        "agents": names,
+        "starter": {"retrievers": starter.retrievers, "cold": starter.cold},
+        "reason": "nothing serves on this surface yet",
+    }
+
+
+def propose_defaults(cycle: Cycle) -> Result:
+    """One candidate for each agent: its default config."""
+    implementations = catalogue.load_agents()
+    with session_scope(cycle.services.engine) as session:
+        present = {row.agent for row in trials.of_cycle(session, cycle.id)}
+    for name in cycle.results["plan"]["agents"]:
+        if name not in present:
+            config = implementations[name].config_type().model_dump(mode="json")
+            propose(cycle, agent=name, number=0, method="default", config=config)
+    return {"candidates": len(cycle.results["plan"]["agents"])}
+
+
+def evaluate(cycle: Cycle) -> Result:
+    """Train the defaults, group by group; later groups see the starter's fused candidates."""
+    for group in UPSTREAM_FIRST:
+        with session_scope(cycle.services.engine) as session:
+            rows = [
+                r
+                for r in trials.of_cycle(session, cycle.id)
+                if r.state == "proposed" and cycle.specs[r.agent].role in group
+            ]
+        inputs = _inputs(cycle, [row.agent for row in rows]) if group != ("retrieval",) else {}
+        _train(cycle, rows, inputs)
+    with session_scope(cycle.services.engine) as session:
+        rows = list(trials.of_cycle(session, cycle.id))
+        return {
+            "rewards": {row.agent: row.reward for row in rows},
+            "failed": {row.agent: row.error for row in rows if row.state == "failed"},
+        }
+
+
+def select(cycle: Cycle) -> Result:
+    """Every default that trained becomes version 1; the starter must be among them."""
+    with session_scope(cycle.services.engine) as session:
+        done = {r.agent: r.id for r in trials.of_cycle(session, cycle.id) if r.state == "done"}
+    graph = blueprint.graph_of(
+        blueprint.starter(cycle.specs), cycle.specs, dict.fromkeys(cycle.specs, 1)
+    )
+    missing = sorted(set(graph.agents()) - set(done))
+    if missing:
+        errors = cycle.results["evaluate"]["failed"]
+        raise EvolutionError(
+            f"the first composition needs {', '.join(missing)}, which failed: "
+            + "; ".join(errors.get(name, "") for name in missing)
+        )
+    return {"trials": done}
+
+
+def approve(cycle: Cycle) -> Result:
+    """Publish the versions and the first composition; no person is needed."""
+    numbers = {
+        agent: stages.publish_version(cycle, trial_id).number
+        for agent, trial_id in cycle.results["select"]["trials"].items()
+    }
+    graph = blueprint.graph_of(blueprint.starter(cycle.specs), cycle.specs, numbers)
+    found = Arena(cycle).measure_one(Entry("starter", graph))
+    row = stages.publish_composition(cycle, graph, found.totals, parent=None)
+    return {"versions": numbers, "composition": row.number, "decided_by": "policy: bootstrap"}
+
+
+def promote(cycle: Cycle) -> Result:
+    """Let the first composition serve, and mark the other agents' first versions."""
+    approved = cycle.results["approve"]
+    stages.mark_champions(cycle, approved["versions"])
+    row = promotion.promote(
+        cycle.services.engine,
+        cycle.services.tracking,
+        surface=cycle.surface,
+        after=approved["composition"],
+        who="evolution",
+        reason=f"first composition, cycle {cycle.id}",
+        cause="bootstrap",
+        key=f"cycle-{cycle.id}",
+    )
+    cycle.say(f"composition {row.after} serves")
+    return {"composition": row.after}
+
+
+STEPS: dict[StepName, StepFunction] = {
+    "sense": stages.sense,
+    "plan": plan,
+    "propose": propose_defaults,
+    "evaluate": evaluate,
+    "select": select,
+    "approve": approve,
+    "promote": promote,
+    "observe": stages.observe,
+}
+
+
+def _train(
+    cycle: Cycle, rows: Sequence[TrialRow], inputs: dict[str, tuple[CandidateArrays, ...]]
+) -> None:
+    implementations = catalogue.load_agents()
+    by_key = {f"cycle-{cycle.id}/{row.agent}/0/full": row for row in rows}
+    jobs = [
+        Job(
+            key,
+            run_trial,
+            (
+                cycle.shared_fold,
+                TrialRequest(agent=row.agent, config=row.config, seed=row.seed),
+                inputs.get(row.agent, ()),
+            ),
+            resources(cycle, implementations[row.agent]),
+        )
+        for key, row in by_key.items()
+    ]
+    for outcome in cycle.runner.run(jobs):
+        row = by_key[outcome.key]
+        if isinstance(outcome, Succeeded):
+            result: TrialResult = outcome.value
+            reward = keep(cycle, cycle.specs[row.agent], row, result, outcome.seconds)
+            cycle.say(f"{row.agent} default: {reward:.4f} in {outcome.seconds:.1f} s")
+        else:
+            with session_scope(cycle.services.engine) as session:
+                trials.record_failed(
+                    session,
+                    stored_id(row),
+                    error=f"{outcome.cause}: {outcome.message}",
+                    seconds=outcome.seconds,
+                )
+            cycle.say(f"{row.agent} failed: {outcome.message}")
+
+
+def _inputs(cycle: Cycle, agents: Sequence[str]) -> dict[str, tuple[CandidateArrays, ...]]:
+    """Upstream candidates for agents that re-order or route, out of the starter's members."""
+    if not agents:
+        return {}
+    start = blueprint.starter(cycle.specs)
+    fused = blueprint.graph_of(
+        blueprint.Blueprint(retrievers=start.retrievers, fusion=start.fusion),
+        cycle.specs,
+        dict.fromkeys(cycle.specs, 1),
+    )
+    sources = [*start.retrievers, *([start.cold] if start.cold else [])]
+    lists = {name: _alone(cycle, name) for name in sources}
+    files = {name: _trained_files(cycle, name) for name in start.retrievers}
+    files[start.fusion] = functional_files(cycle, start.fusion, {})
+    merged = (
+        Arena(cycle)
+        .measure_one(Entry("upstream", fused, files, keep=(start.fusion,)))
+        .kept[start.fusion]
+    )
+    given: dict[str, tuple[CandidateArrays, ...]] = {}
+    for name in agents:
+        role = cycle.specs[name].role
+        if role == "fusion":
+            given[name] = tuple(lists.values())
+        elif role == "routing":
+            cold = lists[start.cold] if start.cold else merged
+            given[name] = (cold, *[merged] * (len(cycle.specs[name].segments) - 1))
+        else:
+            given[name] = (merged,)
+    return given
+
+
+def _alone(cycle: Cycle, retriever: str) -> CandidateArrays:
+    start = blueprint.starter(cycle.specs)
+    graph = Graph.model_validate(
+        {
+            "nodes": [
+                {"id": retriever, "agent": retriever, "version": 1},
+                {"id": start.fusion, "agent": start.fusion, "version": 1, "inputs": [retriever]},
+            ],
+            "output": start.fusion,
+        }
+    )
+    files = {
+        retriever: _trained_files(cycle, retriever),
+        start.fusion: functional_files(cycle, start.fusion, {}),
+    }
+    return (
+        Arena(cycle)
+        .measure_one(Entry(f"alone-{retriever}", graph, files, keep=(retriever,)))
+        .kept[retriever]
+    )
+
+
+def _trained_files(cycle: Cycle, agent: str) -> Files:
+    with session_scope(cycle.services.engine) as session:
+        for row in trials.of_cycle(session, cycle.id, agent):
+            if row.state == "done":
+                return stages.files_of_trial(cycle, row)
+    raise EvolutionError(f"the first composition needs {agent}, which failed")
+
+
+def functional_files(cycle: Cycle, agent: str, settings: dict[str, Any]) -> Files:
+    """The files of an agent that learns nothing, at its defaults with ``settings`` in place."""
+    implementation = catalogue.load_agents()[agent]
+    config = {**implementation.config_type().model_dump(mode="json"), **settings}
+    made = catalogue.build(agent, config, seed=cycle.request.seed)
+    made.load({}, n_users=cycle.dataset.n_users, n_items=cycle.dataset.n_items)
+    return artifact.pack(made, [])

@@ -1,0 +1,272 @@
+"""Compositional evolution: who takes part, with which fusion weights, and who is routed where.
+
+Candidates are points of the blueprint space; each is a graph over present champions, measured as a
+whole on the held-out users. The best one is compared with what serves on users that the search
+never saw, and waits for a person as a proposal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agenticrs.agents.trial import CompositionResult
+from agenticrs.evolution import blueprint, stages, trial_files
+from agenticrs.evolution.arena import Arena, Entry, Files
+from agenticrs.evolution.bootstrap import functional_files
+from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
+from agenticrs.evolution.evidence import Evidence
+from agenticrs.evolution.rungs import propose as propose_trial
+from agenticrs.evolution.rungs import stored_id
+from agenticrs.evolution.search import Search, open_storage
+from agenticrs.evolution.selection import mean_reward, membership
+from agenticrs.evolution.stages import INNER, OUTER
+from agenticrs.evolution.trial_files import TrialFiles
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError, InvalidComposition
+from agenticrs.platform.jobs.job import Failed
+from agenticrs.registry import trials
+from agenticrs.registry.graph import Graph, validate
+from agenticrs.registry.tables import CompositionRow, TrialRow
+from agenticrs.rewards.blend import blended_score
+
+
+def plan(cycle: Cycle) -> Result:
+    """The members that are available, and how many compositions will be tried."""
+    champions = stages.champion_versions(cycle)
+    members = {name: number for name, number in champions.items() if name in cycle.specs}
+    count = cycle.request.trials * cycle.request.compositions_per_trial
+    cycle.say(f"{count} compositions of {len(members)} agents")
+    return {
+        "members": members,
+        "compositions": count,
+        "parameters": [p.name for p in blueprint.space(_specs(cycle, members))],
+        "outer_weight": _weight(cycle),
+    }
+
+
+def propose(cycle: Cycle) -> Result:
+    """Give the simple baselines first: the best retriever alone, and everybody together."""
+    specs = _specs(cycle, cycle.results["plan"]["members"])
+    with session_scope(cycle.services.engine) as session:
+        rewards = {name: trials.best_reward(session, name, cycle.fingerprint) for name in specs}
+    points = blueprint.given_points(specs, {n: r for n, r in rewards.items() if r is not None})
+    _search(cycle).enqueue(points)
+    return {"given": points}
+
+
+def evaluate(cycle: Cycle) -> Result:
+    """Measure candidate compositions in waves until the budget is used up."""
+    search, arena = _search(cycle), Arena(cycle)
+    wanted = cycle.results["plan"]["compositions"]
+    baseline = _baseline(cycle, arena)
+    while True:
+        with session_scope(cycle.services.engine) as session:
+            rows = list(trials.of_cycle(session, cycle.id, cycle.surface))
+        for number in set(search.open_numbers()) - {row.number for row in rows}:
+            search.tell(number, None)
+        for row in rows:
+            if row.state != "proposed":
+                search.tell(row.number, row.reward if row.state == "done" else None)
+        wave = [row for row in rows if row.state == "proposed"]
+        if not wave:
+            left = wanted - len(rows)
+            if left <= 0 or cycle.spent_seconds() >= cycle.request.seconds:
+                break
+            wave = [
+                propose_trial(
+                    cycle,
+                    agent=cycle.surface,
+                    number=candidate.number,
+                    method="given" if candidate.enqueued else "tpe",
+                    config=dict(candidate.values),
+                )
+                for candidate in search.ask(min(left, 2 * cycle.runner.parallel))
+            ]
+        _measure(cycle, arena, wave, baseline)
+        cycle.say("compositions measured", min(1.0, (len(rows) + len(wave)) / wanted))
+    return {
+        "baseline": {OUTER: baseline[OUTER], INNER: baseline[INNER]},
+        "states": {s: [r.state for r in rows].count(s) for s in sorted({r.state for r in rows})},
+        "seconds": round(sum(row.seconds for row in rows), 2),
+    }
+
+
+def select(cycle: Cycle) -> Result:
+    """The best composition against what serves, on the confirmation users, with guardrails."""
+    with session_scope(cycle.services.engine) as session:
+        rows = [r for r in trials.of_cycle(session, cycle.id, cycle.surface) if r.state == "done"]
+    # The search may prefer what a guardrail forbids: go down the list until one is safe.
+    serving = _serving(cycle)
+    before = Graph.model_validate(serving.graph)
+    arena = Arena(cycle)
+    for row in sorted(rows, key=lambda r: (-(r.reward or 0.0), r.number))[:3]:
+        graph, files = _candidate(cycle, row.config)
+        answers = arena.measure([Entry("serving", before), Entry("candidate", graph, files)])
+        evidence = stages.evidence_of(
+            cycle,
+            answers,
+            ("serving", "candidate"),
+            reason=f"best of {len(rows)} compositions on the search users",
+            members=membership(before, graph),
+        )
+        gain = evidence.reward.difference
+        better = gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha
+        if better and all(rail.passed for rail in evidence.guardrails):
+            cycle.say(f"composition {gain.mean:+.4f} {OUTER}: significant, guardrails kept")
+            return {"trial": stored_id(row), "evidence": evidence.model_dump(mode="json")}
+    cycle.say("no composition beats what serves: nothing is proposed")
+    return {"trial": None, "evidence": None}
+
+
+def approve(cycle: Cycle) -> Result | Waiting:
+    """Publish the composition with its functional agents' new versions, and file a proposal."""
+    chosen = cycle.results["select"]["trial"]
+    if chosen is None:
+        return {"composition": None, "decided_by": "no significant gain"}
+    with session_scope(cycle.services.engine) as session:
+        row = trials.get(session, chosen)
+    graph, files = _candidate(cycle, row.config)
+    for agent, content in files.items():
+        number = _publish_functional(cycle, agent, row, content)
+        graph = graph.with_version(agent, number)
+    serving = _serving(cycle)
+    evidence = Evidence.model_validate(cycle.results["select"]["evidence"])
+    composition = stages.publish_composition(
+        cycle, graph, {"reward": evidence.reward.after.mean}, parent=serving.number
+    )
+    title = "New composition: " + ", ".join(
+        [f"+{n}" for n in evidence.members.added]
+        + [f"-{n}" for n in evidence.members.removed]
+        + [f"~{n}" for n in evidence.members.changed]
+    )
+    proposal = stages.file_proposal(cycle, title, serving, composition, evidence)
+    cycle.say(f"proposal {proposal} waits for a person")
+    return Waiting({"composition": composition.number, "proposal": proposal, "versions": {}})
+
+
+def promote(cycle: Cycle) -> Result:
+    """Carry out what a person approved; nothing when it was rejected or nothing was proposed."""
+    return stages.promote_composition(cycle, "evolution", "approved composition")
+
+
+STEPS: dict[StepName, StepFunction] = {
+    "sense": stages.sense,
+    "plan": plan,
+    "propose": propose,
+    "evaluate": evaluate,
+    "select": select,
+    "approve": approve,
+    "promote": promote,
+    "observe": stages.observe,
+}
+
+
+def _specs(cycle: Cycle, members: dict[str, int]) -> dict[str, Any]:
+    return {name: spec for name, spec in cycle.specs.items() if name in members}
+
+
+def _weight(cycle: Cycle) -> float:
+    fusions = blueprint.of_role(cycle.specs, "fusion")
+    return max(cycle.specs[name].outer_weight for name in fusions)
+
+
+def _search(cycle: Cycle) -> Search:
+    return Search(
+        open_storage(cycle.services.settings.registry_url),
+        f"{cycle.surface}/cycle-{cycle.id}/composition",
+        blueprint.space(_specs(cycle, cycle.results["plan"]["members"])),
+        seed=cycle.request.seed,
+    )
+
+
+def _baseline(cycle: Cycle, arena: Arena) -> dict[str, float]:
+    graph = Graph.model_validate(_serving(cycle).graph)
+    return _rewards(arena.measure_one(Entry("serving", graph)))
+
+
+def _rewards(result: CompositionResult) -> dict[str, float]:
+    return {name: mean_reward(result.per_user[name], result.users) for name in (OUTER, INNER)}
+
+
+def _candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Files]]:
+    """The graph of a point, with files of the functional agents that it configures anew.
+
+    Those stand at a version number that is not taken yet.
+    """
+    members = cycle.results["plan"]["members"]
+    specs = _specs(cycle, members)
+    plan_of = blueprint.at(point, specs)
+    versions = {n: members[n] + (1 if n in plan_of.configs else 0) for n in members}
+    graph = blueprint.graph_of(plan_of, specs, versions)
+    validate(graph, cycle.all_specs)
+    files = {name: functional_files(cycle, name, dict(c)) for name, c in plan_of.configs.items()}
+    return graph, files
+
+
+def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[str, float]) -> None:
+    entries = []
+    for row in wave:
+        try:
+            graph, files = _candidate(cycle, row.config)
+            entries.append(Entry(str(row.number), graph, files))
+        except (EvolutionError, InvalidComposition) as error:
+            _fail(cycle, row, f"static check: {error}")
+    by_key = {str(row.number): row for row in wave}
+    weight = cycle.results["plan"]["outer_weight"]
+    for key, answer in arena.measure(entries).items():
+        row = by_key[key]
+        if isinstance(answer, Failed):
+            _fail(cycle, row, f"{answer.cause}: {answer.message}", answer.seconds)
+            continue
+        found = _rewards(answer)
+        reward = blended_score(found[INNER], baseline[INNER], found[OUTER], baseline[OUTER], weight)
+        with session_scope(cycle.services.engine) as session:
+            trials.record_full(
+                session,
+                stored_id(row),
+                metrics=answer.totals,
+                reward=reward,
+                seconds=arena.seconds[key],
+                device="cpu",
+            )
+
+
+def _fail(cycle: Cycle, row: TrialRow, error: str, seconds: float = 0.0) -> None:
+    with session_scope(cycle.services.engine) as session:
+        trials.record_failed(session, stored_id(row), error=error, seconds=seconds)
+
+
+def _publish_functional(cycle: Cycle, agent: str, chosen: TrialRow, files: Files) -> int:
+    """A new version of a fusion or routing agent, out of the chosen composition's settings."""
+    with session_scope(cycle.services.engine) as session:
+        rows = list(trials.of_cycle(session, cycle.id, agent))
+    if rows:
+        row = rows[0]
+    else:
+        config = blueprint.at(
+            chosen.config, _specs(cycle, cycle.results["plan"]["members"])
+        ).configs[agent]
+        row = propose_trial(
+            cycle, agent=agent, number=chosen.number, method=chosen.method, config=dict(config)
+        )
+    if row.state != "done":
+        trial_files.write(cycle.trial_folder(row), TrialFiles(files, np.array([]), {}))
+        with session_scope(cycle.services.engine) as session:
+            trials.record_full(
+                session,
+                stored_id(row),
+                metrics=chosen.metrics,
+                reward=chosen.reward or 0.0,
+                seconds=0.0,
+                device="cpu",
+            )
+    return stages.publish_version(cycle, stored_id(row)).number
+
+
+def _serving(cycle: Cycle) -> CompositionRow:
+    row = stages.serving_row(cycle)
+    if row is None:
+        raise EvolutionError(f"nothing serves on {cycle.surface!r}")
+    return row

@@ -1,0 +1,231 @@
+"""The controller: starts cycles, goes on with cut-off ones, carries out decisions.
+
+One cycle at a time on a surface: the controller holds the surface's lease while it works and keeps
+renewing it. A lease whose holder died on this machine is taken over at once, another one when it
+expires.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from agenticrs.evolution import bootstrap, compositional, individual
+from agenticrs.evolution.admitting import admit_new
+from agenticrs.evolution.cycle import Cycle, StepFunction, StepName, Watcher, run
+from agenticrs.evolution.request import CycleKind, EvolveRequest
+from agenticrs.evolution.services import Services
+from agenticrs.platform.data.raw import Event as DataEvent
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import Conflict, EvolutionError
+from agenticrs.registry import cycles, feedback, lease, promotion, proposals
+from agenticrs.registry.proposals import Verdict
+from agenticrs.registry.tables import CycleRow
+
+STEPS: Mapping[CycleKind, Mapping[StepName, StepFunction]] = {
+    "bootstrap": bootstrap.STEPS,
+    "individual": individual.STEPS,
+    "compositional": compositional.STEPS,
+}
+LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Evolution of one surface; ``watch`` is told what happens."""
+
+    services: Services
+    watch: Watcher = lambda event: None
+
+    @property
+    def surface(self) -> str:
+        """The surface that the settings name."""
+        return self.services.settings.surface
+
+    def evolve(
+        self,
+        kinds: tuple[CycleKind, ...] = ("individual", "compositional"),
+        *,
+        agents: tuple[str, ...] = (),
+        trials: int | None = None,
+        seconds: float | None = None,
+        dataset: str | None = None,
+    ) -> list[int]:
+        """Run cycles of these kinds, one after the other; return their ids.
+
+        A surface on which nothing serves gets its bootstrap cycle first. Cycles that were cut off
+        go on before, and count as done when they are of a kind that was asked for. Raises
+        Conflict while another process evolves the surface.
+        """
+        with self._lease():
+            admit_new(self.services)
+            done = self._resume()
+            with session_scope(self.services.engine) as session:
+                resumed = [cycles.get(session, cycle_id).kind for cycle_id in done]
+                serving = promotion.serving(session, self.surface)
+            wanted: list[CycleKind] = [kind for kind in kinds if kind not in resumed]
+            if serving is None and "bootstrap" not in wanted:
+                wanted.insert(0, "bootstrap")
+            for kind in wanted:
+                done.append(self._start(kind, agents, trials, seconds, dataset))
+            return done
+
+    def resume(self) -> list[int]:
+        """Go on with cycles that were cut off, or whose proposal was decided; return their ids."""
+        with self._lease():
+            return self._resume()
+
+    def decide(self, proposal_id: int, *, verdict: Verdict, who: str, reason: str) -> None:
+        """Record a person's decision; an approved change serves when this returns."""
+        with session_scope(self.services.engine) as session:
+            proposals.decide(session, proposal_id, verdict=verdict, who=who, reason=reason)
+            surface = proposals.get(session, proposal_id).surface
+            cycle_id = proposals.get(session, proposal_id).cycle_id
+        if cycle_id is None:
+            raise EvolutionError(f"proposal {proposal_id} belongs to no cycle")
+        if surface != self.surface:
+            raise EvolutionError(f"proposal {proposal_id} is for surface {surface!r}")
+        # If another process evolves the surface now, that one goes on with this cycle as well.
+        with suppress(Conflict), self._lease():
+            self._resume()
+
+    def rollback(self, *, to: int | None, who: str, reason: str) -> None:
+        """Let an earlier composition serve again (None = the one before the present one)."""
+        promotion.rollback(
+            self.services.engine,
+            self.services.tracking,
+            surface=self.surface,
+            to=to,
+            who=who,
+            reason=reason,
+        )
+
+    def _resume(self) -> list[int]:
+        engine, surface = self.services.engine, self.surface
+        promotion.finish_pending(engine, self.services.tracking, surface)
+        with session_scope(engine) as session:
+            rows = cycles.unfinished(session, surface)
+            decided = {
+                row.id: proposal.state
+                for row in rows
+                if (proposal := proposals.of_cycle(session, row.id or 0)) is not None
+            }
+        went_on = []
+        for row in rows:
+            if row.state == "waiting" and decided.get(row.id, "waiting") == "waiting":
+                continue
+            if row.state == "waiting":
+                with session_scope(engine) as session:
+                    waiting = {s.name: s.result for s in cycles.steps(session, row.id or 0)}
+                    cycles.finish_step(session, row.id or 0, "approve", waiting["approve"])
+            self._run(row)
+            went_on.append(row.id or 0)
+        return went_on
+
+    def _start(
+        self,
+        kind: CycleKind,
+        agents: tuple[str, ...],
+        trials: int | None,
+        seconds: float | None,
+        dataset: str | None,
+    ) -> int:
+        settings = self.services.settings
+        name = dataset or settings.dataset
+        fingerprint = self._fold_in_feedback(name)
+        request = EvolveRequest(
+            kind=kind,
+            agents=() if kind == "bootstrap" else agents,
+            trials=trials or settings.trials,
+            seconds=seconds or settings.seconds,
+            split=settings.split,
+            seed=settings.seed,
+        )
+        with session_scope(self.services.engine) as session:
+            row = cycles.open_cycle(
+                session,
+                surface=self.surface,
+                kind=kind,
+                dataset=name,
+                fingerprint=fingerprint,
+                seed=request.seed,
+                request=request.model_dump(mode="json"),
+            )
+        self._run(row)
+        return row.id or 0
+
+    def _run(self, row: CycleRow) -> None:
+        request = EvolveRequest.model_validate(row.request)
+        cycle = Cycle(
+            services=self.services,
+            id=row.id or 0,
+            surface=row.surface,
+            dataset_name=row.dataset,
+            fingerprint=row.fingerprint,
+            request=request,
+            watch=self.watch,
+        )
+        with cycle:
+            run(cycle, STEPS[request.kind])
+
+    def _fold_in_feedback(self, dataset: str) -> str:
+        """Make logged feedback part of the dataset; return the fingerprint of what there is then."""
+        with session_scope(self.services.engine) as session:
+            rows = feedback.pending(session, dataset)
+        if not rows:
+            return self.services.datasets.load(dataset).fingerprint
+        events = [
+            DataEvent(row.user_id, row.item_id, row.timestamp, row.behaviours) for row in rows
+        ]
+        return self.services.datasets.append_events(dataset, events).fingerprint
+
+    @contextmanager
+    def _lease(self) -> Iterator[None]:
+        engine, name = self.services.engine, f"evolve:{self.surface}"
+        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        _release_if_dead(self.services, name)
+        if not lease.acquire(engine, name, holder, LEASE_SECONDS):
+            raise Conflict(
+                f"another process evolves surface {self.surface!r}: "
+                f"{lease.holder_of(engine, name)}",
+                hint="wait until it has finished, or stop it; nothing of it will be lost",
+            )
+        stopped = threading.Event()
+
+        def keep() -> None:
+            while not stopped.wait(LEASE_SECONDS / 4):
+                lease.renew(engine, name, holder, LEASE_SECONDS)
+
+        heartbeat = threading.Thread(target=keep, name="lease", daemon=True)
+        heartbeat.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            heartbeat.join()
+            lease.release(engine, name, holder)
+
+
+def _release_if_dead(services: Services, name: str) -> None:
+    """Give back a lease whose holder was a process of this machine that is gone."""
+    holder = lease.holder_of(services.engine, name)
+    if holder is None:
+        return
+    host, pid, _ = holder.split(":")
+    if host == socket.gethostname() and not _alive(int(pid)):
+        lease.release(services.engine, name, holder)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

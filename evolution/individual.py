@@ -1,0 +1,339 @@
+"""Individual evolution: single agents change, the graph stands still.
+
+Retrievers, rankers and re-rankers are searched here, one after the other, each on its inner
+reward; who wins is decided by the blended reward on users that no search saw. Fusion and routing
+decide for the whole system and are searched in compositional cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from agenticrs.agents import catalogue
+from agenticrs.agents.trial import CandidateArrays, CompositionResult, TrialResult, evaluate_version
+from agenticrs.evolution import blueprint, stages, trial_files
+from agenticrs.evolution.arena import Arena, Entry
+from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
+from agenticrs.evolution.evidence import Estimate, Evidence
+from agenticrs.evolution.rungs import Rungs, resources, stored_id
+from agenticrs.evolution.search import Search, open_storage
+from agenticrs.evolution.selection import (
+    PerUser,
+    accepted,
+    compare,
+    guardrails,
+    membership,
+    search_users,
+)
+from agenticrs.evolution.stages import OUTER
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.jobs.job import Failed, Job
+from agenticrs.registry import trials
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.spec import Role
+from agenticrs.registry.tables import CompositionRow, TrialRow
+from agenticrs.rewards.blend import blended_difference
+
+ROLES: tuple[Role, ...] = ("retrieval", "coarse_ranking", "ranking", "reranking")
+INNER = "ndcg@10"
+
+
+def plan(cycle: Cycle) -> Result:
+    """Which agents are searched, by which method, and what it will cost."""
+    names = [name for role in ROLES for name in blueprint.of_role(cycle.specs, role)]
+    left_out = {
+        name: f"{spec.role} evolves in compositional cycles"
+        for name, spec in cycle.specs.items()
+        if name not in names
+    }
+    with session_scope(cycle.services.engine) as session:
+        per_trial = {name: trials.mean_seconds(session, name) for name in names}
+    known = [seconds for seconds in per_trial.values() if seconds is not None]
+    typical = sum(known) / len(known) if known else 5.0
+    work = sum(cycle.request.trials * (per_trial[n] or typical) for n in names)
+    budget = min(work, cycle.request.seconds)
+    cycle.say(
+        f"{len(names)} agents x {cycle.request.trials} trials: about {budget:.0f} trial seconds, "
+        f"{budget / cycle.runner.parallel:.0f} s on {cycle.runner.parallel} workers"
+    )
+    return {
+        "agents": names,
+        "left_out": left_out,
+        "methods": {name: cycle.specs[name].space.methods[0] for name in names},
+        "estimated_trial_seconds": round(budget, 1),
+        "workers": cycle.runner.parallel,
+    }
+
+
+def propose(cycle: Cycle) -> Result:
+    """Open the studies, with what earlier cycles on the same data have paid for."""
+    remembered = {}
+    for name in cycle.results["plan"]["agents"]:
+        remembered[name] = _search(cycle, name).remember(_memory(cycle, name))
+    return {"remembered": remembered}
+
+
+def evaluate(cycle: Cycle) -> Result:
+    """Run the cascade of every agent; fixed order, so that the same seed draws the same."""
+    names = cycle.results["plan"]["agents"]
+    implementations = catalogue.load_agents()
+    upstream = _upstream(cycle)
+    for place, name in enumerate(names):
+        spec = cycle.specs[name]
+        inputs: Any = () if spec.role == "retrieval" else cycle.runner.share(upstream)
+        cycle.say(f"searching {name}", place / len(names))
+        Rungs(cycle, spec, implementations[name], _search(cycle, name), inputs).run()
+    with session_scope(cycle.services.engine) as session:
+        rows = list(trials.of_cycle(session, cycle.id))
+    states = {name: [row.state for row in rows if row.agent == name] for name in names}
+    return {
+        "trials": {
+            n: {s: found.count(s) for s in sorted(set(found))} for n, found in states.items()
+        },
+        "seconds": round(sum(row.seconds for row in rows), 2),
+    }
+
+
+def select(cycle: Cycle) -> Result:
+    """Compare the best candidate of each agent with its champion, on the confirmation users."""
+    champions = stages.champion_versions(cycle)
+    serving = _serving(cycle)
+    graph = Graph.model_validate(serving.graph)
+    best = {name: row for name in cycle.results["plan"]["agents"] if (row := _best(cycle, name))}
+    before = _champions_measured(cycle, [name for name in best if name in champions], champions)
+    outer = _outer(cycle, graph, {n: r for n, r in best.items() if n in graph.agents()})
+    verdicts = []
+    for name, row in best.items():
+        if name in before:
+            verdicts.append(_verdict(cycle, row, before[name], outer.get(name), outer.get("")))
+    kept = accepted(
+        [v["blended"]["p_value"] for v in verdicts],
+        [v["blended"]["mean"] for v in verdicts],
+        cycle.services.settings.alpha,
+    )
+    for verdict, is_better in zip(verdicts, kept, strict=True):
+        safe = all(g["passed"] for g in verdict["guardrails"])
+        verdict["accepted"] = is_better and safe
+        cycle.say(
+            f"{verdict['agent']}: {verdict['blended']['mean']:+.1%} blended, "
+            + ("accepted" if verdict["accepted"] else "champion stays")
+        )
+    new = [name for name in best if name not in champions]
+    return {"verdicts": verdicts, "first_versions": {n: best[n].id for n in new}}
+
+
+def approve(cycle: Cycle) -> Result | Waiting:
+    """Publish the winners; by policy they are approved, or a proposal waits for a person."""
+    winners = [v for v in cycle.results["select"]["verdicts"] if v["accepted"]]
+    numbers = {v["agent"]: stages.publish_version(cycle, v["trial"]).number for v in winners}
+    firsts = {
+        agent: stages.publish_version(cycle, trial).number
+        for agent, trial in cycle.results["select"]["first_versions"].items()
+    }
+    serving = _serving(cycle)
+    graph = Graph.model_validate(serving.graph)
+    inside = {name: number for name, number in numbers.items() if name in graph.agents()}
+    result: Result = {"versions": {**numbers, **firsts}, "composition": None}
+    if not inside:
+        return {**result, "decided_by": "policy: nothing that serves has changed"}
+    changed = graph
+    for name, number in inside.items():
+        changed = changed.with_version(name, number)
+    evidence = _evidence(cycle, graph, changed)
+    row = stages.publish_composition(
+        cycle, changed, {"reward": evidence.reward.after.mean}, parent=serving.number
+    )
+    result["composition"] = row.number
+    result["evidence"] = evidence.model_dump(mode="json")
+    if not all(guardrail.passed for guardrail in evidence.guardrails):
+        return {**result, "composition": None, "decided_by": "guardrails: together they fail"}
+    if cycle.services.settings.auto_approve_agents:
+        return {**result, "decided_by": "policy: agent versions are approved automatically"}
+    title = f"New versions of {', '.join(sorted(inside))}"
+    result["proposal"] = stages.file_proposal(cycle, title, serving, row, evidence)
+    return Waiting(result)
+
+
+def promote(cycle: Cycle) -> Result:
+    """Move the aliases: of the agents outside the graph, and of the composition if it changed."""
+    approved = cycle.results["approve"]
+    stages.mark_champions(cycle, approved["versions"])
+    return stages.promote_composition(cycle, "evolution", "better agent versions")
+
+
+STEPS: dict[StepName, StepFunction] = {
+    "sense": stages.sense,
+    "plan": plan,
+    "propose": propose,
+    "evaluate": evaluate,
+    "select": select,
+    "approve": approve,
+    "promote": promote,
+    "observe": stages.observe,
+}
+
+
+def _search(cycle: Cycle, agent: str) -> Search:
+    spec = cycle.specs[agent]
+    return Search(
+        open_storage(cycle.services.settings.registry_url),
+        f"{cycle.surface}/cycle-{cycle.id}/{agent}",
+        spec.space.expand(),
+        method=spec.space.methods[0],
+        seed=cycle.request.seed,
+    )
+
+
+def _memory(cycle: Cycle, agent: str) -> list[tuple[dict[str, Any], float]]:
+    """Configs and rewards of finished trials of this agent on the same data and split."""
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.finished(
+            session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
+        )
+        return [
+            (row.config, row.reward)
+            for row in rows
+            if row.reward is not None and row.cycle_id != cycle.id
+        ]
+
+
+def _upstream(cycle: Cycle) -> tuple[CandidateArrays, ...]:
+    """What the serving composition's fusion hands on, for every held-out user."""
+    graph = Graph.model_validate(_serving(cycle).graph)
+    fusion = next(n.id for n in graph.nodes if cycle.all_specs[n.agent].role == "fusion")
+    found = Arena(cycle).measure_one(Entry("upstream", graph, keep=(fusion,)))
+    return (found.kept[fusion],)
+
+
+def _best(cycle: Cycle, agent: str) -> TrialRow | None:
+    with session_scope(cycle.services.engine) as session:
+        rows = [r for r in trials.of_cycle(session, cycle.id, agent) if r.state == "done"]
+    return max(rows, key=lambda row: (row.reward or 0.0, -row.number), default=None)
+
+
+def _champions_measured(
+    cycle: Cycle, names: Sequence[str], champions: Mapping[str, int]
+) -> dict[str, TrialResult]:
+    arena, implementations = Arena(cycle), catalogue.load_agents()
+    upstream: Any = None
+    jobs = []
+    for name in names:
+        inputs: Any = ()
+        if cycle.specs[name].role != "retrieval":
+            upstream = upstream or cycle.runner.share(_upstream(cycle))
+            inputs = upstream
+        arguments = (cycle.shared_fold, dict(arena.files(name, champions[name])), inputs)
+        jobs.append(
+            Job(
+                f"cycle-{cycle.id}/champion/{name}",
+                evaluate_version,
+                arguments,
+                resources(cycle, implementations[name]),
+            )
+        )
+    measured = {}
+    for outcome in cycle.runner.run(jobs):
+        name = outcome.key.rsplit("/", 1)[1]
+        if isinstance(outcome, Failed):
+            raise EvolutionError(f"champion of {name}: {outcome.cause}: {outcome.message}")
+        measured[name] = outcome.value
+    return measured
+
+
+def _outer(
+    cycle: Cycle, graph: Graph, best: Mapping[str, TrialRow]
+) -> dict[str, CompositionResult]:
+    """The serving graph as it is (key "") and with each member's best candidate in its place."""
+    if not best:
+        return {}
+    entries = [Entry("serving", graph)]
+    entries += [
+        Entry(name, graph, {name: stages.files_of_trial(cycle, row)}) for name, row in best.items()
+    ]
+    answers = Arena(cycle).measure(entries)
+    failed = {key: a for key, a in answers.items() if isinstance(a, Failed)}
+    if "serving" in failed:
+        raise EvolutionError(f"the serving composition: {failed['serving'].message}")
+    found = {k: a for k, a in answers.items() if not isinstance(a, Failed)}
+    return {("" if key == "serving" else key): answer for key, answer in found.items()}
+
+
+def _verdict(
+    cycle: Cycle,
+    row: TrialRow,
+    champion: TrialResult,
+    with_candidate: CompositionResult | None,
+    as_it_is: CompositionResult | None,
+) -> dict[str, Any]:
+    spec, settings = cycle.specs[row.agent], cycle.services.settings
+    files = trial_files.read(cycle.trial_folder(row))
+    confirm = ~search_users(files.users)
+    metric = str(spec.inner_reward)
+    inner = (champion.per_user[metric][confirm], files.per_user[metric][confirm])
+    outer = None
+    weight = 0.0
+    if with_candidate is not None and as_it_is is not None:
+        outer = (as_it_is.per_user[OUTER][confirm], with_candidate.per_user[OUTER][confirm])
+        weight = spec.outer_weight
+    blended = _blended(inner, outer, weight)
+    rails = ()
+    if with_candidate is not None and as_it_is is not None:
+        rails = guardrails(
+            as_it_is.totals,
+            with_candidate.totals,
+            latency_limit_ms=settings.latency_limit_ms,
+            coverage_floor=settings.coverage_floor,
+        )
+    seed = cycle.request.seed
+    return {
+        "agent": row.agent,
+        "trial": stored_id(row),
+        "number": row.number,
+        "weight": weight,
+        "inner": compare(metric, *inner, seed=seed).model_dump(mode="json"),
+        "outer": compare(OUTER, *outer, seed=seed).model_dump(mode="json") if outer else None,
+        "blended": _difference(blended, seed).model_dump(mode="json"),
+        "guardrails": [rail.model_dump(mode="json") for rail in rails],
+        "users": int(confirm.sum()),
+        "seconds": cycle.spent_seconds(row.agent),
+    }
+
+
+def _blended(
+    inner: tuple[PerUser, PerUser], outer: tuple[PerUser, PerUser] | None, weight: float
+) -> PerUser:
+    pairs = [torch.as_tensor(v, dtype=torch.float64) for v in (*inner, *(outer or inner))]
+    champion_inner, candidate_inner, champion_outer, candidate_outer = pairs
+    difference = blended_difference(
+        candidate_inner, champion_inner, candidate_outer, champion_outer, weight
+    )
+    return np.asarray(difference.numpy(), dtype=np.float64)
+
+
+def _difference(values: PerUser, seed: int) -> Estimate:
+    return compare("blended", np.zeros_like(values), values, seed=seed).difference
+
+
+def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:
+    answers = Arena(cycle).measure([Entry("serving", before), Entry("together", after)])
+    return stages.evidence_of(
+        cycle,
+        answers,
+        ("serving", "together"),
+        reason="agent versions that beat their champions on users no search saw",
+        members=membership(before, after),
+    )
+
+
+def _serving(cycle: Cycle) -> CompositionRow:
+    row = stages.serving_row(cycle)
+    if row is None:
+        raise EvolutionError(
+            f"nothing serves on {cycle.surface!r}", hint="run `agenticrs evolve` once more"
+        )
+    return row

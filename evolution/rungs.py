@@ -1,0 +1,247 @@
+"""The cascade for one agent: static check, short training, full training.
+
+Draws candidates in waves as large as the runner is parallel, stops what cannot win at each rung,
+and leaves every finished trial as a row with files. Run again after a kill, it first finishes the
+trials that were open, with the same seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from agenticrs.agents.agent import Agent, AgentConfig
+from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
+from agenticrs.evolution import trial_files
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.search import Search, Value
+from agenticrs.evolution.selection import mean_reward
+from agenticrs.evolution.trial_files import TrialFiles
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import AgentError, AgenticRSError
+from agenticrs.platform.jobs.job import Job, Outcome, Resources, Succeeded
+from agenticrs.registry import trials
+from agenticrs.registry.spec import AgentSpec, nested
+from agenticrs.registry.tables import TrialRow
+
+OPEN = ("proposed", "short")
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """The cascade of one agent in one cycle."""
+
+    cycle: Cycle
+    spec: AgentSpec
+    implementation: type[Agent[Any]]
+    search: Search
+    inputs: Any = ()
+    """Reference to the upstream candidates of all held-out users (shared), or ()."""
+
+    def run(self) -> None:
+        """Try candidates until the cycle's budget for this agent is used up."""
+        while True:
+            rows = self._rows()
+            for number in set(self.search.open_numbers()) - {row.number for row in rows}:
+                self.search.tell(number, None)  # asked, then killed before its row was written
+            for row in rows:
+                if row.state not in OPEN:
+                    self._tell(row)
+            wave = [row for row in rows if row.state in OPEN]
+            if not wave:
+                if not self._may_go_on(rows):
+                    return
+                wave = self._draw(self.cycle.request.trials - len(rows))
+            self._evaluate(wave)
+
+    def _may_go_on(self, rows: Sequence[TrialRow]) -> bool:
+        spent = self.cycle.spent_seconds()
+        return len(rows) < self.cycle.request.trials and spent < self.cycle.request.seconds
+
+    def _draw(self, left: int) -> list[TrialRow]:
+        method = self.spec.space.methods[0]
+        drawn = []
+        for candidate in self.search.ask(min(left, self.cycle.runner.parallel)):
+            drawn.append(
+                propose(
+                    self.cycle,
+                    agent=self.spec.name,
+                    number=candidate.number,
+                    method="given" if candidate.enqueued else method,
+                    config=complete(self.implementation, candidate.values),
+                )
+            )
+        return drawn
+
+    def _evaluate(self, wave: Sequence[TrialRow]) -> None:
+        wave = [row for row in wave if self._passes_static_check(row)]
+        short = [row for row in wave if row.state == "proposed" and self._deserves_short(row)]
+        survivors = {row.id for row in wave} - {row.id for row in short}
+        for row, outcome in sorted(self._outcomes(short, "short"), key=lambda pair: pair[0].number):
+            if self._finish_short(row, outcome):
+                survivors.add(row.id)
+        for row, outcome in self._outcomes([r for r in wave if r.id in survivors], "full"):
+            self._finish_full(row, outcome)
+
+    def _passes_static_check(self, row: TrialRow) -> bool:
+        dataset = self.cycle.dataset
+        try:
+            config = self.implementation.config_type.model_validate(row.config)
+            self.implementation.static_check(config, dataset.n_users, dataset.n_items)
+        except (ValidationError, AgentError) as error:
+            self._fail(row, f"static check: {error}")
+            return False
+        return True
+
+    def _deserves_short(self, row: TrialRow) -> bool:
+        # A closed-form agent costs the same at every effort: a short rung would only add to it.
+        return row.method != "given" and "epochs" in self.implementation.config_type.model_fields
+
+    def _outcomes(self, rows: Sequence[TrialRow], rung: str) -> list[tuple[TrialRow, Outcome]]:
+        by_key = {f"cycle-{row.cycle_id}/{row.agent}/{row.number}/{rung}": row for row in rows}
+        jobs = [self._job(key, row, rung) for key, row in by_key.items()]
+        answers = []
+        for outcome in self.cycle.runner.run(jobs):
+            row = by_key[outcome.key]
+            self.cycle.say(
+                f"{row.agent} #{row.number} {rung} "
+                + (f"{outcome.seconds:.1f} s" if isinstance(outcome, Succeeded) else outcome.cause)
+            )
+            answers.append((row, outcome))
+        return answers
+
+    def _job(self, key: str, row: TrialRow, rung: str) -> Job:
+        short, request = rung == "short", self.cycle.request
+        return Job(
+            key,
+            run_trial,
+            (
+                self.cycle.shared_fold,
+                TrialRequest(
+                    agent=row.agent,
+                    config=row.config,
+                    seed=row.seed,
+                    effort=request.short_effort if short else 1.0,
+                    user_fraction=request.short_users if short else 1.0,
+                ),
+                self.inputs,
+            ),
+            resources(self.cycle, self.implementation),
+        )
+
+    def _finish_short(self, row: TrialRow, outcome: Outcome) -> bool:
+        if not isinstance(outcome, Succeeded):
+            self._fail(row, f"short rung, {outcome.cause}: {outcome.message}", outcome.seconds)
+            return False
+        result: TrialResult = outcome.value
+        reward = mean_reward(result.per_user[str(self.spec.inner_reward)], result.users)
+        stop = self.search.report_short(row.number, reward)
+        with session_scope(self.cycle.services.engine) as session:
+            record = trials.record_pruned if stop else trials.record_short
+            record(
+                session,
+                stored_id(row),
+                metrics=result.totals,
+                reward=reward,
+                seconds=outcome.seconds,
+                device=result.device,
+            )
+        if stop:
+            self.search.tell(row.number, None, pruned=True)
+        return not stop
+
+    def _finish_full(self, row: TrialRow, outcome: Outcome) -> None:
+        if not isinstance(outcome, Succeeded):
+            self._fail(row, f"full rung, {outcome.cause}: {outcome.message}", outcome.seconds)
+            return
+        result: TrialResult = outcome.value
+        self.search.tell(row.number, keep(self.cycle, self.spec, row, result, outcome.seconds))
+
+    def _fail(self, row: TrialRow, error: str, seconds: float = 0.0) -> None:
+        with session_scope(self.cycle.services.engine) as session:
+            trials.record_failed(session, stored_id(row), error=error, seconds=seconds)
+        self.search.tell(row.number, None)
+
+    def _tell(self, row: TrialRow) -> None:
+        """Close in the study what the registry knows as closed (a kill may fall in between)."""
+        if row.state == "pruned":
+            self.search.tell(row.number, None, pruned=True)
+        else:
+            self.search.tell(row.number, row.reward if row.state == "done" else None)
+
+    def _rows(self) -> list[TrialRow]:
+        with session_scope(self.cycle.services.engine) as session:
+            return list(trials.of_cycle(session, self.cycle.id, self.spec.name))
+
+
+def propose(
+    cycle: Cycle, *, agent: str, number: int, method: str, config: Mapping[str, Any]
+) -> TrialRow:
+    """Write the row of a candidate that is about to be tried."""
+    with session_scope(cycle.services.engine) as session:
+        return trials.propose(
+            session,
+            cycle_id=cycle.id,
+            agent=agent,
+            number=number,
+            method=method,
+            config=dict(config),
+            seed=cycle.request.seed + number,
+            dataset=cycle.dataset_name,
+            fingerprint=cycle.fingerprint,
+            split=cycle.request.split,
+        )
+
+
+def keep(
+    cycle: Cycle, spec: AgentSpec, row: TrialRow, result: TrialResult, seconds: float
+) -> float:
+    """Keep a fully trained candidate, files first, then the row; return its inner reward."""
+    if result.artifacts is None:
+        raise AgenticRSError(f"trial {row.id} of {row.agent} brought no weights")
+    trial_files.write(
+        cycle.trial_folder(row),
+        TrialFiles(result.artifacts, result.users, result.per_user),
+    )
+    reward = mean_reward(result.per_user[str(spec.inner_reward)], result.users)
+    with session_scope(cycle.services.engine) as session:
+        trials.record_full(
+            session,
+            stored_id(row),
+            metrics={**result.totals, "parameters": result.parameters},
+            reward=reward,
+            seconds=seconds,
+            device=result.device,
+        )
+    return reward
+
+
+def complete(implementation: type[Agent[Any]], values: Mapping[str, Value]) -> dict[str, Any]:
+    """The whole config of a candidate: the defaults with the drawn values in place.
+
+    Values out of the config's own bounds stay as they are: the static check refuses them.
+    """
+    config: dict[str, Any] = implementation.config_type().model_dump(mode="json")
+    for name, value in nested(values).items():
+        config[name] = {**config[name], **value} if isinstance(value, dict) else value
+    return config
+
+
+def resources(cycle: Cycle, implementation: type[Agent[AgentConfig]]) -> Resources:
+    """What a trial of that agent asks of the cluster."""
+    settings = cycle.services.settings
+    trains = "epochs" in implementation.config_type.model_fields
+    return Resources(
+        cpus=settings.cpus_per_trial,
+        gpus=settings.gpus_per_trial if trains else 0.0,
+        time_limit=settings.trial_seconds,
+    )
+
+
+def _id(row: TrialRow) -> int:
+    if row.id is None:
+        raise AgenticRSError("a trial without an id was never stored")
+    return row.id

@@ -1,0 +1,285 @@
+"""Steps that every kind of cycle shares: sensing, publishing versions, promoting, observing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from agenticrs.agents.trial import CompositionResult, run_composition
+from agenticrs.evolution import trial_files
+from agenticrs.evolution.arena import Arena, Files
+from agenticrs.evolution.cycle import Cycle, Result
+from agenticrs.evolution.evidence import Cost, Evidence, Members
+from agenticrs.evolution.selection import BoolArray, compare, guardrails, search_users
+from agenticrs.platform.data.splits import make_fold
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.jobs.job import Failed
+from agenticrs.platform.tracking.port import RunRecord
+from agenticrs.registry import compositions, openings, promotion, proposals, trials, versions
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.tables import CompositionRow, TrialRow, VersionRow
+
+OUTER, INNER = "value@10", "ndcg@10"
+"""The reward of a whole composition: held-out value in the first ten places, and its accuracy."""
+
+
+def sense(cycle: Cycle) -> Result:
+    """What has changed since the champion was made: new interactions, or nothing serves yet."""
+    serving = serving_row(cycle)
+    rows = len(cycle.dataset.interactions)
+    if serving is None:
+        cycle.say(f"nothing serves on {cycle.surface!r} yet; {rows:,} interactions to learn from")
+        return {"serving": None, "interactions": rows, "new_interactions": rows}
+    known = 0
+    if serving.dataset == cycle.dataset_name:
+        before = cycle.services.datasets.load(serving.dataset, serving.fingerprint)
+        known = len(before.interactions)
+    cycle.say(f"composition {serving.number} serves; {rows - known:,} new interactions since")
+    return {
+        "serving": serving.number,
+        "champion_fingerprint": serving.fingerprint,
+        "interactions": rows,
+        "new_interactions": rows - known,
+    }
+
+
+def serving_row(cycle: Cycle) -> CompositionRow | None:
+    """The composition that serves on the cycle's surface."""
+    with session_scope(cycle.services.engine) as session:
+        return promotion.serving(session, cycle.surface)
+
+
+def publish_version(cycle: Cycle, trial_id: int) -> VersionRow:
+    """Make a finished trial a version in MLflow and the registry (once)."""
+    with session_scope(cycle.services.engine) as session:
+        row = trials.get(session, trial_id)
+    files = trial_files.read(cycle.trial_folder(row))
+    version = versions.register(
+        cycle.services.engine,
+        cycle.services.tracking,
+        surface=cycle.surface,
+        trial_id=trial_id,
+        artifacts=dict(files.artifacts),
+    )
+    cycle.say(f"{version.agent} version {version.number} is in MLflow")
+    return version
+
+
+def publish_composition(
+    cycle: Cycle, graph: Graph, metrics: dict[str, float], parent: int | None
+) -> CompositionRow:
+    """Make a graph a composition in MLflow and the registry (once by content)."""
+    return compositions.register(
+        cycle.services.engine,
+        cycle.services.tracking,
+        surface=cycle.surface,
+        graph=graph,
+        dataset=cycle.dataset_name,
+        fingerprint=cycle.fingerprint,
+        metrics=metrics,
+        parent=parent,
+    )
+
+
+def files_of_trial(cycle: Cycle, row: TrialRow) -> Files:
+    """The files that a finished trial left."""
+    return trial_files.read(cycle.trial_folder(row)).artifacts
+
+
+def mark_champions(cycle: Cycle, numbers: Mapping[str, int]) -> None:
+    """Point the agents' own champion alias at these versions; changes nothing that serves.
+
+    Members of a composition follow it when it is promoted; this is for the agents outside.
+    """
+    for agent, number in numbers.items():
+        model = versions.model_name(cycle.surface, agent)
+        cycle.services.tracking.set_alias(model, "champion", number)
+
+
+def champion_versions(cycle: Cycle) -> dict[str, int]:
+    """The version that stands for each agent: what serves, else its champion alias, else its last."""
+    serving = serving_row(cycle)
+    inside = Graph.model_validate(serving.graph).agents() if serving else {}
+    models = {versions.model_name(cycle.surface, name): name for name in cycle.all_specs}
+    aliases = cycle.services.tracking.aliases(list(models))
+    found: dict[str, int] = {}
+    with session_scope(cycle.services.engine) as session:
+        for model, name in models.items():
+            latest = versions.latest(session, cycle.surface, name)
+            if latest is not None:
+                found[name] = aliases.get(model, {}).get("champion", latest.number)
+    return {**found, **inside}
+
+
+def evidence_of(
+    cycle: Cycle,
+    answers: Mapping[str, CompositionResult | Failed],
+    keys: tuple[str, str],
+    *,
+    reason: str,
+    members: Members,
+) -> Evidence:
+    """Two measured compositions, (before, after), compared on the confirmation users."""
+    pair = []
+    for key in keys:
+        answer = answers[key]
+        if isinstance(answer, Failed):
+            raise EvolutionError(f"composition {key!r}: {answer.cause}: {answer.message}")
+        pair.append(answer)
+    before, after = pair
+    confirm = ~search_users(before.users)
+    settings, seed = cycle.services.settings, cycle.request.seed
+    with session_scope(cycle.services.engine) as session:
+        paid = trials.of_cycle(session, cycle.id)
+    return Evidence(
+        reason=reason,
+        reward=compare(
+            OUTER, before.per_user[OUTER][confirm], after.per_user[OUTER][confirm], seed=seed
+        ),
+        inner=compare(
+            INNER, before.per_user[INNER][confirm], after.per_user[INNER][confirm], seed=seed
+        ),
+        guardrails=guardrails(
+            before.totals,
+            after.totals,
+            latency_limit_ms=settings.latency_limit_ms,
+            coverage_floor=settings.coverage_floor,
+        ),
+        cost=Cost(trials=len(paid), seconds=round(sum(row.seconds for row in paid), 2)),
+        members=members,
+        users=int(confirm.sum()),
+        segments=_segments(cycle, before, after, confirm),
+    )
+
+
+def _segments(
+    cycle: Cycle, before: CompositionResult, after: CompositionResult, confirm: BoolArray
+) -> dict[str, float]:
+    """Mean difference of the outer reward for users with short, middle and long histories."""
+    positives = cycle.fold.dataset.interactions.user[
+        cycle.fold.dataset.is_positive(cycle.fold.dataset.interactions)
+    ]
+    lengths = np.bincount(positives, minlength=cycle.fold.dataset.n_users)[before.users]
+    difference = after.per_user[OUTER] - before.per_user[OUTER]
+    cuts = {"up to 10 items": lengths <= 10, "11 to 50": (lengths > 10) & (lengths <= 50)}
+    cuts["more than 50"] = lengths > 50
+    return {
+        name: float(difference[mask & confirm].mean())
+        for name, mask in cuts.items()
+        if (mask & confirm).any()
+    }
+
+
+def file_proposal(
+    cycle: Cycle, title: str, serving: CompositionRow, row: CompositionRow, evidence: Evidence
+) -> int:
+    """File the composition as a proposal, and point the challenger alias at it."""
+    cycle.services.tracking.set_alias(row.model, "challenger", row.number)
+    with session_scope(cycle.services.engine) as session:
+        filed = proposals.file(
+            session,
+            surface=cycle.surface,
+            cycle_id=cycle.id,
+            title=title,
+            before=serving.number,
+            after=row.number,
+            digest=row.digest,
+            evidence=evidence.model_dump(mode="json"),
+        )
+        return filed.id or 0
+
+
+def promote_composition(cycle: Cycle, who: str, reason: str) -> Result:
+    """Let the approved composition serve; nothing when none was proposed or it was rejected."""
+    engine = cycle.services.engine
+    number = cycle.results["approve"].get("composition")
+    if number is None:
+        return {"composition": None}
+    with session_scope(engine) as session:
+        proposal = proposals.of_cycle(session, cycle.id)
+        decided = proposals.decisions(session, proposal.id or 0) if proposal else []
+    cause = "evolution"
+    if proposal is not None:
+        if proposal.state not in ("approved", "promoted"):
+            return {"composition": None, "proposal": proposal.state}
+        who, reason, cause = decided[-1].who, decided[-1].reason, "approval"
+    promotion.promote(
+        engine,
+        cycle.services.tracking,
+        surface=cycle.surface,
+        after=number,
+        who=who,
+        reason=reason,
+        cause=cause,
+        key=f"cycle-{cycle.id}",
+    )
+    if proposal is not None:
+        with session_scope(engine) as session:
+            proposals.mark_promoted(session, proposal.id or 0)
+    cycle.say(f"composition {number} serves")
+    return {"composition": number}
+
+
+def observe(cycle: Cycle) -> Result:
+    """After a promotion: open the sealed test split once for what serves now, log all trials."""
+    promoted = cycle.results["promote"].get("composition")
+    metrics = open_test(cycle, promoted) if promoted is not None else {}
+    logged = log_trials(cycle)
+    return {"composition": promoted, "test": metrics, "trials_logged": logged}
+
+
+def open_test(cycle: Cycle, number: int) -> dict[str, float]:
+    """Metrics of a composition on the test split; opened once for this content, then read back."""
+    engine = cycle.services.engine
+    key = {
+        "surface": cycle.surface,
+        "composition": number,
+        "fingerprint": cycle.fingerprint,
+        "split": cycle.request.split,
+    }
+    with session_scope(engine) as session:
+        known = openings.find(session, **key)
+    if known is not None:
+        return known
+    fold = make_fold(cycle.dataset, cycle.request.split, "test")
+    if not len(fold.heldout):
+        return {}
+    with session_scope(engine) as session:
+        graph = Graph.model_validate(compositions.get(session, cycle.surface, number).graph)
+    arena = Arena(cycle)
+    files = {(n.agent, n.version): dict(arena.files(n.agent, n.version)) for n in graph.nodes}
+    result = run_composition(fold, graph, cycle.all_specs, files, cycle.request.depth, ())
+    with session_scope(engine) as session:
+        openings.record(session, **key, metrics=result.totals)
+    return result.totals
+
+
+def log_trials(cycle: Cycle) -> int:
+    """Log the trials that became no version to MLflow, so that its pages show the whole search."""
+    with session_scope(cycle.services.engine) as session:
+        rows = [row for row in trials.of_cycle(session, cycle.id) if not row.run_id]
+    for row in rows:
+        run_id = cycle.services.tracking.log_run(f"{cycle.surface}.trials", _run_record(row))
+        with session_scope(cycle.services.engine) as session:
+            trials.set_run(session, row.id or 0, run_id)
+    return len(rows)
+
+
+def _run_record(row: TrialRow) -> RunRecord:
+    metrics = {name: value for name, value in row.metrics.items() if isinstance(value, int | float)}
+    if row.reward is not None:
+        metrics["reward"] = row.reward
+    return RunRecord(
+        name=f"cycle-{row.cycle_id}-{row.agent}-{row.number}",
+        params={**row.config, "seed": row.seed, "fingerprint": row.fingerprint, "split": row.split},
+        metrics={**metrics, "seconds": row.seconds},
+        tags={
+            "agent": row.agent,
+            "cycle": str(row.cycle_id),
+            "method": row.method,
+            "state": row.state,
+            "code_version": row.code_version,
+        },
+    )

@@ -1,0 +1,248 @@
+"""``agenticrs evolve``, ``cycles`` and ``proposals``."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from agenticrs.ui.cli.output import JsonOption, emit, friendly, out, record, table
+
+if TYPE_CHECKING:
+    from agenticrs.evolution.request import CycleKind
+    from agenticrs.registry.tables import ProposalRow
+
+cycles = typer.Typer(help="Evolution cycles: list, show.", no_args_is_help=True)
+proposals = typer.Typer(help="Proposals: list, show, approve, reject.", no_args_is_help=True)
+
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why (kept in the audit log)")]
+Who = Annotated[str, typer.Option("--who", help="Who decides")]
+
+
+def evolve(
+    kind: Annotated[str, typer.Option(help="individual, compositional or both")] = "both",
+    dataset: Annotated[str | None, typer.Option(help="Dataset (default: the setting)")] = None,
+    agent: Annotated[list[str] | None, typer.Option(help="Only these agents")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Candidates for each agent")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Budget in trial seconds")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run evolution cycles now; one that was cut off goes on first."""
+    with friendly():
+        from agenticrs.platform.errors import EvolutionError
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.ui.cli.progress import watching
+        from agenticrs.ui.summary import cycle_summary
+        from agenticrs.ui.wiring import build_controller
+
+        kinds: dict[str, tuple[CycleKind, ...]] = {
+            "both": ("individual", "compositional"),
+            "individual": ("individual",),
+            "compositional": ("compositional",),
+        }
+        if kind not in kinds:
+            raise EvolutionError(f"unknown kind {kind!r}", hint=f"one of {', '.join(kinds)}")
+        chosen = {"dataset": dataset} if dataset else {}
+        with watching(quiet=as_json) as watch:
+            controller = build_controller(load_settings(**chosen), watch)
+            done = controller.evolve(
+                kinds[kind], agents=tuple(agent or ()), trials=trials, seconds=seconds
+            )
+        summaries = [cycle_summary(controller.services.engine, cycle_id) for cycle_id in done]
+        if as_json:
+            emit(summaries)
+            return
+        for summary in summaries:
+            show_summary(summary)
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """Print what a cycle did: a line, the table of agents, and what to do next."""
+    out.print(
+        f"[bold]cycle {summary['cycle']}[/bold] ({summary['kind']}): {summary['state']}"
+        f"  [dim]{summary['outcome']}[/dim]"
+    )
+    if summary["agents"]:
+        table("agents", summary["agents"], as_json=False)
+    if summary["composition"]:
+        table("composition", summary["composition"], as_json=False)
+    if summary["next"]:
+        out.print(f"next: {summary['next']}")
+
+
+@cycles.command("list")
+def list_cycles(as_json: JsonOption = False) -> None:
+    """List the cycles, newest first."""
+    with friendly():
+        from agenticrs.platform.database import session_scope
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.registry import cycles as store
+        from agenticrs.ui.wiring import build_services
+
+        services = build_services(load_settings())
+        with session_scope(services.engine) as session:
+            rows = store.list_all(session, services.settings.surface)
+        shown = [
+            {
+                "cycle": row.id,
+                "kind": row.kind,
+                "state": row.state,
+                "dataset": row.dataset,
+                "started": row.started_at,
+                "finished": row.finished_at,
+                "error": row.error,
+            }
+            for row in rows
+        ]
+        table("cycles", shown, as_json=as_json, empty="run `agenticrs evolve`")
+
+
+@cycles.command("show")
+def show_cycle(cycle: int, as_json: JsonOption = False) -> None:
+    """Show a cycle's steps and trials."""
+    with friendly():
+        from agenticrs.platform.database import session_scope
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.registry import cycles as store
+        from agenticrs.registry import trials
+        from agenticrs.ui.summary import cycle_summary
+        from agenticrs.ui.wiring import build_services
+
+        services = build_services(load_settings())
+        with session_scope(services.engine) as session:
+            row = store.get(session, cycle)
+            steps = store.steps(session, cycle)
+            tried = trials.of_cycle(session, cycle)
+        if as_json:
+            emit(
+                {
+                    **row.model_dump(mode="json"),
+                    "steps": [step.model_dump(mode="json") for step in steps],
+                    "trials": [trial.model_dump(mode="json") for trial in tried],
+                }
+            )
+            return
+        show_summary(cycle_summary(services.engine, cycle))
+        table(
+            "steps",
+            [
+                {"step": s.name, "state": s.state, "attempts": s.attempts, "error": s.error}
+                for s in steps
+            ],
+            as_json=False,
+        )
+        table(
+            "trials",
+            [
+                {
+                    "agent": t.agent,
+                    "number": t.number,
+                    "method": t.method,
+                    "state": t.state,
+                    "reward": t.reward,
+                    "seconds": t.seconds,
+                    "error": t.error,
+                }
+                for t in tried
+            ],
+            as_json=False,
+        )
+
+
+@proposals.command("list")
+def list_proposals(
+    state: Annotated[str | None, typer.Option(help="waiting, approved, rejected, ...")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List proposals, newest first."""
+    with friendly():
+        from agenticrs.platform.database import session_scope
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.registry import proposals as store
+        from agenticrs.ui.wiring import build_services
+
+        services = build_services(load_settings())
+        with session_scope(services.engine) as session:
+            rows = store.list_all(session, services.settings.surface, state)
+        table("proposals", [_row(row) for row in rows], as_json=as_json)
+
+
+@proposals.command("show")
+def show_proposal(proposal: int, as_json: JsonOption = False) -> None:
+    """Show a proposal with its evidence."""
+    with friendly():
+        from agenticrs.platform.database import session_scope
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.registry import proposals as store
+        from agenticrs.ui.wiring import build_services
+
+        services = build_services(load_settings())
+        with session_scope(services.engine) as session:
+            row = store.get(session, proposal)
+        if as_json:
+            emit(row.model_dump(mode="json"))
+            return
+        record(f"proposal {proposal}", _row(row), as_json=False)
+        evidence = row.evidence
+        table(
+            "rewards",
+            [
+                {
+                    "metric": c["metric"],
+                    "before": c["before"]["mean"],
+                    "after": c["after"]["mean"],
+                    "difference": c["difference"]["mean"],
+                    "interval": f"{c['difference']['low']:+.4f} .. {c['difference']['high']:+.4f}",
+                    "p_value": c["difference"]["p_value"],
+                }
+                for c in (evidence["reward"], evidence["inner"])
+            ],
+            as_json=False,
+        )
+        table("guardrails", evidence["guardrails"], as_json=False)
+        record("members", evidence["members"], as_json=False)
+
+
+@proposals.command()
+def approve(
+    proposal: int, reason: Reason, who: Who = getpass.getuser(), as_json: JsonOption = False
+) -> None:
+    """Approve a proposal: it serves when the command returns."""
+    _decide(proposal, "approve", reason, who, as_json)
+
+
+@proposals.command()
+def reject(
+    proposal: int, reason: Reason, who: Who = getpass.getuser(), as_json: JsonOption = False
+) -> None:
+    """Reject a proposal; the reason is kept."""
+    _decide(proposal, "reject", reason, who, as_json)
+
+
+def _decide(
+    proposal: int, verdict: Literal["approve", "reject"], reason: str, who: str, as_json: bool
+) -> None:
+    with friendly():
+        from agenticrs.platform.database import session_scope
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.registry import proposals as store
+        from agenticrs.ui.wiring import build_controller
+
+        controller = build_controller(load_settings())
+        controller.decide(proposal, verdict=verdict, who=who, reason=reason)
+        with session_scope(controller.services.engine) as session:
+            row = store.get(session, proposal)
+        record(f"proposal {proposal}", _row(row), as_json=as_json)
+
+
+def _row(row: ProposalRow) -> dict[str, Any]:
+    return {
+        "proposal": row.id,
+        "title": row.title,
+        "state": row.state,
+        "cycle": row.cycle_id,
+        "before": row.before,
+        "after": row.after,
+        "created": row.created_at,
+    }

@@ -1,0 +1,31 @@
+"""Entry point of ``agenticrs``: only typer and rich are imported before a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+from agenticrs.ui.cli import agents, data, evolution, serving, system
+
+app = typer.Typer(
+    name="agenticrs",
+    help="A self-evolving recommender platform.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(agents.app, name="agents")
+app.add_typer(evolution.cycles, name="cycles")
+app.add_typer(evolution.proposals, name="proposals")
+app.command()(system.demo)
+app.command()(system.up)
+app.command()(system.config)
+app.command()(evolution.evolve)
+app.command()(serving.versions)
+app.command()(serving.rollback)
+app.command()(serving.recommend)
+app.command()(serving.audit)
+
+
+def main() -> None:
+    """Run the command."""
+    app()

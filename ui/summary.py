@@ -1,0 +1,87 @@
+"""What a cycle did, in the shape that the terminal and the API show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Engine
+
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import cycles, proposals, trials
+
+
+def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
+    """Outcome, a row for each agent that evolved, the composition's comparison, what to do next."""
+    with session_scope(engine) as session:
+        row = cycles.get(session, cycle_id)
+        steps = {step.name: step.result for step in cycles.steps(session, cycle_id)}
+        tried = trials.of_cycle(session, cycle_id)
+        proposal = proposals.of_cycle(session, cycle_id)
+    approved = steps.get("approve", {})
+    evidence = approved.get("evidence") or (steps.get("select", {}).get("evidence"))
+    verdicts = steps.get("select", {}).get("verdicts", [])
+    waiting = proposal is not None and proposal.state == "waiting"
+    return {
+        "cycle": cycle_id,
+        "kind": row.kind,
+        "state": row.state,
+        "outcome": row.error or _outcome(steps, proposal.id if proposal else None),
+        "trials": len(tried),
+        "seconds": round(sum(trial.seconds for trial in tried), 1),
+        "agents": [_agent_row(verdict, steps) for verdict in verdicts]
+        or _bootstrap_rows(row.kind, steps),
+        "composition": [_comparison(evidence[key]) for key in ("reward", "inner")]
+        if evidence
+        else [],
+        "proposal": proposal.id if proposal else None,
+        "next": f"agenticrs proposals show {proposal.id}" if proposal and waiting else "",
+    }
+
+
+def _agent_row(verdict: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
+    inner, outer = verdict["inner"], verdict["outer"]
+    return {
+        "agent": verdict["agent"],
+        "inner_reward": inner["metric"],
+        "champion": inner["before"]["mean"],
+        "candidate": inner["after"]["mean"],
+        "inner_difference": _interval(inner["difference"]),
+        "outer_difference": _interval(outer["difference"]) if outer else None,
+        "p_value": verdict["blended"]["p_value"],
+        "accepted": verdict["accepted"],
+        "version": steps.get("approve", {}).get("versions", {}).get(verdict["agent"]),
+        "cost": f"{verdict['seconds']:.0f} s",
+    }
+
+
+def _bootstrap_rows(kind: str, steps: dict[str, Any]) -> list[dict[str, Any]]:
+    if kind != "bootstrap":
+        return []
+    numbers = steps.get("approve", {}).get("versions", {})
+    return [
+        {"agent": agent, "reward_of_default": reward, "version": numbers.get(agent)}
+        for agent, reward in steps.get("evaluate", {}).get("rewards", {}).items()
+    ]
+
+
+def _comparison(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metric": found["metric"],
+        "before": found["before"]["mean"],
+        "after": found["after"]["mean"],
+        "difference": _interval(found["difference"]),
+        "p_value": found["difference"]["p_value"],
+    }
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    return f"{estimate['mean']:+.4f} ({estimate['low']:+.4f} .. {estimate['high']:+.4f})"
+
+
+def _outcome(steps: dict[str, Any], proposal: int | None) -> str:
+    promoted = steps.get("promote", {}).get("composition")
+    if promoted is not None:
+        return f"composition {promoted} serves"
+    if proposal is not None:
+        return f"proposal {proposal} waits for a person"
+    return str(steps.get("approve", {}).get("decided_by", ""))
