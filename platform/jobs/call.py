@@ -51,7 +51,7 @@ def call(function: Callable[..., Any], args: tuple[Any, ...], report: Report) ->
     return function(*args)
 
 
-def describe(error: Exception) -> Raised:
+def describe(error: BaseException) -> Raised:
     """The error as text, without the frames of the runner."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(

@@ -90,7 +90,7 @@ class InlineRunner:
         begin = time.perf_counter()
         try:
             value = call(job.function, args, report)
-        except Exception as error:  # a job's failure is its outcome
+        except (Exception, SystemExit) as error:  # a job's failure is its outcome
             raised = describe(error)
             cause: Cause = "out_of_memory" if raised.out_of_memory else "error"
             seconds = time.perf_counter() - begin
