@@ -174,7 +174,7 @@ class Controller:
             run(cycle, STEPS[request.kind])
 
     def _fold_in_feedback(self, dataset: str) -> str:
-        """Make logged feedback part of the dataset; return the fingerprint of what there is then."""
+        """Make logged feedback part of the dataset; return the fingerprint of the result."""
         with session_scope(self.services.engine) as session:
             rows = feedback.pending(session, dataset)
         if not rows:

@@ -1,4 +1,4 @@
-"""What may be asked of one evolution cycle. Stored with the cycle, so that a restart asks the same."""
+"""What may be asked of one cycle. Stored with it, so that a restart asks for the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EvolveRequest(BaseModel):
     agents: tuple[str, ...] = ()
     """Agents that may take part; empty = all that are admitted."""
     trials: int = Field(ge=1)
-    """Candidates for each agent; a compositional cycle tries ``trials * compositions_per_trial``."""
+    """Candidates for each agent; compositions: ``trials * compositions_per_trial``."""
     seconds: float = Field(gt=0)
     """Sum of trial seconds after which no new candidate is drawn."""
     split: str

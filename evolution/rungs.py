@@ -241,7 +241,8 @@ def resources(cycle: Cycle, implementation: type[Agent[AgentConfig]]) -> Resourc
     )
 
 
-def _id(row: TrialRow) -> int:
+def stored_id(row: TrialRow) -> int:
+    """The row's key; raises AgenticRSError for a row that was never stored."""
     if row.id is None:
         raise AgenticRSError("a trial without an id was never stored")
     return row.id

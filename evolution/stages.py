@@ -19,6 +19,7 @@ from agenticrs.platform.jobs.job import Failed
 from agenticrs.platform.tracking.port import RunRecord
 from agenticrs.registry import compositions, openings, promotion, proposals, trials, versions
 from agenticrs.registry.graph import Graph
+from agenticrs.registry.model_files import flat, metric_names
 from agenticrs.registry.tables import CompositionRow, TrialRow, VersionRow
 
 OUTER, INNER = "value@10", "ndcg@10"
@@ -99,7 +100,7 @@ def mark_champions(cycle: Cycle, numbers: Mapping[str, int]) -> None:
 
 
 def champion_versions(cycle: Cycle) -> dict[str, int]:
-    """The version that stands for each agent: what serves, else its champion alias, else its last."""
+    """The version that stands for each agent: what serves, else its alias, else its last."""
     serving = serving_row(cycle)
     inside = Graph.model_validate(serving.graph).agents() if serving else {}
     models = {versions.model_name(cycle.surface, name): name for name in cycle.all_specs}
@@ -268,12 +269,17 @@ def log_trials(cycle: Cycle) -> int:
 
 
 def _run_record(row: TrialRow) -> RunRecord:
-    metrics = {name: value for name, value in row.metrics.items() if isinstance(value, int | float)}
+    metrics = metric_names(row.metrics)
     if row.reward is not None:
         metrics["reward"] = row.reward
     return RunRecord(
         name=f"cycle-{row.cycle_id}-{row.agent}-{row.number}",
-        params={**row.config, "seed": row.seed, "fingerprint": row.fingerprint, "split": row.split},
+        params={
+            **flat(row.config),
+            "seed": row.seed,
+            "fingerprint": row.fingerprint,
+            "split": row.split,
+        },
         metrics={**metrics, "seconds": row.seconds},
         tags={
             "agent": row.agent,

@@ -17,7 +17,7 @@ cycles = typer.Typer(help="Evolution cycles: list, show.", no_args_is_help=True)
 proposals = typer.Typer(help="Proposals: list, show, approve, reject.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why (kept in the audit log)")]
-Who = Annotated[str, typer.Option("--who", help="Who decides")]
+Who = Annotated[str, typer.Option("--who", help="Who decides", default_factory=getpass.getuser)]
 
 
 def evolve(
@@ -205,17 +205,13 @@ def show_proposal(proposal: int, as_json: JsonOption = False) -> None:
 
 
 @proposals.command()
-def approve(
-    proposal: int, reason: Reason, who: Who = getpass.getuser(), as_json: JsonOption = False
-) -> None:
+def approve(proposal: int, reason: Reason, who: Who, as_json: JsonOption = False) -> None:
     """Approve a proposal: it serves when the command returns."""
     _decide(proposal, "approve", reason, who, as_json)
 
 
 @proposals.command()
-def reject(
-    proposal: int, reason: Reason, who: Who = getpass.getuser(), as_json: JsonOption = False
-) -> None:
+def reject(proposal: int, reason: Reason, who: Who, as_json: JsonOption = False) -> None:
     """Reject a proposal; the reason is kept."""
     _decide(proposal, "reject", reason, who, as_json)
 

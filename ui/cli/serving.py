@@ -60,8 +60,8 @@ def versions(
 
 def rollback(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why (kept in the audit log)")],
+    who: Annotated[str, typer.Option("--who", help="Who decides", default_factory=getpass.getuser)],
     to: Annotated[int | None, typer.Option(help="Composition (default: the one before)")] = None,
-    who: Annotated[str, typer.Option("--who", help="Who decides")] = getpass.getuser(),
     as_json: JsonOption = False,
 ) -> None:
     """Let an earlier composition serve again."""
