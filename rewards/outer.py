@@ -13,13 +13,13 @@ from agenticrs.rewards.ranking import positions
 
 
 def captured_value(ranked: Tensor, offsets: Tensor, items: Tensor, value: Tensor, k: int) -> Tensor:
-    """Discounted held-out value in the first k ranks over the best possible, (U,) in [0, 1].
+    """Discounted held-out value in the first k ranks, (U,), so that the mean is a share in [0, 1].
 
-    sum_j v(item_j) / log2(j + 1) over the same sum for the user's k most valuable held-out items
-    in descending order: NDCG with graded gains (Järvelin & Kekäläinen 2002) where the gain is
-    business value. ``value`` (T,) belongs to ``items``, >= 0. Where all of a user's held-out
-    values are 0, each counts 1: a positive of unknown worth is still a positive, and every
-    user stays in paired comparisons. A user without held-out items gets 0.
+    User u gets sum_j v(item_j) / log2(j + 1), divided by the *mean over users* of the best possible
+    sum (the k most valuable held-out items in descending order). The mean is therefore what the
+    slates captured of all the value that was there: NDCG with graded gains (Järvelin & Kekäläinen
+    2002), where a user counts by how much value there was to win. ``value`` (T,) belongs to
+    ``items``, >= 0. Where nobody's held-out items have value, each counts 1.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -27,13 +27,14 @@ def captured_value(ranked: Tensor, offsets: Tensor, items: Tensor, value: Tensor
     lengths = offsets[1:] - offsets[:-1]
     rows = torch.repeat_interleave(torch.arange(n_users, device=items.device), lengths)
     gain = value.to(torch.float64).clamp(min=0.0)
-    sums = gain.new_zeros(n_users).index_add_(0, rows, gain)
-    gain = torch.where(sums[rows] > 0, gain, 1.0)
+    if not bool((gain > 0).any()):
+        gain = torch.ones_like(gain)
     hit, place = positions(ranked[:, :k], offsets, items)
     shown = torch.where(hit, gain[place] if len(gain) else 0.0, 0.0)
     captured = (shown * _discounts(shown.shape[1], gain.device)).sum(1)
-    ideal = _ideal(gain, rows, offsets, k)
-    return torch.where(ideal > 0, captured / ideal, 0.0)
+    if not len(gain):
+        return captured
+    return captured / _ideal(gain, rows, offsets, k).mean()
 
 
 def _ideal(gain: Tensor, rows: Tensor, offsets: Tensor, k: int) -> Tensor:

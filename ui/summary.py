@@ -40,16 +40,15 @@ def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
 
 def _agent_row(verdict: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
     inner, outer = verdict["inner"], verdict["outer"]
+    numbers = steps.get("approve", {}).get("versions", {})
     return {
         "agent": verdict["agent"],
-        "inner_reward": inner["metric"],
-        "champion": inner["before"]["mean"],
-        "candidate": inner["after"]["mean"],
-        "inner_difference": _interval(inner["difference"]),
-        "outer_difference": _interval(outer["difference"]) if outer else None,
-        "p_value": verdict["blended"]["p_value"],
-        "accepted": verdict["accepted"],
-        "version": steps.get("approve", {}).get("versions", {}).get(verdict["agent"]),
+        "champion": f"{inner['metric']} {inner['before']['mean']:.4f}",
+        "after": inner["after"]["mean"],
+        "inner": _interval(inner["difference"]),
+        "outer": _interval(outer["difference"]) if outer else "not in the graph",
+        "p": verdict["blended"]["p_value"],
+        "verdict": f"version {number}" if (number := numbers.get(verdict["agent"])) else "stays",
         "cost": f"{verdict['seconds']:.0f} s",
     }
 
@@ -75,7 +74,7 @@ def _comparison(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interval(estimate: dict[str, Any]) -> str:
-    return f"{estimate['mean']:+.4f} ({estimate['low']:+.4f} .. {estimate['high']:+.4f})"
+    return f"{estimate['mean']:+.4f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
 
 
 def _outcome(steps: dict[str, Any], proposal: int | None) -> str:

@@ -18,14 +18,15 @@ VALUE = torch.tensor([10.0, 0.0, 30.0, 4.0, 1.0])
 def test_it_is_discounted_value_over_the_best_order_of_what_was_held_out() -> None:
     ranked = torch.tensor([[1, 7, 3], [9, 1, -1]])
     got = captured_value(ranked, OFFSETS, ITEMS, VALUE, 3)
-    first = (10 + 30 / 2) / (30 + 10 / math.log2(3))
-    second = (1 + 4 / math.log2(3)) / (4 + 1 / math.log2(3))
-    assert got.tolist() == pytest.approx([first, second])
+    best = (30 + 10 / math.log2(3)) + (4 + 1 / math.log2(3))
+    first, second = 10 + 30 / 2, 1 + 4 / math.log2(3)
+    assert got.tolist() == pytest.approx([2 * first / best, 2 * second / best])
+    assert float(got.mean()) == pytest.approx((first + second) / best)
 
 
 def test_the_ideal_is_cut_at_k() -> None:
     got = captured_value(torch.tensor([[3], [1]]), OFFSETS, ITEMS, VALUE, 1)
-    assert got.tolist() == [1.0, 1.0]
+    assert got.tolist() == pytest.approx([30 / 17, 4 / 17])
 
 
 def test_where_no_held_out_item_has_value_each_counts_one() -> None:

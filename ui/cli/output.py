@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +16,8 @@ from rich.table import Table
 from agenticrs.platform.errors import AgenticRSError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-out = Console()
+# A pipe has no width of its own; 80 columns would fold every table.
+out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
 
 Row = Mapping[str, Any]
