@@ -51,12 +51,14 @@ def admit_installed(services: Services, names: Sequence[str] = ()) -> dict[str, 
     return {name: reports[name] for name in wanted}
 
 
-def admit_new(services: Services) -> dict[str, AdmissionReport]:
-    """Admit what is installed and not known to the registry yet."""
+def admit_first(services: Services) -> dict[str, AdmissionReport]:
+    """Admit everything that is installed when the registry knows no agent yet.
+
+    Later an agent is admitted by a person's command: what takes part is their decision.
+    """
     with session_scope(services.engine) as session:
-        known = {row.name for row in agents.list_all(session)}
-    new = sorted(set(catalogue.load_agents()) - known)
-    return admit_installed(services, new) if new else {}
+        known = bool(agents.list_all(session))
+    return {} if known else admit_installed(services)
 
 
 def report_of(name: str) -> AdmissionReport:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from agenticrs.evolution import bootstrap, compositional, individual
-from agenticrs.evolution.admitting import admit_new
+from agenticrs.evolution.admitting import admit_first
 from agenticrs.evolution.cycle import Cycle, StepFunction, StepName, Watcher, run
 from agenticrs.evolution.request import CycleKind, EvolveRequest
 from agenticrs.evolution.services import Services
@@ -63,7 +63,7 @@ class Controller:
         Conflict while another process evolves the surface.
         """
         with self._lease():
-            admit_new(self.services)
+            admit_first(self.services)
             done = self._resume()
             with session_scope(self.services.engine) as session:
                 resumed = [cycles.get(session, cycle_id).kind for cycle_id in done]
@@ -182,7 +182,7 @@ class Controller:
         events = [
             DataEvent(row.user_id, row.item_id, row.timestamp, row.behaviours) for row in rows
         ]
-        return self.services.datasets.append_events(dataset, events).fingerprint
+        return self.services.datasets.append_events(dataset, events, keep_good=True).fingerprint
 
     @contextmanager
     def _lease(self) -> Iterator[None]:
