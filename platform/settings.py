@@ -165,9 +165,9 @@ class Settings(BaseSettings):
     @field_validator("mlflow_uri", mode="after")
     @classmethod
     def _store_with_models(cls, value: str | None) -> str | None:
-        known = ("http://", "https://", "sqlite://", "postgresql", "mysql", "databricks")
+        known = ("http://", "https://", "sqlite:///", "databricks")
         if value is not None and not value.startswith(known):
-            raise ValueError("should begin with http://, https:// or a database's scheme")
+            raise ValueError("should begin with http://, https:// or sqlite:///")
         return value
 
     @field_validator("schedule", mode="after")
