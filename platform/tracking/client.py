@@ -39,6 +39,7 @@ QUIET = {
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     # A server that is gone must be noticed in seconds: its own defaults wait for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

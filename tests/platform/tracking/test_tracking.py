@@ -142,6 +142,12 @@ class TrackingContract:
         with pytest.raises(TrackingError, match="not inside"):
             tracking.log_run("home.trials", record(artifacts={name: b"{}"}))
 
+    def test_nothing_is_printed(
+        self, tracking: Tracking, model: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        tracking.download(model, self.version(tracking, model))
+        assert capfd.readouterr() == ("", "")
+
     def test_odd_values_are_logged(self, tracking: Tracking) -> None:
         metrics = {f"m{n}": float(n) for n in range(1200)} | {"nan": float("nan")}
         odd = record(
