@@ -110,11 +110,12 @@ def select(cycle: Cycle) -> Result:
             ("serving", "candidate"),
             reason=f"best of {len(rows)} compositions on the search users",
             members=membership(before, graph),
+            weight=_weight(cycle),
         )
-        gain = evidence.reward.difference
+        gain = evidence.score
         better = gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha
         if better and all(rail.passed for rail in evidence.guardrails):
-            cycle.say(f"composition {gain.mean:+.4f} {OUTER}: significant, guardrails kept")
+            cycle.say(f"composition {gain.mean:+.1%} blended: significant, guardrails kept")
             return {"trial": stored_id(row), "evidence": evidence.model_dump(mode="json")}
     cycle.say("no composition beats what serves: nothing is proposed")
     return {"trial": None, "evidence": None}

@@ -68,6 +68,10 @@ class Evidence(_Frozen):
     """Everything that a decision about a change may rest on."""
 
     reason: str
+    score: Estimate
+    """Blended lift, relative to what serves: what the decision is based on."""
+    weight: float
+    """Share of the outer reward in the score."""
     reward: Comparison
     """Outer reward: the whole composition."""
     inner: Comparison

@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CandidateArrays, CompositionResult, TrialResult, evaluate_version
 from agenticrs.evolution import blueprint, stages, trial_files
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
-from agenticrs.evolution.evidence import Estimate, Evidence
+from agenticrs.evolution.evidence import Evidence, Guardrail
 from agenticrs.evolution.rungs import Rungs, resources, stored_id
 from agenticrs.evolution.search import Search, open_storage
 from agenticrs.evolution.selection import (
-    PerUser,
     accepted,
+    blended,
     compare,
     guardrails,
     membership,
@@ -37,7 +34,6 @@ from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import Role
 from agenticrs.registry.tables import CompositionRow, TrialRow
-from agenticrs.rewards.blend import blended_difference
 
 ROLES: tuple[Role, ...] = ("retrieval", "coarse_ranking", "ranking", "reranking")
 INNER = "ndcg@10"
@@ -280,8 +276,14 @@ def _verdict(
     if with_candidate is not None and as_it_is is not None:
         outer = (as_it_is.per_user[OUTER][confirm], with_candidate.per_user[OUTER][confirm])
         weight = spec.outer_weight
-    blended = _blended(inner, outer, weight)
-    rails = ()
+    pairs = (inner, outer or inner)
+    score = blended(
+        (pairs[0][0], pairs[1][0]),
+        (pairs[0][1], pairs[1][1]),
+        weight,
+        seed=cycle.request.seed,
+    )
+    rails: tuple[Guardrail, ...] = ()
     if with_candidate is not None and as_it_is is not None:
         rails = guardrails(
             as_it_is.totals,
@@ -297,26 +299,11 @@ def _verdict(
         "weight": weight,
         "inner": compare(metric, *inner, seed=seed).model_dump(mode="json"),
         "outer": compare(OUTER, *outer, seed=seed).model_dump(mode="json") if outer else None,
-        "blended": _difference(blended, seed).model_dump(mode="json"),
+        "blended": score.model_dump(mode="json"),
         "guardrails": [rail.model_dump(mode="json") for rail in rails],
         "users": int(confirm.sum()),
         "seconds": cycle.spent_seconds(row.agent),
     }
-
-
-def _blended(
-    inner: tuple[PerUser, PerUser], outer: tuple[PerUser, PerUser] | None, weight: float
-) -> PerUser:
-    pairs = [torch.as_tensor(v, dtype=torch.float64) for v in (*inner, *(outer or inner))]
-    champion_inner, candidate_inner, champion_outer, candidate_outer = pairs
-    difference = blended_difference(
-        candidate_inner, champion_inner, candidate_outer, champion_outer, weight
-    )
-    return np.asarray(difference.numpy(), dtype=np.float64)
-
-
-def _difference(values: PerUser, seed: int) -> Estimate:
-    return compare("blended", np.zeros_like(values), values, seed=seed).difference
 
 
 def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:
@@ -325,6 +312,9 @@ def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:
         cycle,
         answers,
         ("serving", "together"),
+        weight=max(
+            cycle.specs[name].outer_weight for name in after.agents() if name in cycle.specs
+        ),
         reason="agent versions that beat their champions on users no search saw",
         members=membership(before, after),
     )

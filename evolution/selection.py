@@ -1,8 +1,8 @@
 """Who wins: paired comparisons on users that the search never saw, and guardrails. Pure functions.
 
-Held-out users are cut into two halves by a hash of their index: *search* users steer the search,
-*confirm* users decide. The halves are the same in every cycle, so that rewards of earlier cycles
-on the same data can be compared with new ones.
+Held-out users are cut in two by a hash of their index: one third, the *search* users, steers the
+search; two thirds, the *confirm* users, decide. The cut is the same in every cycle, so that rewards
+of earlier cycles on the same data can be compared with new ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 
 from agenticrs.evolution.evidence import Comparison, Estimate, Guardrail, Members
 from agenticrs.registry.graph import Graph
+from agenticrs.rewards.blend import blended_difference
 from agenticrs.rewards.significance import bootstrap_mean, holm, paired_bootstrap
 
 PerUser = npt.NDArray[np.floating[Any]]
@@ -25,7 +26,7 @@ BoolArray = npt.NDArray[np.bool_]
 def search_users(users: npt.NDArray[Any]) -> BoolArray:
     """Mask (n,) of the users whose held-out rows may steer the search; the rest confirms."""
     mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    mask: BoolArray = (mixed >> np.uint64(40)) % np.uint64(2) == 0
+    mask: BoolArray = (mixed >> np.uint64(40)) % np.uint64(3) == 0
     return mask
 
 
@@ -44,6 +45,20 @@ def compare(metric: str, before: PerUser, after: PerUser, *, seed: int) -> Compa
         after=Estimate.of(bootstrap_mean(a, seed=seed)),
         difference=Estimate.of(paired_bootstrap(a, b, seed=seed), test=True),
     )
+
+
+def blended(
+    before: tuple[PerUser, PerUser], after: tuple[PerUser, PerUser], weight: float, *, seed: int
+) -> Estimate:
+    """The blended lift over what was, with its paired test.
+
+    ``before`` and ``after`` are (inner, outer) rewards of the same users; ``weight`` is the outer
+    reward's share.
+    """
+    inner_before, outer_before = (torch.as_tensor(v, dtype=torch.float64) for v in before)
+    inner_after, outer_after = (torch.as_tensor(v, dtype=torch.float64) for v in after)
+    lift = blended_difference(inner_after, inner_before, outer_after, outer_before, weight)
+    return Estimate.of(paired_bootstrap(lift, torch.zeros_like(lift), seed=seed), test=True)
 
 
 def accepted(p_values: Sequence[float], gains: Sequence[float], alpha: float) -> list[bool]:

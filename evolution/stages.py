@@ -11,7 +11,7 @@ from agenticrs.evolution import trial_files
 from agenticrs.evolution.arena import Arena, Files
 from agenticrs.evolution.cycle import Cycle, Result
 from agenticrs.evolution.evidence import Cost, Evidence, Members
-from agenticrs.evolution.selection import BoolArray, compare, guardrails, search_users
+from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails, search_users
 from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
@@ -121,6 +121,7 @@ def evidence_of(
     *,
     reason: str,
     members: Members,
+    weight: float,
 ) -> Evidence:
     """Two measured compositions, (before, after), compared on the confirmation users."""
     pair = []
@@ -136,6 +137,13 @@ def evidence_of(
         paid = trials.of_cycle(session, cycle.id)
     return Evidence(
         reason=reason,
+        weight=weight,
+        score=blended(
+            (before.per_user[INNER][confirm], before.per_user[OUTER][confirm]),
+            (after.per_user[INNER][confirm], after.per_user[OUTER][confirm]),
+            weight,
+            seed=seed,
+        ),
         reward=compare(
             OUTER, before.per_user[OUTER][confirm], after.per_user[OUTER][confirm], seed=seed
         ),

@@ -30,9 +30,7 @@ def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
         "seconds": round(sum(trial.seconds for trial in tried), 1),
         "agents": [_agent_row(verdict, steps) for verdict in verdicts]
         or _bootstrap_rows(row.kind, steps),
-        "composition": [_comparison(evidence[key]) for key in ("reward", "inner")]
-        if evidence
-        else [],
+        "composition": _comparisons(evidence) if evidence else [],
         "proposal": proposal.id if proposal else None,
         "next": f"agenticrs proposals show {proposal.id}" if proposal and waiting else "",
     }
@@ -71,6 +69,18 @@ def _comparison(found: dict[str, Any]) -> dict[str, Any]:
         "difference": _interval(found["difference"]),
         "p_value": found["difference"]["p_value"],
     }
+
+
+def _comparisons(evidence: dict[str, Any]) -> list[dict[str, Any]]:
+    score = evidence["score"]
+    blended = {
+        "metric": f"blended lift (w={evidence['weight']:g})",
+        "before": 0.0,
+        "after": score["mean"],
+        "difference": _interval(score),
+        "p_value": score["p_value"],
+    }
+    return [blended, *(_comparison(evidence[key]) for key in ("reward", "inner"))]
 
 
 def _interval(estimate: dict[str, Any]) -> str:

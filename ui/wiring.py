@@ -9,6 +9,7 @@ from agenticrs.platform.tracking.client import connect
 from agenticrs.evolution.controller import Controller
 from agenticrs.evolution.cycle import Watcher
 from agenticrs.evolution.services import Services
+from agenticrs.platform import logs
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine
 from agenticrs.platform.jobs.job import JobRunner
@@ -21,6 +22,7 @@ def build_services(settings: Settings) -> Services:
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.registry_url)
     schema.upgrade(engine)
+    logs.configure(settings)
 
     def open_runner() -> AbstractContextManager[JobRunner]:
         from agenticrs.platform.jobs.ray_runner import RayRunner
