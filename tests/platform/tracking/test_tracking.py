@@ -24,8 +24,8 @@ from agenticrs.platform.tracking.memory import MemoryTracking
 from agenticrs.platform.tracking.port import RunRecord, Tracking
 from agenticrs.platform.tracking.server import MlflowServer, connect, embedded_uri
 
-# MLflow's own code trips over its dependencies' deprecations; nothing of ours is hidden.
-quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+# MLflow's own models use what SQLAlchemy 2.1 deprecates.
+quiet = pytest.mark.filterwarnings("ignore:The ..noload.. loader strategy:DeprecationWarning")
 
 
 def record(name: str = "trial-1", **changes: Any) -> RunRecord:
@@ -227,16 +227,26 @@ class MlflowContract(TrackingContract):
         assert tracking.log_run("home.deleted", record())
 
 
+@pytest.fixture(scope="module")
+def direct_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("direct home")
+
+
+@pytest.fixture(scope="module")
+def direct(direct_home: Path) -> MlflowTracking:
+    return MlflowTracking(embedded_uri(direct_home), direct_home / "cache")
+
+
 @pytest.mark.slow
 @quiet
 class TestMlflowDirectly(MlflowContract):
-    @pytest.fixture(scope="class")
-    def home(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("direct home")
+    @pytest.fixture
+    def home(self, direct_home: Path) -> Path:
+        return direct_home
 
-    @pytest.fixture(scope="class")
-    def tracking(self, home: Path) -> MlflowTracking:
-        return MlflowTracking(embedded_uri(home), home / "cache")
+    @pytest.fixture
+    def tracking(self, direct: MlflowTracking) -> MlflowTracking:
+        return direct
 
     def test_nothing_is_written_outside_the_home(
         self, tracking: MlflowTracking, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -271,15 +281,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def by_http(server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> MlflowTracking:
+    return MlflowTracking(server.url, tmp_path_factory.mktemp("cache"), pages=server.url)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @quiet
 class TestMlflowServer(MlflowContract):
-    @pytest.fixture(scope="class")
-    def tracking(
-        self, server: MlflowServer, tmp_path_factory: pytest.TempPathFactory
-    ) -> MlflowTracking:
-        return MlflowTracking(server.url, tmp_path_factory.mktemp("cache"), pages=server.url)
+    @pytest.fixture
+    def tracking(self, by_http: MlflowTracking) -> MlflowTracking:
+        return by_http
 
     def test_the_pages_are_there(self, server: MlflowServer) -> None:
         with urlopen(server.url + "/") as response:
