@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agenticrs.registry.admission import AdmissionReport, Check, admit
-
 from agenticrs.agents import catalogue
 from agenticrs.agents.probe import AgentProbe
 from agenticrs.evolution.services import Services
@@ -13,6 +11,7 @@ from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import NotFound
 from agenticrs.platform.jobs.job import Failed, Job, Resources
 from agenticrs.registry import agents
+from agenticrs.registry.admission import AdmissionReport, Check, admit
 
 
 def admit_installed(services: Services, names: Sequence[str] = ()) -> dict[str, AdmissionReport]:

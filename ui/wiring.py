@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from agenticrs.platform.tracking.client import connect
-
 from agenticrs.evolution.controller import Controller
 from agenticrs.evolution.cycle import Watcher
 from agenticrs.evolution.services import Services
@@ -14,6 +12,7 @@ from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.settings import Settings
+from agenticrs.platform.tracking.client import connect
 from agenticrs.registry import schema
 
 

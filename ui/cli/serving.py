@@ -86,9 +86,8 @@ def recommend(
 ) -> None:
     """Ask the serving composition, in this process."""
     with friendly():
-        from agenticrs.ui.serving import ServingModel
-
         from agenticrs.platform.settings import load_settings
+        from agenticrs.ui.serving import ServingModel
         from agenticrs.ui.wiring import build_services
 
         services = build_services(load_settings())

@@ -19,9 +19,8 @@ def demo(
 def up() -> None:
     """Start API, console, MLflow and the schedule together; Ctrl-C stops them all."""
     with friendly():
-        from agenticrs.ui.services import up as start
-
         from agenticrs.platform.settings import load_settings
+        from agenticrs.ui.services import up as start
 
         start(load_settings())
 
