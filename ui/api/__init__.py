@@ -1,0 +1,1 @@
+"""The HTTP API: recommendations, feedback, and governance, as JSON."""
