@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     """Port of the embedded MLflow server that `agenticrs up` starts."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
-    """Address that the API, the console and the embedded MLflow server listen on."""
+    """Address that the API and the console listen on; the embedded MLflow stays on 127.0.0.1."""
 
     port: int = Field(default=8321, ge=1, le=65535)
     """Port of the API and the console."""
