@@ -1,0 +1,1 @@
+"""The admin console: pages rendered on the server."""

@@ -1,0 +1,109 @@
+"""What users did since the dataset's snapshot was taken: laid over the histories it holds.
+
+Feedback counts at once: an item that was clicked is part of its user's history with the next
+request, long before a cycle folds it into the dataset. Users that the dataset does not know have a
+history here alone. Pure memory; ``serving.py`` fills it from the registry.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from agenticrs.agents.batch import UserBatch
+from agenticrs.platform.data.dataset import Dataset, IntArray
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A user had an item at a time (Unix seconds), and liked it in the dataset's sense."""
+
+    user_id: str
+    item_id: str
+    timestamp: int
+
+
+class LiveHistories:
+    """Seen items by user id, in the order in which they were told. Safe in several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[Seen, ...]] = {}
+
+    def add(self, seen: Sequence[Seen]) -> None:
+        """Remember; what is remembered already changes nothing."""
+        with self._lock:
+            for one in seen:
+                known = self._seen.get(one.user_id, ())
+                if one not in known:
+                    self._seen[one.user_id] = (*known, one)
+
+    def of(self, user_id: str) -> tuple[Seen, ...]:
+        """What was told of one user."""
+        return self._seen.get(user_id, ())
+
+
+class Histories:
+    """The positives of a snapshot by user, as arrays that are sliced per request."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        rows = dataset.interactions
+        positives = rows.take(dataset.is_positive(rows))
+        counts = np.bincount(positives.user, minlength=dataset.n_users)
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        self._items = positives.item.astype(np.int64)
+        self._times = positives.timestamp
+        self._user_index = {str(name): i for i, name in enumerate(dataset.user_ids)}
+        self._item_index = {str(name): i for i, name in enumerate(dataset.item_ids)}
+        self.popularity = torch.from_numpy(
+            np.bincount(positives.item, minlength=dataset.n_items).astype(np.float32)
+        )
+
+    def user_at(self, user_id: str | None) -> int:
+        """Index of the user, -1 for one that the snapshot does not know."""
+        return -1 if user_id is None else self._user_index.get(user_id, -1)
+
+    def knows_item(self, item_id: str) -> bool:
+        """Whether the item is in the catalogue."""
+        return item_id in self._item_index
+
+    def batch(self, user_id: str | None, live: LiveHistories, told: Sequence[str]) -> UserBatch:
+        """One user with everything known of them: the snapshot, live feedback, and ``told``.
+
+        ``told`` are ids of items that the caller knows of, oldest first. Ids that are not in the
+        catalogue are left out.
+        """
+        user = self.user_at(user_id)
+        start, stop = (self._offsets[user], self._offsets[user + 1]) if user >= 0 else (0, 0)
+        items = self._items[start:stop]
+        later = live.of(user_id) if user_id is not None else ()
+        more = self._later(items, self._times[start:stop], later)
+        known = {*items.tolist(), *more}
+        for item_id in told:
+            index = self._item_index.get(item_id)
+            if index is not None and index not in known:
+                more.append(index)
+                known.add(index)
+        flat = np.concatenate([items, np.asarray(more, dtype=np.int64)]) if more else items
+        return UserBatch(
+            users=torch.tensor([user]),
+            offsets=torch.tensor([0, len(flat)]),
+            items=torch.from_numpy(flat.copy()),
+        )
+
+    def _later(self, items: IntArray, times: IntArray, later: Sequence[Seen]) -> list[int]:
+        """Live items that the snapshot does not hold yet (it may have been folded in since)."""
+        if not later:
+            return []
+        held = set(zip(items.tolist(), times.tolist(), strict=True))
+        found = []
+        for seen in later:
+            index = self._item_index.get(seen.item_id)
+            if index is not None and (index, seen.timestamp) not in held:
+                found.append(index)
+        return found

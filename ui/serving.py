@@ -1,0 +1,335 @@
+"""The model that answers requests now, and how it follows what should serve.
+
+One reference holds everything a request needs (runtime, catalogue, histories). A change loads a
+new one beside it and swaps the reference, so no request ever sees half a change; the old one goes
+when its last request has ended. A thread looks for changes every ``alias_poll_seconds``. MLflow may
+be away: what serves keeps serving. A composition that cannot be loaded changes nothing; the reason
+is audited once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import Engine
+
+from agenticrs.agents.artifact import unpack
+from agenticrs.agents.runtime import Runtime
+from agenticrs.platform.data.dataset import Dataset
+from agenticrs.platform.data.store import DatasetStore
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import AgenticRSError, TrackingError
+from agenticrs.platform.logs import get_logger
+from agenticrs.platform.settings import Settings
+from agenticrs.platform.tracking.port import Tracking
+from agenticrs.registry import audit, feedback, promotion
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.tables import CompositionRow, FeedbackRow
+from agenticrs.registry.versions import model_name
+from agenticrs.ui.live_histories import Histories, LiveHistories, Seen
+
+LONGEST_RETRY_SECONDS = 60.0
+_log = get_logger(__name__)
+
+
+class NothingServes(AgenticRSError):
+    """No composition has been loaded yet: there is nothing to answer with."""
+
+
+@dataclass(frozen=True)
+class ShownItem:
+    """One place of a slate."""
+
+    id: str
+    title: str
+    score: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one node did for a request (``agents.runtime.NodeTrace``)."""
+
+    node: str
+    agent: str
+    status: str
+    milliseconds: float
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A slate, the composition that made it, and how. ``known`` is False for a cold user."""
+
+    composition: int
+    items: tuple[ShownItem, ...]
+    trace: tuple[Step, ...]
+    known: bool
+
+
+@dataclass(frozen=True)
+class ServingStatus:
+    """What the console, the health check and the metrics say about serving."""
+
+    composition: int | None = None
+    dataset: str = ""
+    fingerprint: str = ""
+    tracking_reachable: bool = True
+    failure: str = ""
+    """Why what should serve could not be loaded; empty when all is well."""
+
+
+class LoadedModel:
+    """A composition in memory, on one snapshot of its dataset. Never changes."""
+
+    def __init__(self, row: CompositionRow, histories: Histories, runtime: Runtime) -> None:
+        self.composition = row.number
+        self.histories = histories
+        self.dataset = histories.dataset
+        self._runtime = runtime
+        # Requests under way hold this object: the threads end after the last of them.
+        weakref.finalize(self, runtime.close)
+
+    def recommend(
+        self, user_id: str | None, k: int, live: LiveHistories, told: Sequence[str]
+    ) -> Answer:
+        """The k best items for one user."""
+        users = self.histories.batch(user_id, live, told)
+        slate = self._runtime.recommend(users, k)
+        items = slate.candidates.items[0].tolist()
+        scores = slate.candidates.scores[0].tolist()
+        return Answer(
+            composition=self.composition,
+            items=tuple(
+                ShownItem(str(self.dataset.item_ids[i]), str(self.dataset.item_titles[i]), score)
+                for i, score in zip(items, scores, strict=True)
+                if i >= 0
+            ),
+            trace=tuple(
+                Step(t.node, t.agent, t.status, round(t.milliseconds, 3), t.error)
+                for t in slate.trace
+            ),
+            known=self.histories.user_at(user_id) >= 0,
+        )
+
+
+class ServingModel:
+    """Holds what serves on the surface that the settings name.
+
+    ``refresh`` follows once; ``start`` and ``stop`` do so in a thread. ``clock`` gives monotonic
+    seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tracking: Tracking,
+        datasets: DatasetStore,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._tracking = tracking
+        self._datasets = datasets
+        self._settings = settings
+        self._clock = clock
+        self._live = LiveHistories()
+        self._last_feedback: dict[str, int] = {}
+        self._loaded: LoadedModel | None = None
+        self._status = ServingStatus()
+        self._refreshing = threading.Lock()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._failed: tuple[int, str] | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def status(self) -> ServingStatus:
+        """What serves, on which data, and what is wrong."""
+        return self._status
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """What serves now; raises NothingServes."""
+        loaded = self._loaded
+        if loaded is None:
+            why = self._status.failure
+            raise NothingServes(
+                "no model serves yet" + (f": {why}" if why else ""),
+                hint="run `agenticrs demo` on generated data, or `agenticrs evolve` on your own",
+            )
+        return loaded
+
+    def recommend(self, user_id: str | None, k: int, told: Sequence[str] = ()) -> Answer:
+        """The k items to show a user.
+
+        A user that the dataset does not know takes the cold path, with the history of ``told``
+        (ids of items, oldest first) when there is one. Raises NothingServes.
+        """
+        return self.loaded.recommend(user_id, k, self._live, told)
+
+    def see(self, events: Sequence[feedback.FeedbackEvent]) -> None:
+        """Lay feedback over the histories at once: its positives are not recommended again."""
+        self._live.add(_positives(events, self.loaded.dataset))
+
+    def refresh(self) -> bool:
+        """Follow MLflow's aliases and load what should serve; return whether that changed.
+
+        Never raises for MLflow being away or a composition that cannot be loaded: ``status``
+        tells. Raises what the registry's database raises.
+        """
+        with self._refreshing:
+            self._reconcile()
+            with session_scope(self._engine) as session:
+                row = promotion.serving(session, self._settings.surface)
+            if row is None:
+                return False
+            changed = self._load(row)
+            if self._loaded is not None:
+                self._read_feedback(self._loaded.dataset)
+            return changed
+
+    def start(self) -> None:
+        """Follow in a thread until ``stop``."""
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._follow, name="serving", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread. Safe to repeat."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            self._thread = None
+
+    def _follow(self) -> None:
+        while True:
+            try:
+                self.refresh()
+            except Exception as error:  # the database is away: serving goes on, and tries again
+                _log.error("cannot follow what should serve", error=str(error))
+            if self._stopped.wait(self._settings.alias_poll_seconds):
+                return
+
+    def _reconcile(self) -> None:
+        reachable = True
+        try:
+            moved = promotion.reconcile(self._engine, self._tracking, self._settings.surface)
+            if moved is not None:
+                _log.info("followed a change in MLflow", composition=moved.after, why=moved.reason)
+        except TrackingError as error:
+            reachable = False
+            if self._status.tracking_reachable:
+                _log.warning("MLflow cannot be reached, serving goes on", error=str(error))
+        except AgenticRSError as error:
+            _log.warning("cannot follow MLflow", error=str(error))
+        if reachable and not self._status.tracking_reachable:
+            _log.info("MLflow can be reached again")
+        self._status = replace(self._status, tracking_reachable=reachable)
+
+    def _load(self, row: CompositionRow) -> bool:
+        """Load it on the newest snapshot, unless that serves; on an error the old one stays."""
+        status = self._status
+        try:
+            fingerprint = self._datasets.fingerprints(row.dataset)[-1]
+            if (status.composition, status.fingerprint) == (row.number, fingerprint):
+                self._status = replace(status, failure="")
+                self._failed, self._failures = None, 0
+                return False
+            if self._failed and self._failed[0] == row.number and self._clock() < self._retry_at:
+                return False
+            loaded = self._loaded_from(row, fingerprint)
+            self._read_feedback(loaded.dataset)
+        except Exception as error:  # a failure is a result here: the old model keeps serving
+            self._note_failure(row, error)
+            return False
+        self._loaded = loaded
+        self._failed, self._failures = None, 0
+        self._status = replace(
+            status,
+            composition=row.number,
+            dataset=row.dataset,
+            fingerprint=fingerprint,
+            failure="",
+        )
+        _log.info("composition serves", composition=row.number, fingerprint=fingerprint)
+        return True
+
+    def _loaded_from(self, row: CompositionRow, newest: str) -> LoadedModel:
+        graph = Graph.model_validate(row.graph)
+        agents = {
+            node.id: unpack(
+                self._tracking.download(model_name(row.surface, node.agent), node.version)
+            )
+            for node in graph.nodes
+        }
+        before = self._loaded
+        # The same snapshot is the same arrays: only a new one is read again.
+        if before and (before.dataset.name, before.dataset.fingerprint) == (row.dataset, newest):
+            histories = before.histories
+        else:
+            histories = Histories(self._datasets.load(row.dataset, newest))
+        runtime = Runtime(
+            graph,
+            agents,
+            {agent.spec.name: agent.spec for agent in agents.values()},
+            histories.batch(None, self._live, ()),
+            histories.popularity,
+            agent_timeout=self._settings.agent_timeout_ms / 1000,
+        )
+        return LoadedModel(row, histories, runtime)
+
+    def _note_failure(self, row: CompositionRow, error: Exception) -> None:
+        text = (
+            str(error) if isinstance(error, AgenticRSError) else f"{type(error).__name__}: {error}"
+        )
+        self._failures += 1
+        wait = self._settings.alias_poll_seconds * 2**self._failures
+        self._retry_at = self._clock() + min(wait, LONGEST_RETRY_SECONDS)
+        self._status = replace(self._status, failure=f"composition {row.number}: {text}")
+        if self._failed == (row.number, text):
+            return
+        self._failed = (row.number, text)
+        _log.error("composition cannot be loaded", composition=row.number, error=text)
+        with session_scope(self._engine) as session:
+            audit.record(
+                session,
+                who="serving",
+                action="load failed",
+                subject=f"{row.surface} composition {row.number}",
+                reason=text[:2000],
+                before={"serves": self._status.composition},
+                after={"serves": self._status.composition},
+            )
+
+    def _read_feedback(self, dataset: Dataset) -> None:
+        """Take in feedback that other processes, or an earlier life of this one, have stored."""
+        after = self._last_feedback.get(dataset.name, 0)
+        with session_scope(self._engine) as session:
+            rows = feedback.pending(session, dataset.name, after)
+        self._live.add(_positives(rows, dataset))
+        self._last_feedback[dataset.name] = max([after, *(row.id or 0 for row in rows)])
+
+
+def _positives(
+    events: Sequence[feedback.FeedbackEvent | FeedbackRow], dataset: Dataset
+) -> list[Seen]:
+    positive = dataset.positive
+    return [
+        Seen(event.user_id, event.item_id, event.timestamp)
+        for event in events
+        if event.behaviours.get(positive.behaviour, 0.0) >= positive.minimum
+    ]
