@@ -81,6 +81,7 @@ class SASRec(Retriever[SASRecConfig]):
     ``softmax_loss`` for the logits.
     """
 
+    chunk: ClassVar[int] = 256
     config_type = SASRecConfig
     spec: ClassVar[AgentSpec] = AgentSpec(
         name="sasrec",

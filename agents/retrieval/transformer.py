@@ -48,6 +48,8 @@ class Transformer(nn.Module):
                 nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
             elif weight.dim() == 2:
                 nn.init.xavier_normal_(weight, gain=0.5, generator=generator)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
 
     def forward(self, items: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
         """Vectors (B, T, size) for ``items`` (B, T), of which the first ``lengths`` (B,) are real.

@@ -43,6 +43,8 @@ class Windows:
     ) -> Iterator[Sequences]:
         """All windows in random order, ``size`` at a time, windows of like length together."""
         count, device = len(self.rows), self.rows.device
+        if not count:
+            return
         length = self.stop - self.start
         order = torch.randperm(count, generator=generator, device=device)
         group = torch.arange(count, device=device) // (size * _BATCHES_SORTED_TOGETHER)

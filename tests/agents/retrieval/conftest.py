@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -53,6 +53,15 @@ def random_histories(n_users: int, n_items: int, length: int, seed: int) -> list
     weights = 1.0 / torch.arange(1, n_items + 1)
     lengths = torch.randint(1, length + 1, (n_users,), generator=generator).tolist()
     return [torch.multinomial(weights, n, generator=generator).tolist() for n in lengths]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
