@@ -12,8 +12,8 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 
 from agenticrs.evolution import bootstrap, compositional, individual
 from agenticrs.evolution.admitting import admit_first
@@ -62,9 +62,12 @@ class Controller:
         go on before, and count as done when they are of a kind that was asked for. Raises
         Conflict while another process evolves the surface.
         """
-        with self._lease():
-            admit_first(self.services)
-            done = self._resume()
+        with self._lease(), self.services.open_runner() as runner:
+            # Starting Ray takes seconds: all cycles of this call use the same one.
+            one = replace(self.services, open_runner=lambda: nullcontext(runner))
+            working = replace(self, services=one)
+            admit_first(one)
+            done = working._resume()
             with session_scope(self.services.engine) as session:
                 resumed = [cycles.get(session, cycle_id).kind for cycle_id in done]
                 serving = promotion.serving(session, self.surface)
@@ -72,7 +75,7 @@ class Controller:
             if serving is None and "bootstrap" not in wanted:
                 wanted.insert(0, "bootstrap")
             for kind in wanted:
-                done.append(self._start(kind, agents, trials, seconds, dataset))
+                done.append(working._start(kind, agents, trials, seconds, dataset))
             return done
 
     def resume(self) -> list[int]:

@@ -197,7 +197,8 @@ def file_proposal(
             digest=row.digest,
             evidence=evidence.model_dump(mode="json"),
         )
-        return filed.id or 0
+    log_trials(cycle)  # a person who decides may want to see the search in MLflow
+    return filed.id or 0
 
 
 def promote_composition(cycle: Cycle, who: str, reason: str) -> Result:

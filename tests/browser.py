@@ -21,7 +21,7 @@ def find() -> str | None:
 
         with sync_playwright() as playwright:
             path = playwright.chromium.executable_path
-    except Exception:  # noqa: BLE001 - no browser, for whatever reason, is an answer here
+    except Exception:
         return None
     return path if os.path.exists(path) else None
 

@@ -12,7 +12,7 @@ from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.settings import Settings
-from agenticrs.platform.tracking.client import connect
+from agenticrs.platform.tracking.server import connect
 from agenticrs.registry import schema
 
 

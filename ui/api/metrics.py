@@ -1,42 +1,120 @@
-"""What Prometheus reads: requests, latencies, agents' failures, what serves."""
+"""Figures for Prometheus. Each app has its own registry, so that two never mix."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import time
+from collections.abc import Iterable
 
-from agenticrs.agents.runtime import NodeTrace
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agenticrs.ui.serving import ServingModel, Step
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
-    """One registry for one application, so that two of them in a process do not collide."""
+    """Counters of one app, and what serves, read when they are asked for."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, serving: ServingModel, surface: str) -> None:
+        self._registry = CollectorRegistry()
         self.requests = Counter(
-            "agenticrs_requests_total", "Requests", ("route", "status"), registry=self.registry
+            "agenticrs_http_requests",
+            "Requests by method, route and status.",
+            ("method", "route", "status"),
+            registry=self._registry,
         )
         self.seconds = Histogram(
-            "agenticrs_request_seconds",
-            "Time to answer",
-            ("route",),
-            registry=self.registry,
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            "agenticrs_http_request_seconds",
+            "Time from the request to the end of its answer.",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=self._registry,
         )
         self.agent_failures = Counter(
-            "agenticrs_agent_failures_total",
-            "Times an agent failed or was late and its stand-in answered",
+            "agenticrs_agent_failures",
+            "Calls of agents that failed or timed out, so that a stand-in acted.",
             ("agent", "status"),
-            registry=self.registry,
+            registry=self._registry,
         )
-        self.serving = Gauge(
-            "agenticrs_serving_composition", "Composition that serves", registry=self.registry
+        self.feedback = Counter(
+            "agenticrs_feedback_events",
+            "Feedback events: new, or repeated by their key.",
+            ("outcome",),
+            registry=self._registry,
         )
-        self.mlflow_up = Gauge(
-            "agenticrs_mlflow_up", "1 while MLflow answers", registry=self.registry
+        self.login_failures = Counter(
+            "agenticrs_login_failures", "Wrong names or passwords.", registry=self._registry
         )
+        self._registry.register(_Serving(serving, surface))
 
-    def count_trace(self, trace: tuple[NodeTrace, ...]) -> None:
-        """Count the agents that did not answer themselves."""
+    def count_agents(self, trace: Iterable[Step]) -> None:
+        """Count the agents that did not answer a request."""
         for step in trace:
             if step.status in ("failed", "timeout"):
                 self.agent_failures.labels(step.agent, step.status).inc()
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _Serving(Collector):
+    def __init__(self, serving: ServingModel, surface: str) -> None:
+        self._serving = serving
+        self._surface = surface
+
+    def collect(self) -> Iterable[Metric]:
+        """What serves now."""
+        status = self._serving.status
+        info = GaugeMetricFamily(
+            "agenticrs_serving_info",
+            "The composition that serves and its data; no sample while none does.",
+            labels=("surface", "composition", "dataset", "fingerprint"),
+        )
+        if status.composition is not None:
+            labels = (self._surface, str(status.composition), status.dataset, status.fingerprint)
+            info.add_metric(labels, 1.0)
+        yield info
+        yield GaugeMetricFamily(
+            "agenticrs_tracking_reachable",
+            "Whether MLflow answered the last time it was asked.",
+            value=float(status.tracking_reachable),
+        )
+        yield GaugeMetricFamily(
+            "agenticrs_serving_stale",
+            "1 while what should serve cannot be loaded and an older composition answers.",
+            value=float(bool(status.failure)),
+        )
+
+
+class CountRequests:
+    """ASGI middleware that counts and times requests by the route's template, never by its path."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and count it when its answer has ended."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin, status = time.perf_counter(), 500
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        finally:
+            route = getattr(scope.get("route"), "path", "(none)")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - begin)

@@ -1,117 +1,294 @@
-"""What goes in and out of the HTTP API."""
+"""What goes into and comes out of the API. Requests refuse what they do not know."""
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from agenticrs.platform.data.dataset import BEHAVIOURS
-
-Id = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-def _known(behaviours: dict[str, float]) -> dict[str, float]:
-    for name, value in behaviours.items():
-        if name not in BEHAVIOURS:
-            raise ValueError(f"unknown behaviour {name!r}: one of {', '.join(BEHAVIOURS)}")
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"{name} must be a finite number >= 0, got {value}")
-    return behaviours
-
-
-class _Input(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class RecommendRequest(_Input):
-    """A user who wants a slate."""
-
-    user_id: Id
-    k: int = Field(default=10, ge=1, le=100)
-    history: list[Id] = Field(default_factory=list, max_length=1000)
-    """Items that a user without a history here has liked, oldest first."""
-    trace: bool = False
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""An id of the source: the limits are those of the dataset's own validation."""
+Behaviour = Literal[
+    "click",
+    "long_view",
+    "like",
+    "follow",
+    "comment",
+    "forward",
+    "hate",
+    "rating",
+    "watch_time",
+    "duration",
+]
+Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
-class ItemOut(BaseModel):
-    """One place of a slate."""
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    item: str
+
+class _Public(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class RecommendRequest(_Request):
+    """Ask for a slate."""
+
+    user_id: Id | None = Field(default=None, description="None for an anonymous user.")
+    k: int = Field(default=10, ge=1, le=100, description="How many items.")
+    history: list[Id] = Field(
+        default=[],
+        max_length=1000,
+        description="Items that the caller knows of on top of what is logged, oldest first. "
+        "Ids that are not in the catalogue are left out.",
+    )
+    trace: bool = Field(default=False, description="Whether to tell what each agent did.")
+
+
+class RankedItem(_Public):
+    """One place of the slate; ``rank`` begins at 1."""
+
+    rank: int
+    id: str
     title: str
-    score: float
+    score: float | None
 
 
-class TraceOut(BaseModel):
-    """What one agent did for the request."""
+class TraceStep(_Public):
+    """What one node of the composition did."""
 
     node: str
     agent: str
-    status: str
+    status: str = Field(description="ok, failed, timeout, or skipped (nobody took its path).")
     milliseconds: float
     error: str
 
 
-class RecommendResponse(BaseModel):
-    """A slate and the composition that made it."""
+class RecommendResponse(_Public):
+    """The slate, and which composition made it."""
 
-    surface: str
+    user_id: str | None
+    known_user: bool = Field(description="False when the cold path answered.")
     composition: int
-    items: list[ItemOut]
-    trace: list[TraceOut] | None = None
+    items: list[RankedItem]
+    trace: list[TraceStep] | None = None
 
 
-class FeedbackEventIn(_Input):
-    """What a user did with an item. Sending the same key again changes nothing."""
+class FeedbackEvent(_Request):
+    """What one user did with one item."""
 
-    key: Id
+    key: Id = Field(description="Idempotency key: sending it again changes nothing.")
     user_id: Id
     item_id: Id
-    timestamp: int | None = Field(default=None, ge=0, le=4_102_444_800)
-    """Unix seconds; now when left out."""
-    behaviours: Annotated[dict[str, float], AfterValidator(_known)] = Field(min_length=1)
+    behaviours: dict[Behaviour, Amount] = Field(min_length=1)
+    timestamp: int | None = Field(
+        default=None, ge=0, description="Unix seconds, not in the future; now when left out."
+    )
 
 
-class FeedbackRequest(_Input):
-    """A batch of feedback."""
+class FeedbackRequest(_Request):
+    """A batch of events."""
 
-    events: list[FeedbackEventIn] = Field(min_length=1, max_length=1000)
+    events: list[FeedbackEvent] = Field(min_length=1, max_length=1000)
 
 
-class FeedbackResponse(BaseModel):
+class FeedbackResponse(_Public):
     """How many events were new, and how many were known by their key."""
 
     new: int
     repeated: int
 
 
-class DecisionIn(_Input):
+class FeedbackCount(_Public):
+    """How many events are kept for a dataset."""
+
+    dataset: str
+    stored: int
+
+
+class AgentPublic(_Public):
+    """An agent, or a tool that failed an admission check."""
+
+    name: str
+    status: str
+    role: str
+    kind: str
+    source: str
+    spec: dict[str, Any]
+    admission: dict[str, Any]
+    admitted_at: datetime
+    serving_version: int | None = None
+
+
+class StepPublic(_Public):
+    """One step of a cycle."""
+
+    name: str
+    state: str
+    attempts: int
+    result: dict[str, Any]
+    error: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class TrialPublic(_Public):
+    """One candidate of a cycle."""
+
+    id: int
+    agent: str
+    number: int
+    method: str
+    state: str
+    config: dict[str, Any]
+    seed: int
+    metrics: dict[str, Any]
+    reward: float | None
+    seconds: float
+    device: str
+    run_id: str
+    error: str
+
+
+class CyclePublic(_Public):
+    """One run of evolution."""
+
+    id: int
+    surface: str
+    kind: str
+    state: str
+    dataset: str
+    fingerprint: str
+    seed: int
+    request: dict[str, Any]
+    error: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class CycleDetail(CyclePublic):
+    """A cycle with its steps and trials."""
+
+    steps: list[StepPublic]
+    trials: list[TrialPublic]
+
+
+class DecisionPublic(_Public):
+    """What somebody decided about a proposal, and why."""
+
+    verdict: str
+    who: str
+    reason: str
+    digest: str
+    at: datetime
+
+
+class ProposalPublic(_Public):
+    """A change that waits, or waited, for a person."""
+
+    id: int
+    surface: str
+    cycle_id: int | None
+    title: str
+    before: int | None
+    after: int
+    digest: str
+    state: str
+    evidence: dict[str, Any]
+    created_at: datetime
+
+
+class ProposalDetail(ProposalPublic):
+    """A proposal with both graphs and the decisions about it."""
+
+    graph_before: dict[str, Any] | None
+    graph_after: dict[str, Any] | None
+    decisions: list[DecisionPublic]
+
+
+class DecisionRequest(_Request):
     """Why a proposal is approved or rejected."""
 
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
-class RollbackIn(_Input):
-    """Which composition shall serve again (None: the one before), and why."""
+class CompositionPublic(_Public):
+    """An immutable composition."""
 
-    to: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    reason: str = Field(min_length=1, max_length=2000)
+    number: int
+    graph: dict[str, Any]
+    digest: str
+    metrics: dict[str, Any]
+    parent: int | None
+    dataset: str
+    fingerprint: str
+    created_at: datetime
 
 
-class ErrorOut(BaseModel):
-    """What went wrong and what to do next."""
+class VersionPublic(_Public):
+    """An immutable version of an agent."""
+
+    agent: str
+    number: int
+    model: str
+    run_id: str
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    seed: int
+    dataset: str
+    fingerprint: str
+    code_version: str
+    created_at: datetime
+
+
+class Versions(_Public):
+    """What serves, and everything that could."""
+
+    surface: str
+    serving: int | None
+    compositions: list[CompositionPublic]
+    agents: list[VersionPublic]
+
+
+class RollbackRequest(_Request):
+    """Which composition shall serve again, and why."""
+
+    to: int | None = Field(default=None, ge=1, description="None = the one before the present.")
+    reason: Reason
+
+
+class RollbackResponse(_Public):
+    """The composition that serves now."""
+
+    composition: int | None
+
+
+class AuditEntry(_Public):
+    """Who changed what, when and why."""
+
+    id: int
+    at: datetime
+    who: str
+    action: str
+    subject: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+class Health(_Public):
+    """Whether the process works, and whether a model serves."""
+
+    status: Literal["ok", "waiting for a model", "stale", "database away"]
+    composition: int | None
+    tracking_reachable: bool
+
+
+class ErrorBody(BaseModel):
+    """Every error of the API."""
 
     error: str
-    hint: str = ""
-
-
-class Health(BaseModel):
-    """Whether the service can answer."""
-
-    status: str
-    composition: int | None
-    mlflow: str
-
-
-Row = dict[str, Any]
+    hint: str
+    fields: list[dict[str, str]] = []

@@ -109,8 +109,13 @@ def check_password(request: Request, name: str, password: str) -> None:
 
 
 def _audit_failure(session: Session, name: str, address: str) -> None:
+    # A name that nobody has may be a password in the wrong field: it is not kept.
+    known = session.get(AccountRow, name) is not None
     audit.record(
-        session, who=f"address {address}", action="login failed", subject=name[:100] or "(no name)"
+        session,
+        who=f"address {address}",
+        action="login failed",
+        subject=name if known else "an unknown name",
     )
 
 

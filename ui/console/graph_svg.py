@@ -1,97 +1,221 @@
-"""A composition as a picture: a small layered layout, drawn on the server as accessible SVG.
+"""A composition as an SVG picture, made on the server: no script is needed to see it.
 
-Nodes stand in columns by their distance from the users. Conditional nodes have a dashed border and
-the segment's name; ``changes`` marks what a proposal adds, removes or changes.
+Colours come from the page's style sheet by class names. Everything that is text is escaped, and
+the picture has a title and a description that say the same in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
+from markupsafe import Markup
+
 from agenticrs.registry.graph import SOURCE, Graph, Node
+from agenticrs.ui.console.graph_layout import (
+    NODE_HEIGHT,
+    NODE_WIDTH,
+    SOURCE_WIDTH,
+    Direction,
+    Edge,
+    Layout,
+    Point,
+    place,
+)
 
-Change = Literal["added", "removed", "changed"]
-WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 132, 46, 46, 18, 12
+Mark = Literal["added", "removed", "changed"]
+_LONGEST_TEXT = 20
 
 
-def draw(graph: Graph, title: str, changes: Mapping[str, Change] | None = None) -> str:
-    """SVG text (safe to place in a page: every name is escaped)."""
-    marks = changes or {}
-    places = _places(graph)
-    columns = max(x for x, _ in places.values()) + 1
-    rows = max(y for _, y in places.values()) + 1
-    width = columns * (WIDTH + GAP_X) - GAP_X + 2 * MARGIN
-    height = rows * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
-    described = "; ".join(
-        f"{node.agent} version {node.version} reads {', '.join(node.inputs)}"
-        + (f" for {node.when.segment} users" if node.when else "")
-        for node in graph.nodes
-    )
+def changes(before: Graph, after: Graph) -> tuple[dict[str, Mark], dict[str, Mark]]:
+    """Marks for the nodes of both graphs: what leaves, joins, or stands there changed."""
+    old = {node.id: node for node in before.nodes}
+    new = {node.id: node for node in after.nodes}
+    marks_before: dict[str, Mark] = {i: "removed" for i in old if i not in new}
+    marks_after: dict[str, Mark] = {i: "added" for i in new if i not in old}
+    for node_id in old.keys() & new.keys():
+        if _essence(old[node_id]) != _essence(new[node_id]):
+            marks_before[node_id] = marks_after[node_id] = "changed"
+    return marks_before, marks_after
+
+
+def draw(
+    graph: Graph,
+    *,
+    name: str,
+    title: str,
+    roles: Mapping[str, str] | None = None,
+    marks: Mapping[str, Mark] | None = None,
+    direction: Direction = "right",
+) -> Markup:
+    """The graph as an ``<svg>`` element.
+
+    Args:
+        graph: The composition.
+        name: Makes the element's ids unique within the page (letters, digits, hyphens).
+        title: What the picture shows, for people who cannot see it.
+        roles: Role of each agent, shown in its node.
+        marks: Nodes to highlight.
+        direction: Where the data flows.
+    """
+    marks, roles = marks or {}, roles or {}
+    layout = place(graph, direction)
     parts = [
-        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(title)}">',
-        f"<title>{escape(title)}</title><desc>{escape(described)}</desc>",
+        Markup(
+            '<svg class="graph" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+            'aria-labelledby="{name}-title {name}-desc">'
+            '<title id="{name}-title">{title}</title><desc id="{name}-desc">{text}</desc>'
+            '<defs><marker id="{name}-arrow" class="arrow" viewBox="0 0 8 8" refX="7" refY="4" '
+            'markerWidth="7" markerHeight="7" orient="auto-start-reverse">'
+            '<path d="M0 0.8 L7.4 4 L0 7.2 z"/></marker></defs>'
+        ).format(
+            w=f"{layout.width:.0f}",
+            h=f"{layout.height:.0f}",
+            name=name,
+            title=title,
+            text=describe(graph, marks),
+        )
     ]
-    for node in graph.nodes:
-        for source in node.inputs:
-            parts.append(_edge(places[source], places[node.id], "edge"))
-        if node.when:
-            parts.append(_edge(places[node.when.node], places[node.id], "edge condition"))
-    parts.append(_box(places[SOURCE], "users", "", "source"))
-    for node in graph.nodes:
-        parts.append(_node(node, places[node.id], graph.output, marks.get(node.agent)))
-    return "".join([*parts, "</svg>"])
+    parts += [_edge(edge, points, name, direction) for edge, points in layout.edges.items()]
+    parts.append(_source(layout.nodes[SOURCE]))
+    parts += [_node(node, layout, roles, marks.get(node.id), graph) for node in graph.nodes]
+    return Markup("").join([*parts, *_segment_labels(graph, layout, direction), Markup("</svg>")])
 
 
-def _places(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Column and row of every node: a column further than the furthest it reads."""
-    column = {SOURCE: 0}
+def describe(graph: Graph, marks: Mapping[str, Mark]) -> str:
+    """The graph in words."""
+    sentences = []
     for node in graph.order():
-        reads = [*node.inputs, *([node.when.node] if node.when else [])]
-        column[node.id] = 1 + max(column[source] for source in reads)
-    taken: dict[int, int] = {}
-    places = {}
-    for name, x in column.items():
-        places[name] = (x, taken.get(x, 0))
-        taken[x] = taken.get(x, 0) + 1
-    return places
+        sentence = f"{node.agent} version {node.version} reads {' and '.join(node.inputs)}"
+        if node.when is not None:
+            sentence += f", only for users in segment {node.when.segment} of {node.when.node}"
+        if node.id in marks:
+            sentence += f" ({marks[node.id]})"
+        sentences.append(sentence)
+    return "; ".join(sentences) + f". {graph.output} is shown."
 
 
-def _corner(place: tuple[int, int]) -> tuple[int, int]:
-    return MARGIN + place[0] * (WIDTH + GAP_X), MARGIN + place[1] * (HEIGHT + GAP_Y)
+def _essence(node: Node) -> tuple[object, ...]:
+    return (node.agent, node.version, node.when, tuple(sorted(node.inputs)))
 
 
-def _edge(start: tuple[int, int], end: tuple[int, int], kind: str) -> str:
-    (x1, y1), (x2, y2) = _corner(start), _corner(end)
-    x1, y1, y2 = x1 + WIDTH, y1 + HEIGHT // 2, y2 + HEIGHT // 2
-    bend = GAP_X // 2
-    return f'<path class="{kind}" d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"/>'
-
-
-def _node(node: Node, place: tuple[int, int], output: str, change: Change | None) -> str:
-    kinds = ["node"]
-    if node.when:
-        kinds.append("conditional")
-    if node.id == output:
-        kinds.append("output")
-    if change:
-        kinds.append(change)
-    below = f"v{node.version}" + (f", {node.when.segment} users" if node.when else "")
-    if change:
-        below += f" ({change})"
-    return _box(place, node.agent, below, " ".join(kinds))
-
-
-def _box(place: tuple[int, int], name: str, below: str, kind: str) -> str:
-    x, y = _corner(place)
-    middle = x + WIDTH // 2
-    lift = 20 if below else 28
-    text = f'<text class="name" x="{middle}" y="{y + lift}">{escape(name)}</text>'
-    if below:
-        text += f'<text class="below" x="{middle}" y="{y + 36}">{escape(below)}</text>'
-    return (
-        f'<g class="{kind}"><rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="7"/>'
-        f"{text}</g>"
+def _edge(edge: Edge, points: Sequence[Point], name: str, direction: Direction) -> Markup:
+    return Markup('<path class="{kind}" d="{path}" marker-end="url(#{name}-arrow)"/>').format(
+        kind="edge route" if edge.route else "edge",
+        path=_path(edge, points, direction),
+        name=name,
     )
+
+
+def _path(edge: Edge, points: Sequence[Point], direction: Direction) -> str:
+    start = _side(points[0], edge.source, direction, leaving=True)
+    end = _side(points[-1], edge.target, direction, leaving=False)
+    way = [start, *points[1:-1], end]
+    text = f"M{way[0].x:.1f} {way[0].y:.1f}"
+    for a, b in pairwise(way):
+        if direction == "right":
+            middle = (a.x + b.x) / 2
+            text += f" C{middle:.1f} {a.y:.1f} {middle:.1f} {b.y:.1f} {b.x:.1f} {b.y:.1f}"
+        else:
+            middle = (a.y + b.y) / 2
+            text += f" C{a.x:.1f} {middle:.1f} {b.x:.1f} {middle:.1f} {b.x:.1f} {b.y:.1f}"
+    return text
+
+
+def _side(centre: Point, node_id: str, direction: Direction, *, leaving: bool) -> Point:
+    """Where an edge touches the node."""
+    sign = 1.0 if leaving else -1.0
+    if direction == "right":
+        half = (SOURCE_WIDTH if node_id == SOURCE else NODE_WIDTH) / 2
+        return Point(centre.x + sign * half, centre.y)
+    half = (NODE_HEIGHT * 0.6 if node_id == SOURCE else NODE_HEIGHT) / 2
+    return Point(centre.x, centre.y + sign * half)
+
+
+def _source(centre: Point) -> Markup:
+    height = NODE_HEIGHT * 0.6
+    return Markup(
+        '<g class="node source"><rect x="{x:.1f}" y="{y:.1f}" width="{w}" height="{h}" rx="{r}"/>'
+        '<text x="{cx:.1f}" y="{ty:.1f}">users</text></g>'
+    ).format(
+        x=centre.x - SOURCE_WIDTH / 2,
+        y=centre.y - height / 2,
+        w=SOURCE_WIDTH,
+        h=height,
+        r=height / 2,
+        cx=centre.x,
+        ty=centre.y + 4,
+    )
+
+
+def _node(
+    node: Node, layout: Layout, roles: Mapping[str, str], mark: Mark | None, graph: Graph
+) -> Markup:
+    centre = layout.nodes[node.id]
+    kinds = ["node"]
+    kinds += ["conditional"] if node.when else []
+    kinds += ["output"] if node.id == graph.output else []
+    kinds += [mark] if mark else []
+    role = roles.get(node.agent, "").replace("_", " ")
+    second = f"{role} · v{node.version}" if role else f"v{node.version}"
+    return Markup(
+        '<g class="{kinds}"><title>{full}</title>'
+        '<rect x="{x:.1f}" y="{y:.1f}" width="{w}" height="{h}" rx="8"/>'
+        '<text class="name" x="{cx:.1f}" y="{y1:.1f}">{first}</text>'
+        '<text class="role" x="{cx:.1f}" y="{y2:.1f}">{second}</text>{badge}</g>'
+    ).format(
+        kinds=" ".join(kinds),
+        full=f"{node.id}: {node.agent} version {node.version}",
+        x=centre.x - NODE_WIDTH / 2,
+        y=centre.y - NODE_HEIGHT / 2,
+        w=NODE_WIDTH,
+        h=NODE_HEIGHT,
+        cx=centre.x,
+        y1=centre.y - 4,
+        y2=centre.y + 14,
+        first=_short(node.agent),
+        second=_short(second, 24),
+        badge=_badge(centre, mark) if mark else "",
+    )
+
+
+def _badge(centre: Point, mark: Mark) -> Markup:
+    """A sign in the node's corner, so that colour is not the only difference."""
+    x, y = centre.x + NODE_WIDTH / 2 - 4, centre.y - NODE_HEIGHT / 2 + 3
+    sign = {"added": "+", "removed": "−", "changed": "~"}[mark]  # noqa: RUF001
+    return Markup(
+        '<g class="badge"><circle cx="{x:.1f}" cy="{y:.1f}" r="9"/>'
+        '<text x="{x:.1f}" y="{ty:.1f}">{sign}</text></g>'
+    ).format(x=x, y=y, ty=y + 4.5, sign=sign)
+
+
+def _segment_labels(graph: Graph, layout: Layout, direction: Direction) -> list[Markup]:
+    """The segment's name where a router's edge arrives; above the edges, so that it is readable."""
+    labels = []
+    for node in graph.nodes:
+        if node.when is None:
+            continue
+        centre = layout.nodes[node.id]
+        x, y = centre.x - NODE_WIDTH / 2 + 12, centre.y - NODE_HEIGHT / 2
+        if direction == "down":
+            x = centre.x - NODE_WIDTH / 2 + 4
+        text = _short(node.when.segment, 14)
+        labels.append(
+            Markup(
+                '<g class="segment"><rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="16" '
+                'rx="8"/><text x="{tx:.1f}" y="{ty:.1f}">{text}</text></g>'
+            ).format(
+                x=x,
+                y=y - 8,
+                w=14 + 6.2 * len(text),
+                tx=x + 7 + 3.1 * len(text),
+                ty=y + 4,
+                text=text,
+            )
+        )
+    return labels
+
+
+def _short(text: str, most: int = _LONGEST_TEXT) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,40 +1,118 @@
-"""A difference and its interval as a small picture: left of zero is worse, right is better."""
+"""One metric before and after a change as a small picture: points with their intervals.
+
+The first two rows share a scale; the difference has its own, with a line at zero: an interval that
+keeps clear of the line is a gain (or a loss) that chance does not explain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-WIDTH, ROW, LABEL, MARGIN = 460, 34, 150, 14
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 460, 142
+_LEFT, _RIGHT = 84, 16
+_ROWS = {"before": 20, "after": 46, "difference": 104}
 
 
-def draw(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """SVG with a row for each (label, {"mean", "low", "high"}); "" when there is nothing."""
-    if not rows:
-        return ""
-    reach = max(max(abs(e["low"]), abs(e["high"]), abs(e["mean"])) for _, e in rows) or 1.0
-    height = ROW * len(rows) + 8
-    half = (WIDTH - LABEL - 2 * MARGIN) / 2
-    zero = LABEL + MARGIN + half
+@dataclass(frozen=True)
+class _Interval:
+    mean: float
+    low: float
+    high: float
 
-    def at(value: float) -> float:
-        return round(zero + value / reach * half, 1)
 
+@dataclass(frozen=True)
+class _Scale:
+    low: float
+    high: float
+
+    def x(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return _LEFT + share * (WIDTH - _LEFT - _RIGHT)
+
+
+def draw(comparison: Mapping[str, Any], *, name: str) -> Markup:
+    """The comparison (``evolution.evidence.Comparison`` as a dict) as an ``<svg>`` element.
+
+    Nothing at all when means or intervals are missing. ``name`` makes the ids unique.
+    """
+    found = {row: _interval(comparison.get(row)) for row in _ROWS}
+    before, after, difference = found["before"], found["after"], found["difference"]
+    if before is None or after is None or difference is None:
+        return Markup("")
+    metric = str(comparison.get("metric", "reward"))
+    values = _scale((before, after))
+    change = _scale((difference, _Interval(0.0, 0.0, 0.0)))
+    sign = "gain" if difference.low > 0 else "loss" if difference.high < 0 else "open"
+    text = (
+        f"{metric}: before {before.mean:.4f}, after {after.mean:.4f}, difference "
+        f"{difference.mean:+.4f} with interval {difference.low:+.4f} to {difference.high:+.4f}"
+    )
     parts = [
-        f'<svg class="intervals" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" role="img" aria-label="Differences with 95 % intervals">',
-        f'<line class="zero" x1="{zero}" y1="0" x2="{zero}" y2="{height}"/>',
+        Markup(
+            '<svg class="intervals" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+            'aria-labelledby="{name}-title"><title id="{name}-title">{text}</title>'
+        ).format(w=WIDTH, h=HEIGHT, name=name, text=text),
+        _row("before", before, values, "before"),
+        _row("after", after, values, "after"),
+        _axis(values, 64, ".3f"),
+        Markup('<line class="zero" x1="{x:.1f}" x2="{x:.1f}" y1="88" y2="119"/>').format(
+            x=change.x(0.0)
+        ),
+        _row("difference", difference, change, sign),
+        _axis(change, 122, "+.3f"),
+        Markup("</svg>"),
     ]
-    for place, (label, found) in enumerate(rows):
-        y = 4 + place * ROW + ROW // 2
-        kind = "better" if found["low"] > 0 else "worse" if found["high"] < 0 else "open"
-        told = f"{label}: {found['mean']:+.4f}, 95 % {found['low']:+.4f} to {found['high']:+.4f}"
-        parts.append(
-            f'<g class="{kind}"><title>{escape(told)}</title>'
-            f'<text x="0" y="{y + 4}">{escape(label)}</text>'
-            f'<line class="range" x1="{at(found["low"])}" y1="{y}" '
-            f'x2="{at(found["high"])}" y2="{y}"/>'
-            f'<circle cx="{at(found["mean"])}" cy="{y}" r="5"/></g>'
+    return Markup("").join(parts)
+
+
+def _interval(found: Any) -> _Interval | None:
+    try:
+        return _Interval(float(found["mean"]), float(found["low"]), float(found["high"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _scale(intervals: tuple[_Interval, ...]) -> _Scale:
+    low = min(interval.low for interval in intervals)
+    high = max(interval.high for interval in intervals)
+    room = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
+    return _Scale(low - room, high + room)
+
+
+def _row(label: str, interval: _Interval, scale: _Scale, kind: str) -> Markup:
+    return Markup(
+        '<g class="row {kind}"><text class="label" x="0" y="{ty}">{label}</text>'
+        '<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+        '<line x1="{low:.1f}" x2="{low:.1f}" y1="{a}" y2="{b}"/>'
+        '<line x1="{high:.1f}" x2="{high:.1f}" y1="{a}" y2="{b}"/>'
+        '<circle cx="{mean:.1f}" cy="{y}" r="5"/></g>'
+    ).format(
+        kind=kind,
+        label=label,
+        y=_ROWS[label],
+        ty=_ROWS[label] + 4,
+        a=_ROWS[label] - 5,
+        b=_ROWS[label] + 5,
+        low=scale.x(interval.low),
+        high=scale.x(interval.high),
+        mean=scale.x(interval.mean),
+    )
+
+
+def _axis(scale: _Scale, y: int, form: str) -> Markup:
+    ticks = []
+    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        value = scale.low + share * (scale.high - scale.low)
+        ticks.append(
+            Markup(
+                '<text class="tick" x="{x:.1f}" y="{y}" text-anchor="{anchor}">{v}</text>'
+            ).format(x=scale.x(value), y=y + 13, anchor=anchor, v=format(value, form))
         )
-    return "".join([*parts, "</svg>"])
+    line = Markup('<line class="axis" x1="{a}" x2="{b}" y1="{y}" y2="{y}"/>').format(
+        a=_LEFT, b=WIDTH - _RIGHT, y=y
+    )
+    return Markup("").join([line, *ticks])

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agenticrs.evolution.selection import (
+    accepted,
+    blended,
+    compare,
+    guardrails,
+    mean_reward,
+    search_users,
+)
+
+
+def test_about_a_third_of_the_users_steers_the_search_and_always_the_same() -> None:
+    users = np.arange(30_000)
+    mask = search_users(users)
+    assert 0.32 < mask.mean() < 0.35
+    assert (search_users(users[::-1])[::-1] == mask).all()
+
+
+def test_the_search_is_steered_by_its_own_users_only() -> None:
+    users = np.arange(1000)
+    values = np.where(search_users(users), 1.0, 0.0)
+    assert mean_reward(values, users) == 1.0
+
+
+def test_noise_alone_is_rarely_accepted_and_a_real_gain_is() -> None:
+    generator = np.random.default_rng(0)
+    wrong = 0
+    for seed in range(60):
+        before = generator.random(300)
+        found = compare("m", before, before + generator.normal(0, 0.3, 300), seed=seed)
+        wrong += accepted([found.difference.p_value or 0.0], [found.difference.mean], 0.05)[0]
+    assert wrong <= 6
+    real = compare("m", before, before + 0.05, seed=0).difference
+    assert accepted([real.p_value or 0.0], [real.mean], 0.05) == [True]
+
+
+def test_many_comparisons_are_held_to_the_family_wise_level() -> None:
+    assert accepted([0.03], [1.0], 0.05) == [True]
+    assert accepted([0.03, 0.5, 0.5], [1.0, 1.0, 1.0], 0.05) == [False, False, False]
+    assert accepted([0.001], [-1.0], 0.05) == [False]
+
+
+def test_the_blended_lift_weighs_inner_and_outer_lifts() -> None:
+    ones = np.ones(50)
+    found = blended((ones, ones), (ones * 1.2, ones * 1.5), 0.25, seed=0)
+    assert found.mean == pytest.approx(0.75 * 0.2 + 0.25 * 0.5)
+
+
+def test_guardrails_name_what_broke() -> None:
+    before = {"latency_ms": 2.0, "coverage@10": 0.5}
+    slow = guardrails(
+        before,
+        {"latency_ms": 80.0, "coverage@10": 0.45},
+        latency_limit_ms=50,
+        coverage_floor=0.8,
+    )
+    assert [rail.passed for rail in slow] == [False, True]
+    narrow = guardrails(
+        before, {"latency_ms": 1.0, "coverage@10": 0.3}, latency_limit_ms=50, coverage_floor=0.8
+    )
+    assert [rail.passed for rail in narrow] == [True, False]

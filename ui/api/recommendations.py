@@ -1,0 +1,93 @@
+"""``/v1/recommend`` and ``/v1/feedback``: open, because the surface itself calls them."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from agenticrs.registry import feedback
+from agenticrs.ui.api import models
+from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.errors import invalid_field
+from agenticrs.ui.api.metrics import Metrics
+from agenticrs.ui.api.people import person_by_token
+
+router = APIRouter(prefix="/v1", tags=["serving"])
+LATEST = 60
+"""Seconds by which a caller's clock may be ahead of ours."""
+
+
+@router.post("/recommend")
+def recommend(
+    wanted: models.RecommendRequest, request: Request, deps: Deps
+) -> models.RecommendResponse:
+    """The best items for a user; an unknown user is answered by the cold path."""
+    metrics: Metrics = request.app.state.metrics
+    found = deps.serving.recommend(wanted.user_id, wanted.k, wanted.history)
+    metrics.count_agents(found.trace)
+    return models.RecommendResponse(
+        user_id=wanted.user_id,
+        known_user=found.known,
+        composition=found.composition,
+        items=[
+            models.RankedItem(
+                rank=rank,
+                id=item.id,
+                title=item.title,
+                score=item.score if math.isfinite(item.score) else None,
+            )
+            for rank, item in enumerate(found.items, 1)
+        ],
+        trace=[models.TraceStep(**step.as_dict()) for step in found.trace]
+        if wanted.trace
+        else None,
+    )
+
+
+@router.get("/recommend")
+def recommend_by_address(
+    wanted: Annotated[models.RecommendRequest, Query()], request: Request, deps: Deps
+) -> models.RecommendResponse:
+    """The same, with the request in the address."""
+    return recommend(wanted, request, deps)
+
+
+@router.post("/feedback")
+def give_feedback(
+    batch: models.FeedbackRequest, request: Request, deps: Deps, session: Registry
+) -> models.FeedbackResponse:
+    """Keep what users did. It counts for the next recommendation, and for the next cycle."""
+    loaded = deps.serving.loaded
+    now = int(time.time())
+    events = []
+    for place, event in enumerate(batch.events):
+        if not loaded.histories.knows_item(event.item_id):
+            raise invalid_field(("events", place, "item_id"), "no item of the catalogue has it")
+        if event.timestamp is not None and event.timestamp > now + LATEST:
+            raise invalid_field(("events", place, "timestamp"), "lies in the future")
+        events.append(
+            feedback.FeedbackEvent(
+                key=event.key,
+                user_id=event.user_id,
+                item_id=event.item_id,
+                timestamp=now if event.timestamp is None else min(event.timestamp, now),
+                behaviours=dict(event.behaviours),
+            )
+        )
+    accepted = feedback.append(session, loaded.dataset.name, events)
+    session.commit()  # before anybody acts on it
+    deps.serving.see(events)
+    metrics: Metrics = request.app.state.metrics
+    metrics.feedback.labels("new").inc(accepted.new)
+    metrics.feedback.labels("repeated").inc(accepted.repeated)
+    return models.FeedbackResponse(new=accepted.new, repeated=accepted.repeated)
+
+
+@router.get("/feedback", dependencies=[Depends(person_by_token)])
+def count_feedback(deps: Deps, session: Registry) -> models.FeedbackCount:
+    """How many events are kept for the dataset that serves (needs a login)."""
+    name = deps.serving.status.dataset or deps.settings.dataset
+    return models.FeedbackCount(dataset=name, stored=feedback.count(session, name))

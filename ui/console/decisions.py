@@ -1,0 +1,53 @@
+"""What people change: approve, reject, roll back. Each needs a token and a reason, and is audited."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Form, Path, Response
+from starlette.responses import RedirectResponse
+
+from agenticrs.platform.errors import NotAllowed
+from agenticrs.ui.api.dependencies import Deps
+from agenticrs.ui.api.people import Someone, check_token
+
+router = APIRouter(include_in_schema=False)
+Text = Annotated[str, Form(max_length=4000)]
+
+
+@router.post("/proposals/{proposal_id}/decide")
+def decide(
+    someone: Someone,
+    deps: Deps,
+    proposal_id: Annotated[int, Path(ge=1, le=2**53)],
+    verdict: Text = "",
+    reason: Text = "",
+    csrf: Text = "",
+) -> Response:
+    """Approve or reject a waiting proposal."""
+    check_token(someone.session, csrf)
+    if verdict not in ("approve", "reject"):
+        raise NotAllowed("a decision is either approve or reject", hint="use the page's buttons")
+    chosen = cast(Literal["approve", "reject"], verdict)
+    deps.governance.decide(proposal_id, verdict=chosen, who=someone.name, reason=_reason(reason))
+    deps.serving.refresh()
+    return RedirectResponse(f"/proposals/{proposal_id}", 303)
+
+
+@router.post("/rollback")
+def rollback(
+    someone: Someone, deps: Deps, to: Text = "", reason: Text = "", csrf: Text = ""
+) -> Response:
+    """Let an earlier composition serve again (none named = the one before)."""
+    check_token(someone.session, csrf)
+    if to and not (to.isascii() and to.isdecimal() and len(to) < 16):
+        raise NotAllowed("that is no composition's number", hint="choose one from the list")
+    deps.governance.rollback(to=int(to) if to else None, who=someone.name, reason=_reason(reason))
+    deps.serving.refresh()
+    return RedirectResponse("/", 303)
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise NotAllowed("a decision needs a reason", hint="go back and say why in a sentence")
+    return text.strip()

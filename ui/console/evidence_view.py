@@ -1,0 +1,81 @@
+"""The evidence of a proposal as its page shows it; whatever is missing is left out.
+
+Proposals of older releases, and of other programs, carry other evidence: nothing here may fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from agenticrs.ui.console import interval_svg
+
+_KINDS = {"reward": "Outer reward", "inner": "Inner reward"}
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """One metric: its name, the picture, and the figures of the table."""
+
+    title: str
+    metric: str
+    picture: Markup
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    difference: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EvidenceView:
+    """Everything that the page shows of the evidence."""
+
+    reason: str
+    score: Mapping[str, Any]
+    comparisons: Sequence[ComparisonView]
+    guardrails: Sequence[Mapping[str, Any]]
+    cost: Mapping[str, Any]
+    members: Mapping[str, Sequence[str]]
+    users: Any
+    segments: Mapping[str, Any]
+
+
+def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
+    """Sort the evidence into what the page shows."""
+    rails = evidence.get("guardrails")
+    members = _mapping(evidence.get("members"))
+    return EvidenceView(
+        reason=str(evidence.get("reason") or ""),
+        score=_mapping(evidence.get("score")),
+        comparisons=[
+            _comparison(name, title, _mapping(evidence[name]))
+            for name, title in _KINDS.items()
+            if _mapping(evidence.get(name))
+        ],
+        guardrails=[r for r in rails if isinstance(r, Mapping)] if isinstance(rails, list) else [],
+        cost=_mapping(evidence.get("cost")),
+        members={
+            change: [str(name) for name in members[change]]
+            for change in ("added", "removed", "changed")
+            if isinstance(members.get(change), list) and members[change]
+        },
+        users=evidence.get("users"),
+        segments=_mapping(evidence.get("segments")),
+    )
+
+
+def _comparison(name: str, title: str, found: Mapping[str, Any]) -> ComparisonView:
+    return ComparisonView(
+        title=title,
+        metric=str(found.get("metric", "")),
+        picture=interval_svg.draw(found, name=f"interval-{name}"),
+        before=_mapping(found.get("before")),
+        after=_mapping(found.get("after")),
+        difference=_mapping(found.get("difference")),
+    )
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,24 @@
+"""Adds the console to an app: its pages, its static files, its error page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from agenticrs.ui.api.dependencies import AppDependencies
+from agenticrs.ui.console import decisions, entrance, live, pages
+from agenticrs.ui.console.rendering import Pages
+
+STATIC = Path(__file__).resolve().parents[1] / "static"
+
+
+def install(app: FastAPI) -> None:
+    """Mount the console on an app whose state holds the dependencies."""
+    deps: AppDependencies = app.state.dependencies
+    app.state.pages = Pages(deps.settings.surface)
+    app.state.error_page = app.state.pages.error
+    for module in (entrance, pages, live, decisions):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")

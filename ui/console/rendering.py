@@ -1,0 +1,107 @@
+"""From values to HTML: one Jinja environment that escapes everything, and the words of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from agenticrs.ui.api.errors import Problem
+from agenticrs.ui.api.people import Person
+
+_DASH = "–"  # noqa: RUF001
+
+
+class Pages:
+    """Renders templates; one for an app."""
+
+    def __init__(self, surface: str) -> None:
+        made = Environment(
+            loader=PackageLoader("agenticrs.ui.console", "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+        )
+        made.filters |= {
+            "moment": moment,
+            "figure": figure,
+            "signed": signed,
+            "percent": percent,
+            "words": lambda text: str(text).replace("_", " "),
+        }
+        made.globals["surface"] = surface
+        self._environment = made
+
+    def fragment(self, template: str, **values: Any) -> str:
+        """A piece of a page."""
+        return self._environment.get_template(template).render(**values)
+
+    def page(
+        self,
+        request: Request,
+        template: str,
+        *,
+        person: Person | None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> HTMLResponse:
+        """A whole page; ``person`` None shows no navigation."""
+        html = self.fragment(
+            template,
+            path=request.url.path,
+            person=person,
+            csrf=person.session.csrf if person and person.session else "",
+            **values,
+        )
+        return HTMLResponse(html, status, headers=headers)
+
+    def error(self, request: Request, problem: Problem) -> HTMLResponse:
+        """A page that says what went wrong and what to do next."""
+        return self.page(
+            request,
+            "error.html",
+            person=None,
+            status=problem.status,
+            headers=problem.headers,
+            problem=problem,
+        )
+
+
+def moment(at: datetime | None) -> Markup:
+    """A time in UTC, readable by programs too."""
+    if at is None:
+        return Markup(_DASH)
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(
+        utc.isoformat(timespec="seconds"), utc.strftime("%d %b %Y, %H:%M:%S")
+    )
+
+
+def figure(value: Any) -> str:
+    """A number as people compare it; a dash for what is missing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _DASH if value is None or value == "" else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}"
+
+
+def signed(value: Any) -> str:
+    """A difference."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _DASH
+    return f"{value:+.4f}"
+
+
+def percent(value: Any) -> str:
+    """A share as a signed percentage."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _DASH
+    return f"{100 * value:+.1f} %"
