@@ -74,7 +74,7 @@ def give_feedback(
                 user_id=event.user_id,
                 item_id=event.item_id,
                 timestamp=now if event.timestamp is None else min(event.timestamp, now),
-                behaviours=dict(event.behaviours),
+                behaviours={str(name): amount for name, amount in event.behaviours.items()},
             )
         )
     accepted = feedback.append(session, loaded.dataset.name, events)

@@ -1,4 +1,4 @@
-"""What people change: approve, reject, roll back. Each needs a token and a reason, and is audited."""
+"""What people change: approve, reject, roll back. Each needs a token and a reason."""
 
 from __future__ import annotations
 

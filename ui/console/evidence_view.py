@@ -13,6 +13,9 @@ from markupsafe import Markup
 
 from agenticrs.ui.console import interval_svg
 
+_ESTIMATE = ("mean", "low", "high", "p_value")
+_GUARDRAIL = ("name", "before", "after", "limit", "passed")
+_COST = ("trials", "seconds")
 _KINDS = {"reward": "Outer reward", "inner": "Inner reward"}
 
 
@@ -48,14 +51,16 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
     members = _mapping(evidence.get("members"))
     return EvidenceView(
         reason=str(evidence.get("reason") or ""),
-        score=_mapping(evidence.get("score")),
+        score=_complete(evidence.get("score"), _ESTIMATE),
         comparisons=[
             _comparison(name, title, _mapping(evidence[name]))
             for name, title in _KINDS.items()
             if _mapping(evidence.get(name))
         ],
-        guardrails=[r for r in rails if isinstance(r, Mapping)] if isinstance(rails, list) else [],
-        cost=_mapping(evidence.get("cost")),
+        guardrails=[
+            _complete(rail, _GUARDRAIL) for rail in (rails if isinstance(rails, list) else ())
+        ],
+        cost=_complete(evidence.get("cost"), _COST),
         members={
             change: [str(name) for name in members[change]]
             for change in ("added", "removed", "changed")
@@ -71,10 +76,15 @@ def _comparison(name: str, title: str, found: Mapping[str, Any]) -> ComparisonVi
         title=title,
         metric=str(found.get("metric", "")),
         picture=interval_svg.draw(found, name=f"interval-{name}"),
-        before=_mapping(found.get("before")),
-        after=_mapping(found.get("after")),
-        difference=_mapping(found.get("difference")),
+        before=_complete(found.get("before"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
+        after=_complete(found.get("after"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
+        difference=_complete(found.get("difference"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
     )
+
+
+def _complete(found: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The mapping with None for what is missing; empty when there is none at all."""
+    return dict.fromkeys(names) | dict(found) if isinstance(found, Mapping) else {}
 
 
 def _mapping(found: Any) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ def place(graph: Graph, direction: Direction) -> Layout:
     _untangle(layers, links)
     sideways = direction == "right"
     along = (NODE_WIDTH + 46.0) if sideways else (NODE_HEIGHT + 44.0)
-    across = {}
+    across: dict[str, float] = {}
     for layer in layers:
         across |= _spread(layer, sideways)
     least = min(across[name] - _room(name, sideways) / 2 for name in across)

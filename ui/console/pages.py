@@ -41,7 +41,7 @@ def overview(request: Request, someone: Someone, deps: Deps, session: Registry) 
         "overview.html",
         person=someone,
         serving=serving,
-        status=status,
+        live=status,
         follows=serving is not None and status.composition not in (None, serving.number),
         picture=graph_svg.draw(
             Graph.model_validate(serving.graph),

@@ -1,4 +1,4 @@
-"""From values to HTML: one Jinja environment that escapes everything, and the words of the pages."""
+"""From values to HTML: one Jinja environment that escapes everything, and its filters."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Pages:
 def moment(at: datetime | None) -> Markup:
     """A time in UTC, readable by programs too."""
     if at is None:
-        return Markup(_DASH)
+        return Markup("–")  # noqa: RUF001
     utc = at.astimezone(UTC)
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(
         utc.isoformat(timespec="seconds"), utc.strftime("%d %b %Y, %H:%M:%S")

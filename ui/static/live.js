@@ -1,8 +1,8 @@
-// Replaces the live part of a page with the fragments that the server sends.
+// Keeps the live part of a page up to date with what the server sends. Without it the page reloads.
 "use strict";
-const live = document.getElementById("live");
-if (live && live.dataset.events) {
-  const source = new EventSource(live.dataset.events);
-  source.addEventListener("fragment", (event) => { live.innerHTML = event.data; });
+const part = document.getElementById("live");
+if (part && part.dataset.events) {
+  const source = new EventSource(part.dataset.events);
+  source.addEventListener("message", (event) => { part.innerHTML = event.data; });
   source.addEventListener("end", () => source.close());
 }
