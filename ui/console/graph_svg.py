@@ -111,16 +111,29 @@ def _edge(edge: Edge, points: Sequence[Point], name: str, direction: Direction) 
 def _path(edge: Edge, points: Sequence[Point], direction: Direction) -> str:
     start = _side(points[0], edge.source, direction, leaving=True)
     end = _side(points[-1], edge.target, direction, leaving=False)
-    way = [start, *points[1:-1], end]
-    text = f"M{way[0].x:.1f} {way[0].y:.1f}"
-    for a, b in pairwise(way):
+    text = f"M{start.x:.1f} {start.y:.1f}"
+    # Between two nodes an edge runs straight; it bends only in the gaps of the layers.
+    straight = [_passing(point, direction) for point in points[1:-1]]
+    legs = pairwise([(start, start), *straight, (end, end)])
+    for (_, a), (b, further) in legs:
         if direction == "right":
             middle = (a.x + b.x) / 2
             text += f" C{middle:.1f} {a.y:.1f} {middle:.1f} {b.y:.1f} {b.x:.1f} {b.y:.1f}"
         else:
             middle = (a.y + b.y) / 2
             text += f" C{a.x:.1f} {middle:.1f} {b.x:.1f} {middle:.1f} {b.x:.1f} {b.y:.1f}"
+        if further != b:
+            text += f" L{further.x:.1f} {further.y:.1f}"
     return text
+
+
+def _passing(centre: Point, direction: Direction) -> tuple[Point, Point]:
+    """Where an edge enters and leaves a layer that it only passes."""
+    if direction == "right":
+        half = NODE_WIDTH / 2
+        return Point(centre.x - half, centre.y), Point(centre.x + half, centre.y)
+    half = NODE_HEIGHT / 2
+    return Point(centre.x, centre.y - half), Point(centre.x, centre.y + half)
 
 
 def _side(centre: Point, node_id: str, direction: Direction, *, leaving: bool) -> Point:

@@ -31,6 +31,7 @@ class Pages:
         made.filters |= {
             "moment": moment,
             "figure": figure,
+            "plain": plain,
             "signed": signed,
             "percent": percent,
             "words": lambda text: str(text).replace("_", " "),
@@ -91,6 +92,13 @@ def figure(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4f}"
+
+
+def plain(value: Any) -> str:
+    """A number without needless zeros."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return figure(value)
+    return f"{value:,.4g}"
 
 
 def signed(value: Any) -> str:
