@@ -1,8 +1,8 @@
 """``agenticrs up``: API, console, MLflow, Ray and the schedule, started together, stopped together.
 
-The API and the console run in this process; MLflow's server is a child; Ray starts with the first
-cycle, or is the cluster that the settings name. What runs where stands in
-``<home>/run/services.json`` while it runs, so that other commands find it.
+The API and the console run in this process; MLflow's server and Ray are its children, unless the
+settings name others. What runs where stands in ``<home>/run/services.json`` while it runs, so that
+other commands use the same (``wiring.py``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +25,8 @@ from agenticrs.evolution import schedule
 from agenticrs.evolution.controller import Controller
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict
+from agenticrs.platform.jobs.job import JobRunner
+from agenticrs.platform.jobs.ray_runner import RayRunner
 from agenticrs.platform.logs import get_logger
 from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.server import MlflowServer
@@ -29,7 +34,7 @@ from agenticrs.registry import accounts
 from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.serving import ServingModel
-from agenticrs.ui.wiring import build_controller
+from agenticrs.ui.wiring import build_controller, ray_token
 
 ADMIN = "admin"
 
@@ -53,8 +58,20 @@ def up(settings: Settings) -> None:
             addresses["MLflow"] = server.url
         else:
             addresses["MLflow"] = settings.mlflow_uri
-        _write(record, {"api": addresses["console and API"], "mlflow": addresses["MLflow"]})
-        controller = build_controller(settings)
+        if settings.ray_address is None:
+            _make_ray_token(settings.home)
+        with out.status("starting Ray"):
+            runner = stack.enter_context(RayRunner(settings.ray_address, settings.home))
+        addresses["Ray"] = settings.ray_address or runner.address
+        _write(
+            record,
+            {
+                "api": addresses["console and API"],
+                "mlflow": addresses["MLflow"],
+                "ray": addresses["Ray"],
+            },
+        )
+        controller = _with_runner(build_controller(settings), runner)
         password = _first_account(controller.services.engine, settings)
         serving = _serving(controller)
         if settings.schedule:
@@ -70,10 +87,27 @@ def up(settings: Settings) -> None:
                 settings=settings,
             )
         )
-        addresses["Ray"] = settings.ray_address or "local, started by each cycle"
         addresses["schedule"] = settings.schedule or "none (AGENTICRS_SCHEDULE)"
         out.print(_shown(addresses, password))
-        uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
+        # Uvicorn raises the signal again when it has shut down: by then everything else must end.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+        with suppress(KeyboardInterrupt):
+            uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
+
+
+def _make_ray_token(home: Path) -> None:
+    """Let Ray demand a token that only the owner of the home can read (read when Ray starts)."""
+    path = ray_token(home)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+
+
+def _with_runner(controller: Controller, runner: JobRunner) -> Controller:
+    """The controller, using the Ray that runs already for every cycle."""
+    services = replace(controller.services, open_runner=lambda: nullcontext(runner))
+    return replace(controller, services=services)
 
 
 def _serving(controller: Controller) -> ServingModel:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from agenticrs.evolution.controller import Controller
 from agenticrs.evolution.cycle import Watcher
@@ -26,7 +29,7 @@ def build_services(settings: Settings) -> Services:
     def open_runner() -> AbstractContextManager[JobRunner]:
         from agenticrs.platform.jobs.ray_runner import RayRunner
 
-        return RayRunner(settings.ray_address, settings.home)
+        return RayRunner(settings.ray_address or _running_ray(settings.home), settings.home)
 
     return Services(
         engine=engine,
@@ -35,6 +38,25 @@ def build_services(settings: Settings) -> Services:
         settings=settings,
         open_runner=open_runner,
     )
+
+
+def _running_ray(home: Path) -> str | None:
+    """The Ray of an `agenticrs up` that runs on this home, or None."""
+    try:
+        services = json.loads((home / "run" / "services.json").read_text())
+        os.kill(int(services["pid"]), 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    if ray_token(home).exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(ray_token(home)))
+    address: str | None = services.get("ray")
+    return address
+
+
+def ray_token(home: Path) -> Path:
+    """File with the token that whoever joins the home's own Ray must show."""
+    return home / "run" / "ray.token"
 
 
 def build_controller(settings: Settings, watch: Watcher = lambda event: None) -> Controller:

@@ -82,6 +82,11 @@ class RayPool:
                 hint="without AGENTICRS_RAY_ADDRESS and RAY_ADDRESS, Ray runs on this machine",
             ) from error
 
+    @property
+    def address(self) -> str:
+        """Where other processes join this Ray."""
+        return str(self._ray.get_runtime_context().gcs_address)
+
     def capacity(self) -> Capacity:
         """What the nodes that are alive have now."""
         return Capacity.of_nodes(self._ray.nodes())

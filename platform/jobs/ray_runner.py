@@ -77,6 +77,13 @@ class RayRunner:
         self.close()
 
     @property
+    def address(self) -> str:
+        """Where another process's runner joins the Ray of this one; raises JobError when closed."""
+        if self._pool is None:
+            raise JobError("the runner is closed")
+        return self._pool.address
+
+    @property
     def parallel(self) -> int:
         """How many one-CPU jobs can run at a time (at least 1)."""
         return max(1, int(self._open().capacity().cpus))

@@ -43,9 +43,8 @@ def evolve(
         }
         if kind not in kinds:
             raise EvolutionError(f"unknown kind {kind!r}", hint=f"one of {', '.join(kinds)}")
-        chosen = {"dataset": dataset} if dataset else {}
         with watching(quiet=as_json) as watch:
-            controller = build_controller(load_settings(**chosen), watch)
+            controller = build_controller(load_settings(dataset=dataset), watch)
             done = controller.evolve(
                 kinds[kind], agents=tuple(agent or ()), trials=trials, seconds=seconds
             )
