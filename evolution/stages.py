@@ -243,14 +243,14 @@ def observe(cycle: Cycle) -> Result:
 def open_test(cycle: Cycle, number: int) -> dict[str, float]:
     """Metrics of a composition on the test split; opened once for this content, then read back."""
     engine = cycle.services.engine
-    key = {
-        "surface": cycle.surface,
-        "composition": number,
-        "fingerprint": cycle.fingerprint,
-        "split": cycle.request.split,
-    }
     with session_scope(engine) as session:
-        known = openings.find(session, **key)
+        known = openings.find(
+            session,
+            surface=cycle.surface,
+            composition=number,
+            fingerprint=cycle.fingerprint,
+            split=cycle.request.split,
+        )
     if known is not None:
         return known
     fold = make_fold(cycle.dataset, cycle.request.split, "test")
@@ -262,7 +262,14 @@ def open_test(cycle: Cycle, number: int) -> dict[str, float]:
     files = {(n.agent, n.version): dict(arena.files(n.agent, n.version)) for n in graph.nodes}
     result = run_composition(fold, graph, cycle.all_specs, files, cycle.request.depth, ())
     with session_scope(engine) as session:
-        openings.record(session, **key, metrics=result.totals)
+        openings.record(
+            session,
+            surface=cycle.surface,
+            composition=number,
+            fingerprint=cycle.fingerprint,
+            split=cycle.request.split,
+            metrics=result.totals,
+        )
     return result.totals
 
 

@@ -36,7 +36,8 @@ def write(folder: Path, files: TrialFiles) -> None:
     for name, content in files.artifacts.items():
         (aside / name).write_bytes(content)
     with (aside / REWARDS).open("wb") as handle:
-        np.savez(handle, users=files.users, **{f"m:{k}": v for k, v in files.per_user.items()})
+        named: dict[str, Any] = {f"m:{name}": v for name, v in files.per_user.items()}
+        np.savez(handle, users=files.users, **named)
         handle.flush()
         os.fsync(handle.fileno())
     shutil.rmtree(folder, ignore_errors=True)

@@ -65,8 +65,8 @@ def admit(spec: AgentSpec, probe: Probe) -> AdmissionReport:
     )
 
 
-class _Refused(Exception):  # noqa: N818 (a verdict, not an error)
-    pass
+class _Refused(Exception):
+    """A verdict, with its reason."""
 
 
 def _run(name: str, check: Callable[[], str], *, advisory: bool = False) -> Check:

@@ -94,11 +94,12 @@ def best_reward(session: Session, agent: str, fingerprint: str) -> float | None:
 
 def mean_seconds(session: Session, agent: str) -> float | None:
     """What a fully trained candidate of that agent has cost on average, or None."""
-    return session.exec(
+    mean: float | None = session.exec(
         select(func.avg(TrialRow.seconds)).where(
             TrialRow.agent == agent, TrialRow.state == "done", TrialRow.seconds > 0
         )
     ).one()
+    return mean
 
 
 def record_short(session: Session, trial_id: int, **found: Any) -> None:

@@ -58,8 +58,10 @@ def test_the_wheel_in_an_empty_environment_imports_every_module(tmp_path: Path) 
     env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     uv = Path(sys.executable).with_name("uv")
     subprocess.run(
-        [uv, "build", "--quiet", "--wheel", "--no-config", "--python", sys.executable]
-        + ["-o", tmp_path, ROOT],
+        [
+            *(uv, "build", "--quiet", "--wheel", "--no-config"),
+            *("--python", sys.executable, "-o", tmp_path, ROOT),
+        ],
         check=True,
         env=env,
     )

@@ -116,11 +116,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    sys.path.insert(0, str(ROOT / "tests"))
-    import browser
-
+    found = subprocess.run(
+        [sys.executable, ROOT / "tests" / "browser.py"], check=True, capture_output=True, text=True
+    )
+    path = found.stdout.strip().removeprefix("browser: ")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser.find(), args=[*CHROMIUM])
+        chromium = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM])
         context = chromium.new_context()
         foreign: list[str] = []
         context.on(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from agenticrs.agents import catalogue
 from agenticrs.evolution.controller import Controller
@@ -39,8 +40,12 @@ class World:
         return World(replace(self.services, settings=settings))
 
 
+MakeWorld = Callable[[Path, Settings], World]
+
+
 def build(home: Path, settings: Settings) -> World:
     """A world in a folder, with a small generated dataset and the fast agents admitted."""
+    torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
     engine = make_engine(settings.registry_url)
     schema.upgrade(engine)
     datasets = DatasetStore(home / "data")
@@ -61,6 +66,6 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def make_world() -> Callable[[Path, Settings], World]:
+def make_world() -> MakeWorld:
     """Builds worlds in given folders."""
     return build

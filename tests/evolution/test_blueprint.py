@@ -48,13 +48,14 @@ def test_the_starter_routes_cold_users_to_popularity() -> None:
     graph = blueprint.graph_of(blueprint.starter(specs()), specs(), VERSIONS)
     validate(graph, specs())
     when = graph.node("popularity").when
-    assert when is not None and when.segment == "cold"
+    assert when is not None
+    assert when.segment == "cold"
 
 
 def test_simple_baselines_are_tried_before_any_search() -> None:
     given_points = blueprint.given_points(specs(), {"ease": 0.9, "bpr": 0.1})
     alone = blueprint.at(given_points[0], specs())
-    assert alone.retrievers == ("ease",) and alone.ranker is None
+    assert (alone.retrievers, alone.ranker) == (("ease",), None)
     assert any(
         len(blueprint.at(p, specs()).retrievers) == len(blueprint.of_role(specs(), "retrieval"))
         for p in given_points

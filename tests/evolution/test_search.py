@@ -43,7 +43,8 @@ def test_given_points_come_first_and_only_once(tmp_path: Path) -> None:
     search.enqueue([{"x": 0.25, "n": 3, "kind": "b", "unknown": 1}])
     search.enqueue([{"x": 0.25, "n": 3, "kind": "b"}])
     first, second = search.ask(2)
-    assert first.enqueued and first.values == {"x": 0.25, "n": 3, "kind": "b"}
+    assert first.enqueued
+    assert first.values == {"x": 0.25, "n": 3, "kind": "b"}
     assert not second.enqueued
 
 
@@ -70,7 +71,10 @@ def test_the_short_rung_stops_what_is_worse_than_the_middle(tmp_path: Path) -> N
 
 def test_what_is_remembered_steers_the_search_and_is_taken_once(tmp_path: Path) -> None:
     search = Search(open_storage(url(tmp_path)), "s", SPACE)
-    known = [({"x": 0.5, "n": 2, "kind": "a", "other": 1}, 0.3), ({"x": 0.5}, 0.1)]
+    known: list[tuple[dict[str, object], float]] = [
+        ({"x": 0.5, "n": 2, "kind": "a", "other": 1}, 0.3),
+        ({"x": 0.5}, 0.1),
+    ]
     assert search.remember(known) == 1
     assert search.remember(known) == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ def versions(
             serving = promotion.serving(session, surface)
             graph = Graph.model_validate(serving.graph) if serving else None
             if agent is None:
-                rows = [
+                rows: list[dict[str, Any]] = [
                     {
                         "composition": row.number,
                         "serves": "*" if serving and row.number == serving.number else "",
