@@ -50,8 +50,8 @@ format: setup  ## Let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## Run the benchmarks and write benchmarks/results/*.json
-	$(BIN)/python benchmarks/trial.py
+bench: setup  ## Run the quick benchmark and write benchmarks/results/*.json
+	$(BIN)/python benchmarks/published.py --task generated
 
 lock: setup  ## Resolve the dependencies anew
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv lock --python $(BIN)/python

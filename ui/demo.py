@@ -10,7 +10,9 @@ from agenticrs.ui.cli.progress import watching
 from agenticrs.ui.summary import cycle_summary
 from agenticrs.ui.wiring import build_controller
 
-TRIALS = 4
+TRIALS = 3
+USERS, ITEMS = 1500, 600
+"""Small enough for a few minutes on two cores, large enough for significant differences."""
 
 
 def run_demo(settings: Settings, *, as_json: bool) -> None:
@@ -20,7 +22,7 @@ def run_demo(settings: Settings, *, as_json: bool) -> None:
     """
     with watching(quiet=as_json) as watch:
         controller = build_controller(settings, watch)
-        platform = generate(GeneratorConfig(seed=settings.seed))
+        platform = generate(GeneratorConfig(n_users=USERS, n_items=ITEMS, seed=settings.seed))
         controller.services.datasets.save(settings.dataset, platform.raw)
         done = controller.evolve(trials=TRIALS)
     summaries = [cycle_summary(controller.services.engine, cycle_id) for cycle_id in done]
