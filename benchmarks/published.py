@@ -76,8 +76,12 @@ TASKS = {
         split="leave_one_out",
         train_on="train",
         configs={
+            "bpr": {"l2": 0.01, "negatives": 8, "batch_size": 8192},
+            "ease": {"half_life": 4.0},
+            "itemknn": {"half_life": 4.0},
             "sasrec": {
                 "max_length": 200,
+                "dropout": 0.2,
                 "epochs": 60,
                 "learning_rate": 2e-3,
                 "batch_size": 64,

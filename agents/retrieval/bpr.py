@@ -26,12 +26,12 @@ class BprConfig(AgentConfig):
     """Length of the user and item vectors."""
     learning_rate: float = Field(default=0.005, gt=0)
     """Step size of Adam."""
-    l2: float = Field(default=0.03, ge=0)
+    l2: float = Field(default=0.05, ge=0)
     """Weight of the squared norms of the three vectors in a pair, as in the paper."""
     negatives: int = Field(default=4, ge=1)
     """Unseen items drawn for each positive; the one that scores highest is trained on
     (dynamic negative sampling). 1 is the paper's uniform sampling."""
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=20, ge=1)
     """Passes over the positives."""
     batch_size: int = Field(default=2048, ge=1)
     """Positives in one step."""

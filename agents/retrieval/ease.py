@@ -31,11 +31,11 @@ MAX_ITEMS = 20_000
 class EaseConfig(AgentConfig):
     """Regularisation, and how history items vote."""
 
-    l2: float = Field(default=200.0, gt=0)
+    l2: float = Field(default=300.0, gt=0)
     """Ridge term added to the diagonal of the Gram matrix."""
     popularity_penalty: float = Field(default=0.0, ge=0, le=1)
     """Scores are divided by the item's count to this power: 0 is the paper's model."""
-    half_life: float = Field(default=50.0, gt=0)
+    half_life: float = Field(default=10.0, gt=0)
     """Entries of a user's history after which a vote weighs half."""
 
 

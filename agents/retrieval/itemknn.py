@@ -31,11 +31,11 @@ class ItemKNNConfig(AgentConfig):
 
     neighbours: int = Field(default=100, ge=1)
     """How many nearest items each item votes for."""
-    shrinkage: float = Field(default=10.0, ge=0)
+    shrinkage: float = Field(default=20.0, ge=0)
     """Added to the denominator: takes weight from similarities with little support."""
     exponent: float = Field(default=0.5, ge=0, le=1)
     """Power of both items' counts in the denominator; 0.5 is the cosine, 0 plain co-occurrence."""
-    half_life: float = Field(default=50.0, gt=0)
+    half_life: float = Field(default=10.0, gt=0)
     """Entries of a user's history after which a vote weighs half."""
 
 

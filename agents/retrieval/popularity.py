@@ -23,7 +23,7 @@ _EARLIEST_CLOCK = 100_000_000
 class PopularityConfig(AgentConfig):
     """How fast popularity fades."""
 
-    half_life_days: float = Field(default=90.0, gt=0)
+    half_life_days: float = Field(default=30.0, gt=0)
     """Age in days at which a positive counts half. Where a log knows only the order of events,
     one day stands for a hundredth of the user's history."""
 

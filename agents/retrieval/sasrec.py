@@ -47,7 +47,7 @@ class SASRecConfig(AgentConfig):
     """Attention heads; must divide ``embedding_size``."""
     max_length: int = Field(default=50, ge=1)
     """How many of the newest items are looked at."""
-    dropout: float = Field(default=0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of activations zeroed in training."""
     loss: Literal["softmax", "bce"] = "softmax"
     """Cross-entropy over all items, or the paper's binary one with one sampled negative."""
@@ -56,7 +56,7 @@ class SASRecConfig(AgentConfig):
     cosine to a tenth."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay (AdamW)."""
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=30, ge=1)
     """Passes over all transitions."""
     batch_size: int = Field(default=64, ge=1)
     """Windows in one step."""
