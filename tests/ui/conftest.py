@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.artifact import pack
 from agenticrs.agents.catalogue import build, installed
@@ -35,8 +38,6 @@ from agenticrs.registry.tables import CompositionRow, ProposalRow
 from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.serving import ServingModel
-from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
 PASSWORD = "correct horse battery"
 MEMBERS = ("popularity", "itemknn", "rrf", "history_router")
@@ -138,7 +139,12 @@ class Place:
                 split="leave_one_out",
             )
             trials.record_full(
-                session, trial.id or 0, metrics={"ndcg@10": 0.1}, reward=0.1, seconds=1, device="cpu"
+                session,
+                trial.id or 0,
+                metrics={"ndcg@10": 0.1},
+                reward=0.1,
+                seconds=1,
+                device="cpu",
             )
             cycles.finish(session, cycle.id or 0, "done")
         agent = build(name, config, seed=0, device="cpu")

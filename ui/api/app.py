@@ -17,9 +17,6 @@ from agenticrs.ui.api.models import ErrorBody
 from agenticrs.ui.api.sessions import Sessions, session_key
 from agenticrs.ui.console import install as install_console
 
-LARGEST_BODY = 2_000_000
-"""Bytes of a request; a full batch of feedback stays below it."""
-
 
 def create_app(deps: AppDependencies) -> FastAPI:
     """The API and the console. While it runs, it follows what should serve."""
@@ -39,7 +36,6 @@ def create_app(deps: AppDependencies) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         lifespan=lifespan,
-        max_body_size=LARGEST_BODY,
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
     )
     app.state.dependencies = deps

@@ -3,6 +3,7 @@
 * A ``Host`` that is neither an IP address, ``localhost``, the configured host nor this machine's
   name is refused: a page elsewhere cannot reach a local server by rebinding its own name.
 * A change that a browser sends from another site's page is refused, whatever it carries.
+* A body that is too large is refused before it is read, or while it is.
 * Every answer forbids scripts, frames and hosts that are not ours.
 * What goes wrong unexpectedly is logged and answered with 500, never with a traceback.
 """
@@ -14,6 +15,7 @@ import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,6 +34,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+LARGEST_BODY = 2_000_000
+"""Bytes of a request; a full batch of feedback stays below it."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = get_logger(__name__)
 
@@ -67,7 +71,7 @@ class Guard:
             await answer(request, refused)(scope, receive, send_guarded)
             return
         try:
-            await self._app(scope, receive, send_guarded)
+            await self._app(scope, _limited(receive), send_guarded)
         except Exception as error:  # the edge: nothing may leak, and nothing may be lost
             _log.exception("request failed", method=scope["method"], path=scope["path"])
             if started:
@@ -82,6 +86,9 @@ class Guard:
             return Problem(400, "unknown host", "use the address that `agenticrs up` printed")
         if method not in _SAFE and _from_elsewhere(headers, host):
             return Problem(403, "the request comes from another site's page", "use the console")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > LARGEST_BODY:
+            return Problem(413, f"the body is larger than {LARGEST_BODY:,} bytes", "send less")
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -96,6 +103,21 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _limited(receive: Receive) -> Receive:
+    """The same messages, until the body is longer than any may be (it need not say how long)."""
+    read = 0
+
+    async def receive_limited() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > LARGEST_BODY:
+            raise HTTPException(413, f"the body is larger than {LARGEST_BODY:,} bytes")
+        return message
+
+    return receive_limited
 
 
 def _from_elsewhere(headers: Headers, host: str) -> bool:

@@ -6,6 +6,7 @@ keeps clear of the line is a gain (or a loss) that chance does not explain.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,9 +72,10 @@ def draw(comparison: Mapping[str, Any], *, name: str) -> Markup:
 
 def _interval(found: Any) -> _Interval | None:
     try:
-        return _Interval(float(found["mean"]), float(found["low"]), float(found["high"]))
+        values = [float(found[name]) for name in ("mean", "low", "high")]
     except (KeyError, TypeError, ValueError):
         return None
+    return _Interval(*values) if all(math.isfinite(value) for value in values) else None
 
 
 def _scale(intervals: tuple[_Interval, ...]) -> _Scale:

@@ -1,0 +1,217 @@
+"""Recommendations and feedback over HTTP: open to the surface, strict about what comes in."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import feedback
+
+
+def event(key: str, item: str, **changed: Any) -> dict[str, Any]:
+    return {"key": key, "user_id": "u1", "item_id": item, "behaviours": {"click": 1}} | changed
+
+
+def test_a_known_user_gets_a_ranked_slate_with_titles(place: Any) -> None:
+    user = str(place.datasets.load("generated").user_ids[0])
+    body = place.client().post("/v1/recommend", json={"user_id": user, "k": 4}).json()
+    assert body["known_user"] is True
+    assert body["composition"] == 1
+    assert [item["rank"] for item in body["items"]] == [1, 2, 3, 4]
+    assert all(item["title"] for item in body["items"])
+    assert body["trace"] is None
+
+
+def test_post_and_get_say_the_same(place: Any) -> None:
+    client = place.client()
+    posted = client.post("/v1/recommend", json={"user_id": "u1", "k": 3}).json()
+    got = client.get("/v1/recommend", params={"user_id": "u1", "k": 3}).json()
+    assert posted == got
+
+
+def test_an_unknown_user_is_no_error(place: Any) -> None:
+    answer = place.client().post("/v1/recommend", json={"user_id": "nobody"})
+    assert answer.status_code == 200
+    assert answer.json()["known_user"] is False
+    assert len(answer.json()["items"]) == 10
+
+
+def test_the_trace_tells_what_every_node_did(place: Any) -> None:
+    place.promote(2)
+    place.serving.refresh()
+    body = {"user_id": None, "k": 2, "trace": True}
+    trace = place.client().post("/v1/recommend", json=body).json()["trace"]
+    status = {step["node"]: step["status"] for step in trace}
+    assert status == {
+        "history_router": "ok",
+        "popularity": "ok",
+        "itemknn": "skipped",
+        "rrf": "ok",
+    }
+
+
+def test_before_anything_serves_it_is_503_with_a_hint(empty_place: Any) -> None:
+    answer = empty_place.client().post("/v1/recommend", json={"user_id": "u1"})
+    assert answer.status_code == 503
+    assert "agenticrs" in answer.json()["hint"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"user_id": "u", "k": 0}, "k"),
+        ({"user_id": "u", "k": 101}, "k"),
+        ({"user_id": "u", "k": "many"}, "k"),
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "x" * 201}, "user_id"),
+        ({"user_id": "a\nb"}, "user_id"),
+        ({"user_id": "u", "history": ["i"] * 1001}, "history"),
+        ({"user_id": "u", "history": ["ok", 5]}, "history.1"),
+        ({"user_id": "u", "password": "x"}, "password"),
+        ([], "body"),
+    ],
+)
+def test_bad_requests_are_422_and_name_the_field(place: Any, body: Any, field: str) -> None:
+    answer = place.client().post("/v1/recommend", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["fields"][0]["field"] == field
+    assert field in answer.json()["error"]
+
+
+def test_what_is_no_json_is_422_too(place: Any) -> None:
+    answer = place.client().post(
+        "/v1/recommend", content=b"{nope", headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422
+
+
+def test_feedback_is_durable_idempotent_and_counts_at_once(place: Any) -> None:
+    client = place.client()
+    ask = {"user_id": "u-fresh", "k": 10}
+    item = client.post("/v1/recommend", json=ask).json()["items"][0]["id"]
+    batch = {"events": [event("k1", item, user_id="u-fresh")]}
+    assert client.post("/v1/feedback", json=batch).json() == {"new": 1, "repeated": 0}
+    assert client.post("/v1/feedback", json=batch).json() == {"new": 0, "repeated": 1}
+    with session_scope(place.engine) as session:
+        rows = feedback.pending(session, "generated")
+    assert [(r.user_id, r.item_id, r.behaviours) for r in rows] == [("u-fresh", item, {"click": 1})]
+    shown = [i["id"] for i in client.post("/v1/recommend", json=ask).json()["items"]]
+    assert item not in shown
+
+
+def test_feedback_without_a_time_gets_the_present_one(place: Any) -> None:
+    item = str(place.datasets.load("generated").item_ids[0])
+    begin = int(time.time())
+    place.client().post("/v1/feedback", json={"events": [event("k", item)]})
+    with session_scope(place.engine) as session:
+        assert begin <= feedback.pending(session, "generated")[0].timestamp <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"item_id": "no such item"}, "events.1.item_id"),
+        ({"behaviours": {"clicked": 1}}, "events.1.behaviours.clicked"),
+        ({"behaviours": {"click": -1}}, "events.1.behaviours.click"),
+        ({"behaviours": {"watch_time": 1e39}}, "events.1.behaviours.watch_time"),
+        ({"behaviours": {}}, "events.1.behaviours"),
+        ({"timestamp": -1}, "events.1.timestamp"),
+        ({"timestamp": 99_999_999_999}, "events.1.timestamp"),
+        ({"key": ""}, "events.1.key"),
+        ({"user_id": "a\x00b"}, "events.1.user_id"),
+    ],
+)
+def test_bad_feedback_is_422_names_the_field_and_keeps_nothing(
+    place: Any, changed: dict[str, Any], field: str
+) -> None:
+    item = str(place.datasets.load("generated").item_ids[0])
+    events = [event("good", item), event("bad", item) | changed]
+    answer = place.client().post("/v1/feedback", json={"events": events})
+    assert answer.status_code == 422
+    # A key of a mapping is marked as such by pydantic.
+    assert field in answer.json()["fields"][0]["field"].replace(".[key]", "")
+    with session_scope(place.engine) as session:
+        assert feedback.count(session, "generated") == 0
+
+
+def test_numbers_that_are_not_finite_are_refused(place: Any) -> None:
+    item = str(place.datasets.load("generated").item_ids[0])
+    for number in ("NaN", "Infinity"):
+        sound = {"events": [event("k", item, behaviours={"watch_time": 1})]}
+        text = json.dumps(sound).replace('"watch_time": 1', f'"watch_time": {number}')
+        answer = place.client().post(
+            "/v1/feedback", content=text, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 422
+        assert "behaviours.watch_time" in answer.json()["error"]
+
+
+def test_a_batch_that_is_too_long_or_too_large_is_refused(place: Any) -> None:
+    client = place.client()
+    many = [event(f"k{i}", "i1") for i in range(1001)]
+    assert client.post("/v1/feedback", json={"events": many}).status_code == 422
+    told = b" " * 2_000_001
+    untold = iter([b" " * 1_000_000] * 3)
+    for content in (told, untold):
+        answer = client.post(
+            "/v1/feedback", content=content, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 413
+        assert set(answer.json()) == {"error", "hint"}
+
+
+def test_feedback_as_a_foreign_form_could_send_it_is_refused(place: Any) -> None:
+    answer = place.client().post(
+        "/v1/feedback", content=b'{"events": []}', headers={"content-type": "text/plain"}
+    )
+    assert answer.status_code == 422
+
+
+def test_a_failing_agent_is_counted_and_the_slate_is_full(place: Any) -> None:
+    place.promote(2)
+    place.serving.refresh()
+    runtime = place.serving.loaded._runtime
+    step = next(s for s in runtime._steps if s.node.id == "popularity")
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    step.agent.act = broken
+    client = place.client()
+    body = client.post("/v1/recommend", json={"user_id": "new", "k": 5, "trace": True}).json()
+    assert len(body["items"]) == 5
+    text = client.get("/metrics").text
+    assert 'agenticrs_agent_failures_total{agent="popularity",status="failed"} 1.0' in text
+
+
+def test_health_and_metrics_say_what_serves(place: Any) -> None:
+    client = place.client()
+    assert client.get("/healthz").json() == {
+        "status": "ok",
+        "composition": 1,
+        "tracking_reachable": True,
+    }
+    client.post("/v1/recommend", json={"user_id": "u"})
+    text = client.get("/metrics").text
+    assert 'agenticrs_serving_info{composition="1",dataset="generated"' in text
+    assert 'route="/v1/recommend",status="200"} 1.0' in text
+    place.tracking.reachable = False
+    place.serving.refresh()
+    assert "agenticrs_tracking_reachable 0.0" in client.get("/metrics").text
+
+
+def test_paths_that_do_not_exist_share_one_label(place: Any) -> None:
+    client = place.client()
+    for i in range(3):
+        client.get(f"/v1/nothing/{i}")
+    assert 'route="(none)",status="404"} 3.0' in client.get("/metrics").text
+
+
+def test_two_apps_in_one_process_count_for_themselves(place: Any) -> None:
+    first, second = place.client(), place.client()
+    first.post("/v1/recommend", json={"user_id": "u"})
+    assert 'route="/v1/recommend"' not in second.get("/metrics").text

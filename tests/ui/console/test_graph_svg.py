@@ -1,0 +1,148 @@
+"""Pictures of compositions: well-formed, complete, in words too, and without overlaps."""
+
+from __future__ import annotations
+
+import itertools
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agenticrs.registry.graph import SOURCE, Condition, Graph, Node
+from agenticrs.ui.console import graph_svg
+from agenticrs.ui.console.graph_layout import NODE_HEIGHT, NODE_WIDTH, Direction, place
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def node(name: str, *inputs: str, when: str | None = None, version: int = 1) -> Node:
+    condition = Condition(node="router", segment=when) if when else None
+    return Node(id=name, agent=name, version=version, inputs=inputs or (SOURCE,), when=condition)
+
+
+PIPELINE = Graph(
+    nodes=(
+        node("router"),
+        node("popularity", when="cold"),
+        node("bpr", when="warm"),
+        node("ease"),
+        node("fusion", "popularity", "bpr", "ease"),
+        node("ranker", SOURCE, "fusion"),
+    ),
+    output="ranker",
+)
+
+
+def parsed(svg: str) -> ElementTree.Element:
+    return ElementTree.fromstring(
+        str(svg).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    )
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    names = [f"n{i}" for i in range(draw(st.integers(1, 9)))]
+    nodes = []
+    for i, name in enumerate(names):
+        known = [SOURCE, *names[:i]]
+        chosen = draw(st.lists(st.sampled_from(known), min_size=1, max_size=4, unique=True))
+        nodes.append(node(name, *chosen))
+    return Graph(nodes=tuple(nodes), output=names[-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.sampled_from(["right", "down"]))
+def test_nodes_never_overlap_and_stay_inside(graph: Graph, direction: Direction) -> None:
+    layout = place(graph, direction)
+    centres = [layout.nodes[n.id] for n in graph.nodes]
+    for a, b in itertools.combinations(centres, 2):
+        assert abs(a.x - b.x) >= NODE_WIDTH or abs(a.y - b.y) >= NODE_HEIGHT
+    for point in centres:
+        assert NODE_WIDTH / 2 <= point.x <= layout.width - NODE_WIDTH / 2
+        assert NODE_HEIGHT / 2 <= point.y <= layout.height - NODE_HEIGHT / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.sampled_from(["right", "down"]))
+def test_data_flows_in_one_direction_and_bends_keep_clear_of_nodes(
+    graph: Graph, direction: Direction
+) -> None:
+    layout = place(graph, direction)
+    for points in layout.edges.values():
+        main = [p.x if direction == "right" else p.y for p in points]
+        assert main == sorted(set(main))
+        for bend, n in itertools.product(points[1:-1], graph.nodes):
+            centre = layout.nodes[n.id]
+            clear = abs(bend.x - centre.x) >= NODE_WIDTH / 2
+            assert clear or abs(bend.y - centre.y) >= NODE_HEIGHT / 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs())
+def test_every_node_and_edge_is_drawn(graph: Graph) -> None:
+    root = parsed(graph_svg.draw(graph, name="g", title="t"))
+    drawn = [g for g in root.iter(f"{SVG}g") if "node" in (g.get("class") or "").split()]
+    assert len(drawn) == len(graph.nodes) + 1
+    edges = [p for p in root.iter(f"{SVG}path") if "edge" in (p.get("class") or "").split()]
+    assert len(edges) == sum(len(n.inputs) for n in graph.nodes)
+
+
+def test_the_picture_says_the_same_in_words() -> None:
+    root = parsed(graph_svg.draw(PIPELINE, name="g", title="What serves"))
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == "g-title g-desc"
+    found = root.find(f"{SVG}desc")
+    assert found is not None
+    text = found.text or ""
+    assert "popularity version 1 reads users, only for users in segment cold of router" in text
+    assert text.endswith("ranker is shown.")
+
+
+def test_conditional_nodes_are_dashed_and_carry_their_segment() -> None:
+    root = parsed(graph_svg.draw(PIPELINE, name="g", title="t"))
+    kinds = [g.get("class") or "" for g in root.iter(f"{SVG}g")]
+    assert sum("conditional" in kind for kind in kinds) == 2
+    labels = [
+        (g.find(f"{SVG}text").text)  # type: ignore[union-attr]
+        for g in root.iter(f"{SVG}g")
+        if g.get("class") == "segment"
+    ]
+    assert labels == ["cold", "warm"]
+
+
+def test_changes_between_two_graphs_are_marked_in_both() -> None:
+    before = Graph(nodes=(node("a"), node("b"), node("f", "a", "b")), output="f")
+    after = Graph(nodes=(node("a", version=2), node("c"), node("f", "a", "c")), output="f")
+    old, new = graph_svg.changes(before, after)
+    assert old == {"b": "removed", "a": "changed", "f": "changed"}
+    assert new == {"c": "added", "a": "changed", "f": "changed"}
+    picture = graph_svg.draw(after, name="g", title="t", marks=new)
+    assert 'class="node added"' in picture
+    assert ">+<" in picture, "colour is not the only sign"
+
+
+def test_another_order_of_inputs_is_no_change() -> None:
+    one = Graph(nodes=(node("a"), node("b"), node("f", "a", "b")), output="f")
+    two = Graph(nodes=(node("b"), node("a"), node("f", "b", "a")), output="f")
+    assert graph_svg.changes(one, two) == ({}, {})
+
+
+@pytest.mark.parametrize("text", ["<script>", '" onload="x', "&amp;", "]]>"])
+def test_text_is_escaped_wherever_it_comes_from(text: str) -> None:
+    graph = Graph(nodes=(Node(id="a", agent=text, version=1),), output="a")
+    svg = graph_svg.draw(graph, name="g", title=text, roles={text: text})
+    root = parsed(svg)
+    title = root.find(f"{SVG}title")
+    assert title is not None
+    assert title.text == text
+    assert not list(root.iter(f"{SVG}script"))
+    assert all(not name.startswith("on") for e in root.iter() for name in e.attrib)
+
+
+def test_long_names_are_cut_but_told_in_full() -> None:
+    graph = Graph(nodes=(Node(id="a", agent="x" * 40, version=12),), output="a")
+    root = parsed(graph_svg.draw(graph, name="g", title="t"))
+    texts = [t.text or "" for t in root.iter(f"{SVG}text")]
+    assert all(len(text) <= 24 for text in texts)
+    assert any("x" * 40 in (t.text or "") for t in root.iter(f"{SVG}title"))
