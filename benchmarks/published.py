@@ -67,7 +67,7 @@ TASKS = {
         train_on="train+valid",
         configs={
             "popularity": {"half_life_days": 1e6},
-            "itemknn": {"half_life": NO_RECENCY},
+            "itemknn": {"half_life": NO_RECENCY, "shrinkage": 5.0},
             "ease": {"half_life": NO_RECENCY, "l2": 500.0},
         },
     ),

@@ -43,7 +43,7 @@ class DcnConfig(AgentConfig):
     """Width of the two layers of the deep part."""
     history: int = Field(default=20, ge=1)
     """How many of the newest items describe the user."""
-    upstream_weight: float = Field(default=1.0, ge=0)
+    upstream_weight: float = Field(default=2.0, ge=0)
     """Weight of -log(incoming rank) beside the network's logit; a large one keeps the order."""
     neighbour_share: float = Field(default=0.4, ge=0, le=1)
     """Share of negatives that are neighbours of the history: what retrievers would offer."""
@@ -95,7 +95,7 @@ class DcnV2(Agent[DcnConfig]):
         inner_reward=RETRIEVAL_REWARD,
         space=DecisionSpace(
             parameters=(
-                FloatRange(name="upstream_weight", low=0.0, high=5.0),
+                FloatRange(name="upstream_weight", low=0.0, high=10.0),
                 FloatRange(name="neighbour_share", low=0.0, high=0.5),
                 FloatRange(name="popular_share", low=0.0, high=0.3),
                 FloatRange(name="exposed_share", low=0.0, high=0.2),
