@@ -3,19 +3,27 @@
 The API and the console run in this process; MLflow's server and Ray are its children, unless the
 settings name others. What runs where stands in ``<home>/run/services.json`` while it runs, so that
 other commands use the same (``wiring.py``).
+
+Stopped while a scheduled cycle is at work, the process ends at once, as if it had been killed: its
+children go with it, and the next start goes on from the cycle's last row. Taking Ray and MLflow
+away from under it would record failures that are none.
 """
 
 from __future__ import annotations
 
+import fcntl
+import ipaddress
 import json
 import os
 import secrets
 import signal
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +32,7 @@ from sqlalchemy import Engine
 from agenticrs.evolution import schedule
 from agenticrs.evolution.controller import Controller
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import AgenticRSError, Conflict
+from agenticrs.platform.errors import AgenticRSError, Conflict, SettingsError
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.jobs.ray_runner import RayRunner
 from agenticrs.platform.logs import get_logger
@@ -37,19 +45,28 @@ from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
 
 ADMIN = "admin"
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+GRACE_SECONDS = 3
+"""How long requests under way may take when it stops; pages that follow a cycle never end."""
 
 
-def up(settings: Settings) -> None:
+def up(
+    settings: Settings, make_controller: Callable[[Settings], Controller] = build_controller
+) -> None:
     """Run everything until Ctrl-C or SIGTERM.
 
-    Raises Conflict when it runs already on this home, TrackingError when MLflow does not start.
+    Raises Conflict when it runs already on this home, SettingsError when the port is taken,
+    TrackingError or JobError when MLflow or Ray does not start.
     """
     import uvicorn
 
     out = Console()
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        stack.enter_context(_stoppable())
         record = stack.enter_context(_only_one(settings.home))
-        addresses = {"console and API": f"http://{settings.host}:{settings.port}"}
+        # Taken first: a port that is in use is told now, not after MLflow and Ray have started.
+        listening = stack.enter_context(_listen(settings.host, settings.port))
+        addresses = {"console and API": _url(settings.host, settings.port)}
         if settings.mlflow_uri is None:
             server = MlflowServer(settings.home, "127.0.0.1", settings.mlflow_port)
             with out.status("starting MLflow"):
@@ -62,6 +79,7 @@ def up(settings: Settings) -> None:
             _make_ray_token(settings.home)
         with out.status("starting Ray"):
             runner = stack.enter_context(RayRunner(settings.ray_address, settings.home))
+        _hear_signals()  # Ray has put its own handler in place
         addresses["Ray"] = settings.ray_address or runner.address
         _write(
             record,
@@ -71,12 +89,14 @@ def up(settings: Settings) -> None:
                 "ray": addresses["Ray"],
             },
         )
-        controller = _with_runner(build_controller(settings), runner)
+        controller = _with_runner(make_controller(settings), runner)
         password = _first_account(controller.services.engine, settings)
         serving = _serving(controller)
+        scheduled = ScheduledCycle(controller)
         if settings.schedule:
-            started = schedule.start(settings.schedule, lambda: _cycle(controller))
+            started = schedule.start(settings.schedule, scheduled.run)
             stack.callback(started.shutdown, wait=False)
+        stack.callback(_leave_at_once, scheduled, record)
         app = create_app(
             AppDependencies(
                 engine=controller.services.engine,
@@ -89,10 +109,90 @@ def up(settings: Settings) -> None:
         )
         addresses["schedule"] = settings.schedule or "none (AGENTICRS_SCHEDULE)"
         out.print(_shown(addresses, password))
-        # Uvicorn raises the signal again when it has shut down: by then everything else must end.
-        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-        with suppress(KeyboardInterrupt):
-            uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        # It raises the signal that stopped it again: then the stack above ends everything else.
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+class ScheduledCycle:
+    """Runs cycles when the schedule says so, and knows whether one is at work."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self.at_work = False
+
+    def run(self) -> None:
+        """Evolve; a failure is logged, and the next time comes."""
+        self.at_work = True
+        try:
+            self._controller.evolve()
+        except AgenticRSError as error:
+            get_logger(__name__).error("scheduled cycle failed", error=str(error))
+        finally:
+            self.at_work = False
+
+
+def _leave_at_once(scheduled: ScheduledCycle, record: Path) -> None:
+    if scheduled.at_work:
+        get_logger(__name__).warning("stopped in the middle of a cycle: the next start goes on")
+        record.unlink(missing_ok=True)
+        os._exit(0)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and a closed terminal stop it like Ctrl-C; while it stops, they are not heard."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    _hear_signals()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _hear_signals() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    for number in (*_SIGNALS, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """The socket of the API and the console. Raises SettingsError when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(
+            f"the API cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="set port (AGENTICRS_PORT) to a free one, or host to an address of this machine",
+        ) from error
+    with listening:
+        yield listening
+
+
+def _url(host: str, port: int) -> str:
+    """Where a person on this machine reaches it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"
+    if address.is_unspecified:
+        return f"http://127.0.0.1:{port}"
+    return f"http://[{host}]:{port}" if address.version == 6 else f"http://{host}:{port}"
 
 
 def _make_ray_token(home: Path) -> None:
@@ -117,13 +217,6 @@ def _serving(controller: Controller) -> ServingModel:
     return model
 
 
-def _cycle(controller: Controller) -> None:
-    try:
-        controller.evolve()
-    except AgenticRSError as error:
-        get_logger(__name__).error("scheduled cycle failed", error=str(error))
-
-
 def _first_account(engine: Engine, settings: Settings) -> str | None:
     """Make the admin's account at the first start; return the password if we chose it."""
     with session_scope(engine) as session:
@@ -146,20 +239,28 @@ def _shown(addresses: dict[str, str], password: str | None) -> Table:
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[Path]:
-    """The file that says what runs on this home; refuses a second start."""
+    """The file that says what runs on this home; refuses a second start.
+
+    A lock decides, not the process number in the file: numbers are used again, and the lock goes
+    with its holder however that ends. A file that was left behind is replaced.
+    """
     path = home / "run" / "services.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pid = _recorded_pid(path)
-    if pid is not None:
-        raise Conflict(
-            f"`agenticrs up` runs already on {home} (process {pid})",
-            hint="stop it, or choose another AGENTICRS_HOME",
-        )
-    _write(path, {})
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with (path.parent / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"`agenticrs up` runs already on {home}{_recorded(path)}",
+                hint="stop it, or choose another AGENTICRS_HOME",
+            ) from None
+        if path.exists():
+            get_logger(__name__).info("replacing what an `agenticrs up` that was killed left")
+        _write(path, {})
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _write(path: Path, addresses: dict[str, str]) -> None:
@@ -168,10 +269,10 @@ def _write(path: Path, addresses: dict[str, str]) -> None:
     aside.replace(path)
 
 
-def _recorded_pid(path: Path) -> int | None:
+def _recorded(path: Path) -> str:
+    """What the file says of the other one, in words."""
     try:
-        pid = int(json.loads(path.read_text())["pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError):
-        return None  # nothing recorded, or the process is gone
-    return pid if pid != os.getpid() else None
+        found = json.loads(path.read_text())
+        return f" (process {int(found['pid'])}, {found.get('api', 'still starting')})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,157 @@
+"""Starting everything together: what is refused, what is remembered, what is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agenticrs.platform.database import make_engine, session_scope
+from agenticrs.platform.errors import AgenticRSError, Conflict, SettingsError
+from agenticrs.platform.settings import load_settings
+from agenticrs.registry import accounts, schema
+from agenticrs.ui import services
+
+
+def test_a_second_start_on_the_same_home_is_refused_and_told_where(tmp_path: Path) -> None:
+    with services._only_one(tmp_path) as record:
+        services._write(record, {"api": "http://127.0.0.1:8321"})
+        with pytest.raises(Conflict) as caught, services._only_one(tmp_path):
+            pass
+        assert f"process {os.getpid()}, http://127.0.0.1:8321" in caught.value.message
+        assert record.exists(), "the refused one leaves the other's record alone"
+    assert not record.exists()
+    with services._only_one(tmp_path):
+        pass
+
+
+def test_another_home_is_no_conflict(tmp_path: Path) -> None:
+    with services._only_one(tmp_path / "a"), services._only_one(tmp_path / "b"):
+        pass
+
+
+@pytest.mark.parametrize("left", ['{"pid": 1}', "{broken", "[]", ""])
+def test_a_record_that_a_killed_one_left_is_replaced(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "run" / "services.json"
+    path.parent.mkdir()
+    path.write_text(left)  # process 1 always lives: a number alone proves nothing
+    with services._only_one(tmp_path) as record:
+        assert json.loads(record.read_text())["pid"] == os.getpid()
+
+
+def test_a_taken_port_is_told_before_anything_else_starts(tmp_path: Path) -> None:
+    def too_late(_settings: Any) -> Any:
+        raise AssertionError("nothing may start")
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = load_settings(home=tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(SettingsError) as caught:
+            services.up(settings, too_late)
+    assert "AGENTICRS_PORT" in caught.value.hint
+    assert not (tmp_path / "run" / "services.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8321"),
+        ("0.0.0.0", "http://127.0.0.1:8321"),
+        ("::", "http://127.0.0.1:8321"),
+        ("::1", "http://[::1]:8321"),
+        ("recs.internal", "http://recs.internal:8321"),
+    ],
+)
+def test_the_printed_address_is_one_that_a_browser_takes(host: str, url: str) -> None:
+    assert services._url(host, 8321) == url
+
+
+def test_the_first_start_makes_an_account_and_tells_the_password_once(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
+    schema.upgrade(engine)
+    password = services._first_account(engine, load_settings(home=tmp_path))
+    assert password is not None
+    with session_scope(engine) as session:
+        assert accounts.verify(session, "admin", password)
+    assert services._first_account(engine, load_settings(home=tmp_path)) is None
+    engine.dispose()
+
+
+def test_a_password_that_was_given_is_used_and_never_shown(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
+    schema.upgrade(engine)
+    settings = load_settings(home=tmp_path, admin_password="given by the person")
+    assert services._first_account(engine, settings) is None
+    with session_scope(engine) as session:
+        assert accounts.verify(session, "admin", "given by the person")
+    engine.dispose()
+
+
+def test_sigterm_ends_it_through_the_way_out_and_only_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt = signal.getsignal(signal.SIGINT)
+    ended = []
+
+    def run() -> None:
+        with services._stoppable():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)  # while it stops: not heard
+                ended.append("way out")
+
+    try:
+        with pytest.raises(SystemExit) as caught:
+            run()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    assert (caught.value.code, ended) == (0, ["way out"])
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class FakeController:
+    """Evolves until it is told to end."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.begun, self.end = threading.Event(), threading.Event()
+        self._error = error
+
+    def evolve(self) -> list[int]:
+        self.begun.set()
+        assert self.end.wait(20)
+        if self._error:
+            raise self._error
+        return []
+
+
+@pytest.mark.parametrize("error", [None, AgenticRSError("MLflow is away")])
+def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(error: Exception | None) -> None:
+    controller = FakeController(error)
+    cycle = services.ScheduledCycle(controller)  # type: ignore[arg-type]
+    working = threading.Thread(target=cycle.run)
+    working.start()
+    assert controller.begun.wait(20)
+    assert cycle.at_work
+    controller.end.set()
+    working.join(20)
+    assert not cycle.at_work
+
+
+def test_in_the_middle_of_a_cycle_it_leaves_at_once_and_takes_its_record_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    record = tmp_path / "services.json"
+    record.write_text("{}")
+    cycle = services.ScheduledCycle(FakeController())  # type: ignore[arg-type]
+    services._leave_at_once(cycle, record)
+    assert (left, record.exists()) == ([], True)
+    cycle.at_work = True
+    services._leave_at_once(cycle, record)
+    assert (left, record.exists()) == ([0], False)
