@@ -4,9 +4,9 @@ The API and the console run in this process; MLflow's server and Ray are its chi
 settings name others. What runs where stands in ``<home>/run/services.json`` while it runs, so that
 other commands use the same (``wiring.py``).
 
-Stopped while a scheduled cycle is at work, the process ends at once, as if it had been killed: its
-children go with it, and the next start goes on from the cycle's last row. Taking Ray and MLflow
-away from under it would record failures that are none.
+Stopped while a scheduled cycle is at work, that cycle is cut off as if it had been killed, and the
+next start goes on from its last row: losing Ray and MLflow would look like failures to it, so it
+may write nothing more once the stopping has begun.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -27,7 +28,7 @@ from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from agenticrs.evolution import schedule
 from agenticrs.evolution.controller import Controller
@@ -60,8 +61,9 @@ def up(
     """
     import uvicorn
 
-    out = Console()
+    out, scheduled = Console(), ScheduledCycle()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
+        stack.callback(_leave, scheduled)  # the last thing
         stack.enter_context(_stoppable())
         record = stack.enter_context(_only_one(settings.home))
         # Taken first: a port that is in use is told now, not after MLflow and Ray have started.
@@ -92,11 +94,10 @@ def up(
         controller = _with_runner(make_controller(settings), runner)
         password = _first_account(controller.services.engine, settings)
         serving = _serving(controller)
-        scheduled = ScheduledCycle(controller)
         if settings.schedule:
-            started = schedule.start(settings.schedule, scheduled.run)
+            started = schedule.start(settings.schedule, lambda: scheduled.run(controller))
             stack.callback(started.shutdown, wait=False)
-        stack.callback(_leave_at_once, scheduled, record)
+        stack.callback(scheduled.freeze, controller.services.engine)
         app = create_app(
             AppDependencies(
                 engine=controller.services.engine,
@@ -124,25 +125,36 @@ def up(
 class ScheduledCycle:
     """Runs cycles when the schedule says so, and knows whether one is at work."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self) -> None:
         self.at_work = False
 
-    def run(self) -> None:
+    def run(self, controller: Controller) -> None:
         """Evolve; a failure is logged, and the next time comes."""
         self.at_work = True
         try:
-            self._controller.evolve()
+            controller.evolve()
         except AgenticRSError as error:
             get_logger(__name__).error("scheduled cycle failed", error=str(error))
         finally:
             self.at_work = False
 
+    def freeze(self, engine: Engine) -> None:
+        """Let a cycle at work write nothing more: what it sees from now on is our stopping."""
+        if self.at_work:
+            get_logger(__name__).warning("stopped in the middle of a cycle: the next start goes on")
+            for moment in ("before_cursor_execute", "commit"):
+                event.listen(engine, moment, _wait_for_the_end)
 
-def _leave_at_once(scheduled: ScheduledCycle, record: Path) -> None:
-    if scheduled.at_work:
-        get_logger(__name__).warning("stopped in the middle of a cycle: the next start goes on")
-        record.unlink(missing_ok=True)
+
+def _wait_for_the_end(*_: object) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
+
+
+def _leave(scheduled: ScheduledCycle) -> None:
+    if scheduled.at_work:  # its thread would keep the process alive
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(0)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict, SettingsError
 from agenticrs.platform.settings import load_settings
-from agenticrs.registry import accounts, schema
+from agenticrs.registry import accounts, audit, schema
 from agenticrs.ui import services
 
 
@@ -115,43 +116,71 @@ def test_sigterm_ends_it_through_the_way_out_and_only_once() -> None:
 
 
 class FakeController:
-    """Evolves until it is told to end."""
+    """Evolves until it is told to end, then writes into the registry or fails."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, error: Exception | None = None) -> None:
         self.begun, self.end = threading.Event(), threading.Event()
-        self._error = error
+        self._engine, self._error = engine, error
 
     def evolve(self) -> list[int]:
         self.begun.set()
         assert self.end.wait(20)
+        if self._engine is not None:
+            with session_scope(self._engine) as session:
+                audit.record(session, who="cycle", action="failed", subject="because Ray is gone")
         if self._error:
             raise self._error
         return []
 
 
-@pytest.mark.parametrize("error", [None, AgenticRSError("MLflow is away")])
-def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(error: Exception | None) -> None:
-    controller = FakeController(error)
-    cycle = services.ScheduledCycle(controller)  # type: ignore[arg-type]
-    working = threading.Thread(target=cycle.run)
+def started(controller: FakeController) -> tuple[services.ScheduledCycle, threading.Thread]:
+    cycle = services.ScheduledCycle()
+    working = threading.Thread(target=cycle.run, args=(controller,), daemon=True)
     working.start()
     assert controller.begun.wait(20)
     assert cycle.at_work
+    return cycle, working
+
+
+@pytest.mark.parametrize("error", [None, AgenticRSError("MLflow is away")])
+def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(error: Exception | None) -> None:
+    controller = FakeController(error=error)
+    cycle, working = started(controller)
     controller.end.set()
     working.join(20)
     assert not cycle.at_work
 
 
-def test_in_the_middle_of_a_cycle_it_leaves_at_once_and_takes_its_record_along(
+def test_a_cycle_that_is_cut_off_records_nothing_of_our_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
+    schema.upgrade(engine)
+    controller = FakeController(engine)
+    cycle, working = started(controller)
+    cycle.freeze(engine)
+    controller.end.set()
+    working.join(0.5)
+    assert working.is_alive(), "it waits for the process to end"
+    with session_scope(engine) as session:
+        assert [e for e in audit.entries(session) if e.who == "cycle"] == []
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    services._leave(cycle)
+    assert left == [0]
+
+
+def test_without_a_cycle_at_work_it_leaves_the_usual_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    record = tmp_path / "services.json"
-    record.write_text("{}")
-    cycle = services.ScheduledCycle(FakeController())  # type: ignore[arg-type]
-    services._leave_at_once(cycle, record)
-    assert (left, record.exists()) == ([], True)
-    cycle.at_work = True
-    services._leave_at_once(cycle, record)
-    assert (left, record.exists()) == ([0], False)
+    engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
+    schema.upgrade(engine)
+    cycle = services.ScheduledCycle()
+    cycle.freeze(engine)
+    services._leave(cycle)
+    assert left == []
+    with session_scope(engine) as session:
+        audit.record(session, who="setup", action="still", subject="writes")
+    engine.dispose()
