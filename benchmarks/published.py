@@ -134,6 +134,7 @@ class BestEpoch:
         self._epoch, self._best = 0, -1.0
         self._state: dict[str, torch.Tensor] = {}
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self.curve: list[dict[str, Any]] = []
 
     def __call__(self, fraction: float, text: str) -> None:
@@ -141,7 +142,7 @@ class BestEpoch:
         self._epoch += 1
         if self._epoch % self._every and fraction < 1.0:
             return
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         found = evaluate(self._agent, self._problem.train, self._problem.valid)
         score = found.totals["ndcg@10"]
         self.curve.append({"epoch": self._epoch, "ndcg@10": score, "text": text})
@@ -151,6 +152,7 @@ class BestEpoch:
             self._best = score
             self._state = {name: w.detach().clone() for name, w in self._agent.state().items()}
         self.seconds += time.perf_counter() - start
+        self.cpu_seconds += time.process_time() - cpu
 
     def restore(self) -> None:
         """Give the agent the best weights back."""
@@ -165,13 +167,14 @@ def run(
     agent_type = load_agents()[name]
     config = agent_type.config_type.model_validate(dict(task.configs.get(name, {})))
     agent = agent_type(config, seed=seed)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     watch = None
     if name in task.validate_every:
         file = RESULTS / f"{task_name}-{name}-validation.json"
         watch = BestEpoch(agent, problem, task.validate_every[name], file)
     agent.fit(problem.train, Budget(report=watch) if watch else Budget())
     fit_seconds = time.perf_counter() - start - (watch.seconds if watch else 0.0)
+    cpu_seconds = time.process_time() - cpu - (watch.cpu_seconds if watch else 0.0)
     if watch:
         watch.restore()
     inputs: list[Candidates] = []
@@ -195,6 +198,7 @@ def run(
         "coverage@10": found.totals["coverage@10"],
         "test_users": len(problem.test.users),
         "fit_seconds": fit_seconds,
+        "fit_cpu_seconds": cpu_seconds,
         "evaluation_seconds": act_seconds,
         **({"validation": watch.curve} if watch else {}),
     }
