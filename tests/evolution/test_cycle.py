@@ -172,9 +172,7 @@ def test_killed_at_any_step_the_next_start_ends_as_if_nothing_had_happened(
             with pytest.raises(Killed):
                 evolve_all(other)
             # Asked for both kinds again, it would rightly run another individual cycle.
-            left = (
-                ("compositional",) if kind == "compositional" else ("individual", "compositional")
-            )
+            both: tuple[CycleKind, ...] = ("individual", "compositional")
             other.controller().evolve(both[1:] if kind == "compositional" else both)
         assert outcome(other) == expected, step
 
