@@ -1,91 +1,58 @@
-"""The documentation says what is there: examples run, commands exist, nothing is left out."""
+"""The documentation is whole: links lead somewhere, dependencies and decisions are listed."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 import tomllib
-import types
 from pathlib import Path
 
-import pytest
-from typer.testing import CliRunner
-
-from agenticrs.agents.contract import AgentContract
-
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
-
-
-def example() -> types.ModuleType:
-    """The plug-in of docs/plugins.md as a module."""
-    name = "example_plugin"
-    if name not in sys.modules:
-        module = types.ModuleType(name)
-        sys.modules[name] = module
-        code = compile(blocks(ROOT / "docs" / "plugins.md", "python")[0], name, "exec")
-        exec(code, module.__dict__)  # the documentation's own code
-    return sys.modules[name]
-
-
-class TestThePluginOfTheDocumentation(AgentContract):
-    """Keeps every promise of an agent."""
-
-    agent_type = example().NextItem
-
-
-def commands() -> list[list[str]]:
-    """Every `agenticrs ...` line of the shell blocks, without environment and comments."""
-    found = []
-    for page in PAGES:
-        for block in blocks(page, "sh"):
-            for line in block.splitlines():
-                words = shlex.split(line, comments=True)
-                while words and "=" in words[0]:
-                    words.pop(0)
-                if words and words[0] == "agenticrs":
-                    found.append(words[1:])
-    return found
-
-
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_every_documented_command_and_option_exists(words: list[str]) -> None:
-    from agenticrs.ui.cli.main import app
-
-    names = [word for word in words if re.fullmatch(r"[a-z]+", word)]
-    depth = 2 if names[0] in ("data", "agents", "cycles", "proposals") else 1
-    shown = CliRunner().invoke(app, [*names[:depth], "--help"], env={"COLUMNS": "200"})
-    assert shown.exit_code == 0, shown.output
-    for option in (word for word in words if word.startswith("--")):
-        assert option in shown.output
-
-
-def test_every_make_target_of_the_readme_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    used = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
-    assert used
-    assert used <= targets
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in headings}
 
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            if "://" in target:
+                continue
+            path, _, anchor = target.partition("#")
+            there = page.parent / path if path else page
+            assert there.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(there), f"{page.name}: {target}"
 
 
-def test_every_dependency_is_justified() -> None:
+def test_every_page_is_on_the_map() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {
+        (index.parent / target).resolve()
+        for target in re.findall(r"\]\(([^)#]+)\)", index.read_text())
+    }
+    missing = {page.resolve() for page in PAGES} - linked - {index.resolve()}
+    assert not missing
+
+
+def test_every_folder_is_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    floors = ("platform", "rewards", "registry", "agents", "evolution", "ui")
+    for floor in floors:
+        for init in (ROOT / floor).glob("*/__init__.py"):
+            assert f"`{init.parent.relative_to(ROOT).as_posix()}/`" in text
+
+
+def test_every_dependency_has_a_line_and_nothing_else_has() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    names = {re.split(r"[\[<>=]", requirement)[0] for requirement in wanted}
     text = (ROOT / "docs" / "dependencies.md").read_text()
-    for requirement in wanted:
-        name = re.split(r"[\[<>=]", requirement)[0]
-        assert name in text, f"docs/dependencies.md does not say why {name} is here"
+    listed = re.findall(r"^\| ([a-z][a-z0-9-]+) \| .{5,} \|$", text, re.MULTILINE)
+    listed = [name for name in listed if name != "package"]
+    assert sorted(listed) == sorted(names)
 
 
 def test_every_module_of_the_lock_is_pinned() -> None:
