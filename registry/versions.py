@@ -83,15 +83,20 @@ def register(
     return row
 
 
-def get(session: Session, surface: str, agent: str, number: int) -> VersionRow:
-    """That version; raises NotFound."""
-    row = session.exec(
+def find(session: Session, surface: str, agent: str, number: int) -> VersionRow | None:
+    """That version, or None."""
+    return session.exec(
         select(VersionRow).where(
             VersionRow.surface == surface,
             VersionRow.agent == agent,
             VersionRow.number == number,
         )
     ).first()
+
+
+def get(session: Session, surface: str, agent: str, number: int) -> VersionRow:
+    """That version; raises NotFound."""
+    row = find(session, surface, agent, number)
     if row is None:
         raise NotFound(
             f"agent {agent!r} has no version {number} on {surface!r}",

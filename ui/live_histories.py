@@ -32,19 +32,20 @@ class LiveHistories:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: dict[str, tuple[Seen, ...]] = {}
+        self._seen: dict[str, list[Seen]] = {}
+        self._known: set[Seen] = set()
 
     def add(self, seen: Sequence[Seen]) -> None:
         """Remember; what is remembered already changes nothing."""
         with self._lock:
             for one in seen:
-                known = self._seen.get(one.user_id, ())
-                if one not in known:
-                    self._seen[one.user_id] = (*known, one)
+                if one not in self._known:
+                    self._known.add(one)
+                    self._seen.setdefault(one.user_id, []).append(one)
 
     def of(self, user_id: str) -> tuple[Seen, ...]:
         """What was told of one user."""
-        return self._seen.get(user_id, ())
+        return tuple(self._seen.get(user_id, ()))
 
 
 class Histories:

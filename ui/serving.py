@@ -181,7 +181,7 @@ class ServingModel:
         """
         return self.loaded.recommend(user_id, k, self._live, told)
 
-    def see(self, events: Sequence[feedback.FeedbackEvent]) -> None:
+    def see(self, events: Sequence[feedback.FeedbackEvent | FeedbackRow]) -> None:
         """Lay feedback over the histories at once: its positives are not recommended again."""
         self._live.add(_positives(events, self.loaded.dataset))
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
 
+from agenticrs.platform.errors import Conflict
 from agenticrs.registry import feedback
+from agenticrs.registry.tables import FeedbackRow
 from agenticrs.ui.api import models
 from agenticrs.ui.api.dependencies import Deps, Registry
 from agenticrs.ui.api.errors import invalid_field
@@ -18,6 +23,8 @@ from agenticrs.ui.api.people import person_by_token
 router = APIRouter(prefix="/v1", tags=["serving"])
 LATEST = 60
 """Seconds by which a caller's clock may be ahead of ours."""
+_ATTEMPTS = 5
+"""How often a batch is looked at anew because others store the same keys at the same time."""
 
 
 @router.post("/recommend")
@@ -77,9 +84,9 @@ def give_feedback(
                 behaviours={str(name): amount for name, amount in event.behaviours.items()},
             )
         )
-    accepted = feedback.append(session, loaded.dataset.name, events)
-    session.commit()  # before anybody acts on it
-    deps.serving.see(events)
+    accepted = _keep(session, loaded.dataset.name, events)
+    # What is stored counts, not what was sent: a repeated key may come with another content.
+    deps.serving.see(_stored(session, loaded.dataset.name, events))
     metrics: Metrics = request.app.state.metrics
     metrics.feedback.labels("new").inc(accepted.new)
     metrics.feedback.labels("repeated").inc(accepted.repeated)
@@ -91,3 +98,28 @@ def count_feedback(deps: Deps, session: Registry) -> models.FeedbackCount:
     """How many events are kept for the dataset that serves (needs a login)."""
     name = deps.serving.status.dataset or deps.settings.dataset
     return models.FeedbackCount(dataset=name, stored=feedback.count(session, name))
+
+
+def _keep(
+    session: Session, dataset: str, events: Sequence[feedback.FeedbackEvent]
+) -> feedback.Accepted:
+    """Store and commit, before anybody acts on it. Raises Conflict."""
+    for _attempt in range(_ATTEMPTS):
+        try:
+            accepted = feedback.append(session, dataset, events)
+            session.commit()
+        except IntegrityError:
+            session.rollback()  # another request has stored one of the keys since we looked
+        else:
+            return accepted
+    raise Conflict("others store the same keys at this moment", hint="send the batch again")
+
+
+def _stored(
+    session: Session, dataset: str, events: Sequence[feedback.FeedbackEvent]
+) -> Sequence[FeedbackRow]:
+    keys = {event.key for event in events}
+    found = select(FeedbackRow).where(
+        FeedbackRow.dataset == dataset, col(FeedbackRow.key).in_(keys)
+    )
+    return session.exec(found.order_by(col(FeedbackRow.id))).all()

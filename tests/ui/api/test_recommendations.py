@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import feedback
+from agenticrs.ui.api import recommendations
 
 
 def event(key: str, item: str, **changed: Any) -> dict[str, Any]:
@@ -101,6 +103,47 @@ def test_feedback_is_durable_idempotent_and_counts_at_once(place: Any) -> None:
     assert [(r.user_id, r.item_id, r.behaviours) for r in rows] == [("u-fresh", item, {"click": 1})]
     shown = [i["id"] for i in client.post("/v1/recommend", json=ask).json()["items"]]
     assert item not in shown
+
+
+def test_a_repeated_key_lays_nothing_more_over_the_history(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, items = place.client(), place.datasets.load("generated").item_ids
+    clock = [1_700_000_000, 1_700_000_005, 1_700_000_009]
+    monkeypatch.setattr(recommendations, "time", SimpleNamespace(time=lambda: clock.pop(0)))
+    # Sent again later without a time, and then with another item: what is stored counts.
+    for item in (items[3], items[3], items[4]):
+        client.post("/v1/feedback", json={"events": [event("k", str(item), user_id="u-fresh")]})
+    live = place.serving._live.of("u-fresh")
+    assert [(seen.item_id, seen.timestamp) for seen in live] == [(items[3], 1_700_000_000)]
+
+
+def test_a_key_that_another_request_stores_at_the_same_time_is_a_repetition(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = str(place.datasets.load("generated").item_ids[0])
+    both = {"events": [event("shared", item), event("own", item)]}
+    append, overtaken = feedback.append, []
+
+    def overtake(session: Any, dataset: str, events: Any) -> feedback.Accepted:
+        look = session.exec
+
+        def look_and_be_late(*asked: Any) -> Any:
+            if overtaken:
+                return look(*asked)
+            found = list(look(*asked))
+            overtaken.append(True)  # the other one commits between our look and our write
+            with session_scope(place.engine) as other:
+                append(other, dataset, events[:1])
+            return found
+
+        monkeypatch.setattr(session, "exec", look_and_be_late)
+        return append(session, dataset, events)
+
+    monkeypatch.setattr(feedback, "append", overtake)
+    assert place.client().post("/v1/feedback", json=both).json() == {"new": 1, "repeated": 1}
+    with session_scope(place.engine) as session:
+        assert feedback.count(session, "generated") == 2
 
 
 def test_feedback_without_a_time_gets_the_present_one(place: Any) -> None:
