@@ -110,7 +110,7 @@ def approve(cycle: Cycle) -> Result:
 def promote(cycle: Cycle) -> Result:
     """Let the first composition serve, and mark the other agents' first versions."""
     approved = cycle.results["approve"]
-    stages.mark_champions(cycle, approved["versions"])
+    stages.mark(cycle, "champion", approved["versions"])
     row = promotion.promote(
         cycle.services.engine,
         cycle.services.tracking,

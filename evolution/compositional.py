@@ -97,7 +97,8 @@ def select(cycle: Cycle) -> Result:
     """The best composition against what serves, on the confirmation users, with guardrails."""
     with session_scope(cycle.services.engine) as session:
         rows = [r for r in trials.of_cycle(session, cycle.id, cycle.surface) if r.state == "done"]
-    # The search may prefer what a guardrail forbids: go down the list until one is safe.
+    # The search may prefer what a guardrail forbids: go down the list until one is safe. Only that
+    # one is tested on the confirmation users, so no p value is picked from several.
     serving = _serving(cycle)
     before = Graph.model_validate(serving.graph)
     arena = Arena(cycle)
@@ -112,11 +113,13 @@ def select(cycle: Cycle) -> Result:
             members=membership(before, graph),
             weight=_weight(cycle),
         )
+        if not all(rail.passed for rail in evidence.guardrails):
+            continue
         gain = evidence.score
-        better = gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha
-        if better and all(rail.passed for rail in evidence.guardrails):
+        if gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha:
             cycle.say(f"composition {gain.mean:+.1%} blended: significant, guardrails kept")
             return {"trial": stored_id(row), "evidence": evidence.model_dump(mode="json")}
+        break
     cycle.say("no composition beats what serves: nothing is proposed")
     return {"trial": None, "evidence": None}
 

@@ -59,9 +59,13 @@ class Controller:
         """Run cycles of these kinds, one after the other; return their ids.
 
         A surface on which nothing serves gets its bootstrap cycle first. Cycles that were cut off
-        go on before, and count as done when they are of a kind that was asked for. Raises
-        Conflict while another process evolves the surface.
+        go on before, and count as done when they are of a kind that was asked for.
+
+        Without ``dataset`` it is the surface's, else the one of the settings, else the only one
+        that is stored. Raises Conflict while another process evolves the surface or when it serves
+        another dataset, EvolutionError when the dataset is not clear.
         """
+        name = self._dataset(dataset)
         with self._lease(), self.services.open_runner() as runner:
             # Starting Ray takes seconds: all cycles of this call use the same one.
             one = replace(self.services, open_runner=lambda: nullcontext(runner))
@@ -75,8 +79,9 @@ class Controller:
             if serving is None and "bootstrap" not in wanted:
                 wanted.insert(0, "bootstrap")
             for kind in wanted:
-                done.append(working._start(kind, agents, trials, seconds, dataset))
-            return done
+                done.append(working._start(kind, agents, trials, seconds, name))
+        self._resume_decided()
+        return done
 
     def resume(self) -> list[int]:
         """Go on with cycles that were cut off, or whose proposal was decided; return their ids."""
@@ -93,7 +98,7 @@ class Controller:
             raise EvolutionError(f"proposal {proposal_id} belongs to no cycle")
         if surface != self.surface:
             raise EvolutionError(f"proposal {proposal_id} is for surface {surface!r}")
-        # If another process evolves the surface now, that one goes on with this cycle as well.
+        # If another process evolves the surface now, that one sees the decision when it ends.
         with suppress(Conflict), self._lease():
             self._resume()
 
@@ -107,6 +112,41 @@ class Controller:
             who=who,
             reason=reason,
         )
+
+    def _dataset(self, wanted: str | None) -> str:
+        """Name of the dataset to evolve on; a surface keeps the one that it began with."""
+        wanted = wanted or self.services.settings.dataset
+        with session_scope(self.services.engine) as session:
+            serving = promotion.serving(session, self.surface)
+            begun = cycles.unfinished(session, self.surface)
+        used = serving.dataset if serving else begun[0].dataset if begun else None
+        if used is not None:
+            if wanted not in (None, used):
+                raise Conflict(
+                    f"surface {self.surface!r} evolves on dataset {used!r}, not on {wanted!r}",
+                    hint="give the other dataset a surface of its own: AGENTICRS_SURFACE=<name>",
+                )
+            return used
+        if wanted is not None:
+            return wanted
+        stored = self.services.datasets.names()
+        if len(stored) == 1:
+            return stored[0]
+        raise EvolutionError(
+            f"which dataset? stored: {', '.join(stored)}" if stored else "no dataset is stored yet",
+            hint="agenticrs evolve --dataset <name>"
+            if stored
+            else "agenticrs data import, or agenticrs data generate",
+        )
+
+    def _resume_decided(self) -> None:
+        """Carry out what was decided while this process held the lease."""
+        with session_scope(self.services.engine) as session:
+            waiting = [r for r in cycles.unfinished(session, self.surface) if r.state == "waiting"]
+            found = [proposals.of_cycle(session, row.id or 0) for row in waiting]
+        if any(proposal is not None and proposal.state != "waiting" for proposal in found):
+            with suppress(Conflict):  # somebody else is at it
+                self.resume()
 
     def _resume(self) -> list[int]:
         engine, surface = self.services.engine, self.surface
@@ -136,11 +176,10 @@ class Controller:
         agents: tuple[str, ...],
         trials: int | None,
         seconds: float | None,
-        dataset: str | None,
+        dataset: str,
     ) -> int:
         settings = self.services.settings
-        name = dataset or settings.dataset
-        fingerprint = self._fold_in_feedback(name)
+        fingerprint = self._fold_in_feedback(dataset)
         request = EvolveRequest(
             kind=kind,
             agents=() if kind == "bootstrap" else agents,
@@ -154,7 +193,7 @@ class Controller:
                 session,
                 surface=self.surface,
                 kind=kind,
-                dataset=name,
+                dataset=dataset,
                 fingerprint=fingerprint,
                 seed=request.seed,
                 request=request.model_dump(mode="json"),

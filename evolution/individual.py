@@ -134,13 +134,19 @@ def approve(cycle: Cycle) -> Result | Waiting:
     serving = _serving(cycle)
     graph = Graph.model_validate(serving.graph)
     inside = {name: number for name, number in numbers.items() if name in graph.agents()}
-    result: Result = {"versions": {**numbers, **firsts}, "composition": None}
+    outside = {name: number for name, number in numbers.items() if name not in inside}
+    result: Result = {
+        "versions": {**numbers, **firsts},
+        "outside": {**outside, **firsts},
+        "composition": None,
+    }
     if not inside:
         return {**result, "decided_by": "policy: nothing that serves has changed"}
     changed = graph
     for name, number in inside.items():
         changed = changed.with_version(name, number)
     evidence = _evidence(cycle, graph, changed)
+    stages.mark(cycle, "challenger", inside)
     row = stages.publish_composition(
         cycle, changed, {"reward": evidence.reward.after.mean}, parent=serving.number
     )
@@ -156,9 +162,12 @@ def approve(cycle: Cycle) -> Result | Waiting:
 
 
 def promote(cycle: Cycle) -> Result:
-    """Move the aliases: of the agents outside the graph, and of the composition if it changed."""
-    approved = cycle.results["approve"]
-    stages.mark_champions(cycle, approved["versions"])
+    """Move the aliases: of the agents outside the graph, and of the composition if it changed.
+
+    The alias of an agent inside moves with its composition, when that one is promoted: a version
+    that a person rejected must never be called champion.
+    """
+    stages.mark(cycle, "champion", cycle.results["approve"]["outside"])
     return stages.promote_composition(cycle, "evolution", "better agent versions")
 
 

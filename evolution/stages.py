@@ -16,7 +16,7 @@ from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed
-from agenticrs.platform.tracking.port import RunRecord
+from agenticrs.platform.tracking.port import Alias, RunRecord
 from agenticrs.registry import compositions, openings, promotion, proposals, trials, versions
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.model_files import flat, metric_names
@@ -89,14 +89,15 @@ def files_of_trial(cycle: Cycle, row: TrialRow) -> Files:
     return trial_files.read(cycle.trial_folder(row)).artifacts
 
 
-def mark_champions(cycle: Cycle, numbers: Mapping[str, int]) -> None:
-    """Point the agents' own champion alias at these versions; changes nothing that serves.
+def mark(cycle: Cycle, alias: Alias, numbers: Mapping[str, int]) -> None:
+    """Point an alias of these agents at these versions.
 
-    Members of a composition follow it when it is promoted; this is for the agents outside.
+    Only agents outside the serving composition may be marked as champions here: the others follow
+    their composition when it is promoted.
     """
     for agent, number in numbers.items():
         model = versions.model_name(cycle.surface, agent)
-        cycle.services.tracking.set_alias(model, "champion", number)
+        cycle.services.tracking.set_alias(model, alias, number)
 
 
 def champion_versions(cycle: Cycle) -> dict[str, int]:

@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     surface: str = Field(default="home", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     """Name of the place that shows the recommendations; models in MLflow begin with it."""
 
-    dataset: str = Field(default="generated", min_length=1)
-    """Name of the stored dataset to evolve on."""
+    dataset: str | None = Field(default=None, min_length=1)
+    """Name of the stored dataset to evolve on; unset: the surface's, or the only one stored."""
 
     split: str = Field(default="leave_one_out", min_length=1)
     """How the log is split: `leave_one_out`, `temporal[:valid=0.1,test=0.1]`, `random[...]`."""

@@ -48,13 +48,15 @@ def register(
             versions.get(session, surface, agent, number)
     members = ", ".join(f"{agent}:{number}" for agent, number in sorted(graph.agents().items()))
     content = graph.model_dump_json(indent=1).encode()
-    run_id = tracking.log_run(
-        f"{surface}.compositions",
+    # A call that was cut off may have logged this content already: go on with its run.
+    experiment = f"{surface}.compositions"
+    run_id = tracking.find_run(experiment, "digest", digest) or tracking.log_run(
+        experiment,
         RunRecord(
             name=f"composition-{digest[:12]}",
             params={"dataset": dataset, "fingerprint": fingerprint, "digest": digest},
             metrics=metric_names(metrics),
-            tags={"members": members, "surface": surface},
+            tags={"members": members, "surface": surface, "digest": digest},
             artifacts=model_folder({"graph.json": content}, surface=surface, digest=digest),
         ),
     )

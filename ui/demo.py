@@ -23,8 +23,9 @@ def run_demo(settings: Settings, *, as_json: bool) -> None:
     with watching(quiet=as_json) as watch:
         controller = build_controller(settings, watch)
         platform = generate(GeneratorConfig(n_users=USERS, n_items=ITEMS, seed=settings.seed))
-        controller.services.datasets.save(settings.dataset, platform.raw)
-        done = controller.evolve(trials=TRIALS)
+        dataset = settings.dataset or "generated"
+        controller.services.datasets.save(dataset, platform.raw)
+        done = controller.evolve(trials=TRIALS, dataset=dataset)
     summaries = [cycle_summary(controller.services.engine, cycle_id) for cycle_id in done]
     if as_json:
         emit(summaries)
@@ -36,5 +37,5 @@ def run_demo(settings: Settings, *, as_json: bool) -> None:
     for proposal in waiting:
         out.print(f"  agenticrs proposals show {proposal}")
         out.print(f'  agenticrs proposals approve {proposal} --reason "better in every segment"')
-    out.print("  agenticrs recommend 17          what a user would see")
+    out.print("  agenticrs recommend u17         what a user would see")
     out.print("  agenticrs up                    API, console and MLflow's pages")

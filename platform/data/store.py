@@ -155,7 +155,7 @@ class DatasetStore:
 
     def list(self) -> tuple[Summary, ...]:
         """The newest snapshot of every dataset, by name."""
-        return tuple(self.summary(name) for name in self._names())
+        return tuple(self.summary(name) for name in self.names())
 
     def summary(self, name: str, fingerprint: str | None = None) -> Summary:
         """What a snapshot is; the newest one of the name when no fingerprint is given."""
@@ -197,11 +197,12 @@ class DatasetStore:
         if not found and not or_none:
             raise UnknownDataset(
                 f"there is no dataset {name!r}",
-                hint="stored: " + (", ".join(self._names()) or "none yet, import or generate one"),
+                hint="stored: " + (", ".join(self.names()) or "none yet, import or generate one"),
             )
         return tuple(fingerprint for _, fingerprint in sorted(found))
 
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
+        """The stored datasets, by name."""
         if not self._root.is_dir():
             return ()
         names = [path.name for path in self._root.iterdir() if _NAME.fullmatch(path.name)]

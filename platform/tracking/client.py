@@ -85,6 +85,16 @@ class MlflowTracking:
             client.set_terminated(run_id, "FINISHED")
             return run_id
 
+    def find_run(self, experiment: str, tag: str, value: str) -> str | None:
+        """Id of a finished run of the experiment with that tag, or None."""
+        with self._translated(f"look for a run of {experiment!r}") as client:
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                return None
+            wanted = f"attributes.status = 'FINISHED' and tags.{_tag(tag)} = {_quoted(value)}"
+            runs = client.search_runs([found.experiment_id], wanted, max_results=1)
+            return str(runs[0].info.run_id) if runs else None
+
     def register(
         self, model: str, run_id: str, folder: str, *, tags: Mapping[str, str], description: str
     ) -> int:
@@ -314,6 +324,10 @@ def _take(values: list[T], n: int) -> Sequence[T]:
 
 def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _tag(name: str) -> str:
+    return f"`{mlflow_name(name)}`"
 
 
 def _quoted(text: str) -> str:

@@ -64,6 +64,12 @@ class MemoryTracking:
         write_files(self._folder / run_id, record.artifacts)
         return run_id
 
+    def find_run(self, experiment: str, tag: str, value: str) -> str | None:
+        """Id of a finished run of the experiment with that tag, or None."""
+        self._check()
+        runs = self.experiments.get(experiment, [])
+        return next((run for run in runs if self.runs[run].tags.get(tag) == value), None)
+
     def register(
         self, model: str, run_id: str, folder: str, *, tags: Mapping[str, str], description: str
     ) -> int:

@@ -31,6 +31,9 @@ class Tracking(Protocol):
     def log_run(self, experiment: str, record: RunRecord) -> str:
         """Log one finished run and return its id."""
 
+    def find_run(self, experiment: str, tag: str, value: str) -> str | None:
+        """Id of a finished run of the experiment with that tag, or None."""
+
     def register(
         self, model: str, run_id: str, folder: str, *, tags: Mapping[str, str], description: str
     ) -> int:

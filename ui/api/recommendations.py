@@ -97,7 +97,8 @@ def give_feedback(
 def count_feedback(deps: Deps, session: Registry) -> models.FeedbackCount:
     """How many events are kept for the dataset that serves (needs a login)."""
     name = deps.serving.status.dataset or deps.settings.dataset
-    return models.FeedbackCount(dataset=name, stored=feedback.count(session, name))
+    stored = feedback.count(session, name) if name else 0
+    return models.FeedbackCount(dataset=name, stored=stored)
 
 
 def _keep(

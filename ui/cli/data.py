@@ -143,5 +143,5 @@ def _store(home: Path, name: str, raw: RawLog, *, keep_good: bool, as_json: bool
         emit(summary)
         return dataset
     record("stored", summary, as_json=False)
-    out.print(f"next: AGENTICRS_DATASET={name} agenticrs evolve  [dim](or --dataset {name})[/dim]")
+    out.print(f"next: agenticrs evolve --dataset {name}")
     return dataset

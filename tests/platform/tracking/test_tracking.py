@@ -72,6 +72,13 @@ class TrackingContract:
         ]
         assert numbers == [1, 1]
 
+    def test_a_run_is_found_again_by_its_tag(self, tracking: Tracking, model: str) -> None:
+        digest = model.encode().hex()
+        run_id = tracking.log_run(model, record(tags={"digest": digest}))
+        assert tracking.find_run(model, "digest", digest) == run_id
+        assert tracking.find_run(model, "digest", "another") is None
+        assert tracking.find_run(model + ".never", "digest", digest) is None
+
     def test_one_run_may_become_a_version_of_two_models(
         self, tracking: Tracking, model: str
     ) -> None:
