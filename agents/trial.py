@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,8 @@ class TrialRequest:
     user_fraction: float = 1.0
     device: str = "auto"
     seconds: float = float("inf")
-    """Training stops at the end of the epoch in which these are used up."""
+    """Training stops at the end of the epoch in which these are used up, and the total
+    ``trained_share`` says how much of it was done: below 1, a repetition may differ."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,14 @@ def run_trial(
     agent.input_names(names)
     data = TrainingData.of(fold.dataset, device)
     tell(0.0, "data ready")
-    budget = Budget(
-        request.effort, request.seconds, lambda fraction, text: tell(0.9 * fraction, text)
-    )
-    agent.fit(data, budget)
+    trained = 1.0
+
+    def learning(fraction: float, text: str) -> None:
+        nonlocal trained
+        trained = fraction
+        tell(0.9 * fraction, text)
+
+    agent.fit(data, Budget(request.effort, request.seconds, learning))
     _refuse_broken_weights(agent)
     tell(0.9, "trained, measuring")
     # What the files hold is what will serve, so that is what is measured.
@@ -130,7 +135,8 @@ def run_trial(
     users, found = _measured(agent, data, fold, inputs, request.user_fraction)
     whole = request.effort >= 1.0 and request.user_fraction >= 1.0
     tell(1.0, "measured")
-    return _result(agent, users, found, begin, files if whole else None)
+    result = _result(agent, users, found, begin, files if whole else None)
+    return replace(result, totals={**result.totals, "trained_share": trained})
 
 
 def evaluate_version(

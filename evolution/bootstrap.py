@@ -13,7 +13,7 @@ from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, r
 from agenticrs.evolution import blueprint, stages
 from agenticrs.evolution.arena import Arena, Entry, Files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName
-from agenticrs.evolution.rungs import keep, propose, resources, stored_id
+from agenticrs.evolution.rungs import keep, propose, resources, stored_id, training_seconds
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Job, Succeeded
@@ -148,7 +148,12 @@ def _train(
             run_trial,
             (
                 cycle.shared_fold,
-                TrialRequest(agent=row.agent, config=row.config, seed=row.seed),
+                TrialRequest(
+                    agent=row.agent,
+                    config=row.config,
+                    seed=row.seed,
+                    seconds=training_seconds(cycle),
+                ),
                 inputs.get(row.agent, ()),
             ),
             resources(cycle, implementations[row.agent]),

@@ -126,6 +126,7 @@ class Rungs:
                     seed=row.seed,
                     effort=request.short_effort if short else 1.0,
                     user_fraction=request.short_users if short else 1.0,
+                    seconds=training_seconds(self.cycle),
                 ),
                 self.inputs,
             ),
@@ -239,6 +240,11 @@ def resources(cycle: Cycle, implementation: type[Agent[AgentConfig]]) -> Resourc
         gpus=settings.gpus_per_trial if trains else 0.0,
         time_limit=settings.trial_seconds,
     )
+
+
+def training_seconds(cycle: Cycle) -> float:
+    """When a trial stops learning, so that it can still be measured before its time limit."""
+    return 0.8 * cycle.services.settings.trial_seconds
 
 
 def stored_id(row: TrialRow) -> int:

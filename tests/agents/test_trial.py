@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,6 +103,13 @@ def test_a_trial_trains_measures_and_brings_its_files(fold: Fold) -> None:
     assert agent.seed == 5
 
 
+def test_a_trial_out_of_time_keeps_what_it_has_learnt_and_says_so(fold: Fold) -> None:
+    cut = run_trial(fold, replace(BPR, seconds=0.0))
+    assert cut.artifacts is not None
+    assert cut.totals["trained_share"] == pytest.approx(1 / 3)
+    assert run_trial(fold, BPR).totals["trained_share"] == 1.0
+
+
 def test_a_trial_is_repeatable_by_its_seed_and_travels_between_processes(fold: Fold) -> None:
     first = pickle.loads(pickle.dumps(run_trial(fold, BPR)))
     torch.rand(3)
@@ -166,7 +174,7 @@ def test_a_version_is_measured_as_the_trial_that_made_it(fold: Fold) -> None:
     assert trial.artifacts is not None
     again = evaluate_version(fold, trial.artifacts)
     assert again.artifacts is None
-    assert again.totals == pytest.approx(trial.totals)
+    assert {**again.totals, "trained_share": 1.0} == pytest.approx(trial.totals)
     assert again.parameters == trial.parameters
 
 
