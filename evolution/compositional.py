@@ -28,7 +28,7 @@ from agenticrs.platform.errors import EvolutionError, InvalidComposition
 from agenticrs.platform.jobs.job import Failed
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph, validate
-from agenticrs.registry.tables import CompositionRow, TrialRow
+from agenticrs.registry.tables import TrialRow
 from agenticrs.rewards.blend import blended_score
 
 
@@ -99,7 +99,7 @@ def select(cycle: Cycle) -> Result:
         rows = [r for r in trials.of_cycle(session, cycle.id, cycle.surface) if r.state == "done"]
     # The search may prefer what a guardrail forbids: go down the list until one is safe. Only that
     # one is tested on the confirmation users, so no p value is picked from several.
-    serving = _serving(cycle)
+    serving = stages.champion(cycle)
     before = Graph.model_validate(serving.graph)
     arena = Arena(cycle)
     for row in sorted(rows, key=lambda r: (-(r.reward or 0.0), r.number))[:3]:
@@ -135,7 +135,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
     for agent, content in files.items():
         number = _publish_functional(cycle, agent, row, content)
         graph = graph.with_version(agent, number)
-    serving = _serving(cycle)
+    serving = stages.champion(cycle)
     evidence = Evidence.model_validate(cycle.results["select"]["evidence"])
     composition = stages.publish_composition(
         cycle, graph, {"reward": evidence.reward.after.mean}, parent=serving.number
@@ -186,7 +186,7 @@ def _search(cycle: Cycle) -> Search:
 
 
 def _baseline(cycle: Cycle, arena: Arena) -> dict[str, float]:
-    graph = Graph.model_validate(_serving(cycle).graph)
+    graph = Graph.model_validate(stages.champion(cycle).graph)
     return _rewards(arena.measure_one(Entry("serving", graph)))
 
 
@@ -267,10 +267,3 @@ def _publish_functional(cycle: Cycle, agent: str, chosen: TrialRow, files: Files
                 device="cpu",
             )
     return stages.publish_version(cycle, stored_id(row)).number
-
-
-def _serving(cycle: Cycle) -> CompositionRow:
-    row = stages.serving_row(cycle)
-    if row is None:
-        raise EvolutionError(f"nothing serves on {cycle.surface!r}")
-    return row

@@ -33,7 +33,7 @@ from agenticrs.platform.jobs.job import Failed, Job
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import Role
-from agenticrs.registry.tables import CompositionRow, TrialRow
+from agenticrs.registry.tables import TrialRow
 
 ROLES: tuple[Role, ...] = ("retrieval", "coarse_ranking", "ranking", "reranking")
 INNER = "ndcg@10"
@@ -98,7 +98,7 @@ def evaluate(cycle: Cycle) -> Result:
 def select(cycle: Cycle) -> Result:
     """Compare the best candidate of each agent with its champion, on the confirmation users."""
     champions = stages.champion_versions(cycle)
-    serving = _serving(cycle)
+    serving = stages.champion(cycle)
     graph = Graph.model_validate(serving.graph)
     best = {name: row for name in cycle.results["plan"]["agents"] if (row := _best(cycle, name))}
     before = _champions_measured(cycle, [name for name in best if name in champions], champions)
@@ -131,7 +131,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
         agent: stages.publish_version(cycle, trial).number
         for agent, trial in cycle.results["select"]["first_versions"].items()
     }
-    serving = _serving(cycle)
+    serving = stages.champion(cycle)
     graph = Graph.model_validate(serving.graph)
     inside = {name: number for name, number in numbers.items() if name in graph.agents()}
     outside = {name: number for name, number in numbers.items() if name not in inside}
@@ -209,7 +209,7 @@ def _memory(cycle: Cycle, agent: str) -> list[tuple[dict[str, Any], float]]:
 
 def _upstream(cycle: Cycle) -> tuple[CandidateArrays, ...]:
     """What the serving composition's fusion hands on, for every held-out user."""
-    graph = Graph.model_validate(_serving(cycle).graph)
+    graph = Graph.model_validate(stages.champion(cycle).graph)
     fusion = next(n.id for n in graph.nodes if cycle.all_specs[n.agent].role == "fusion")
     found = Arena(cycle).measure_one(Entry("upstream", graph, keep=(fusion,)))
     return (found.kept[fusion],)
@@ -327,12 +327,3 @@ def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:
         reason="agent versions that beat their champions on users no search saw",
         members=membership(before, after),
     )
-
-
-def _serving(cycle: Cycle) -> CompositionRow:
-    row = stages.serving_row(cycle)
-    if row is None:
-        raise EvolutionError(
-            f"nothing serves on {cycle.surface!r}", hint="run `agenticrs evolve` once more"
-        )
-    return row

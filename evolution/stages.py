@@ -52,6 +52,16 @@ def serving_row(cycle: Cycle) -> CompositionRow | None:
         return promotion.serving(session, cycle.surface)
 
 
+def champion(cycle: Cycle) -> CompositionRow:
+    """The composition that serves; raises EvolutionError when there is none."""
+    row = serving_row(cycle)
+    if row is None:
+        raise EvolutionError(
+            f"nothing serves on {cycle.surface!r}", hint="run `agenticrs evolve` once more"
+        )
+    return row
+
+
 def publish_version(cycle: Cycle, trial_id: int) -> VersionRow:
     """Make a finished trial a version in MLflow and the registry (once)."""
     with session_scope(cycle.services.engine) as session:
