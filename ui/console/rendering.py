@@ -34,6 +34,7 @@ class Pages:
             "plain": plain,
             "signed": signed,
             "percent": percent,
+            "settings": settings,
             "words": lambda text: str(text).replace("_", " "),
         }
         made.globals["surface"] = surface
@@ -106,6 +107,19 @@ def signed(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return _DASH
     return f"{value:+.4f}"
+
+
+def settings(values: Mapping[str, Any]) -> Markup:
+    """A config as people read it: names with numbers of four digits, nested ones by a dot."""
+    parts: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            parts += [(f"{name}.{inner}", plain(own)) for inner, own in value.items()]
+        else:
+            parts.append((name, plain(value)))
+    return Markup(" ").join(
+        Markup("<span><i>{0}</i>&nbsp;{1}</span>").format(name, text) for name, text in parts
+    )
 
 
 def percent(value: Any) -> str:
