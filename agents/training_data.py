@@ -27,6 +27,19 @@ class FeatureTensors:
 
 
 @dataclass(frozen=True)
+class EntityShape:
+    """How many categories each categorical feature has, and how many dense columns there are."""
+
+    cardinality: tuple[int, ...]
+    n_dense: int
+
+    @staticmethod
+    def of(features: FeatureTensors) -> EntityShape:
+        """The shape of these features."""
+        return EntityShape(features.cardinality, features.tags.shape[1] + features.numeric.shape[1])
+
+
+@dataclass(frozen=True)
 class Events:
     """Every log row, positive or not: for agents that learn from exposures. Shapes (n,)."""
 

@@ -36,6 +36,6 @@ def run_demo(settings: Settings, *, as_json: bool) -> None:
     out.print("\n[bold]Open next[/bold]")
     for proposal in waiting:
         out.print(f"  agenticrs proposals show {proposal}")
-        out.print(f'  agenticrs proposals approve {proposal} --reason "more value, guardrails kept"')
+        out.print(f'  agenticrs proposals approve {proposal} --reason "more value"')
     out.print("  agenticrs recommend u17         what a user would see")
     out.print("  agenticrs up                    API, console and MLflow's pages")

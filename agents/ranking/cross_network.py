@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from agenticrs.agents.training_data import FeatureTensors
+from agenticrs.agents.training_data import EntityShape, FeatureTensors
 
 _SCALARS = 5
 
@@ -60,19 +60,6 @@ class Entity(nn.Module):
         if self.codes.shape[1]:
             vectors = vectors + functional.embedding_bag(self.codes, self.categories, mode="sum")
         return vectors
-
-
-@dataclass(frozen=True)
-class EntityShape:
-    """How many categories each categorical feature has, and how many dense columns there are."""
-
-    cardinality: tuple[int, ...]
-    n_dense: int
-
-    @staticmethod
-    def of(features: FeatureTensors) -> EntityShape:
-        """The shape of these features."""
-        return EntityShape(features.cardinality, features.tags.shape[1] + features.numeric.shape[1])
 
 
 class CrossLayer(nn.Module):

@@ -14,9 +14,9 @@ from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
-from agenticrs.agents.ranking.cross_network import CrossNetwork, Entity, EntityShape, Question
+from agenticrs.agents.ranking.cross_network import CrossNetwork, Entity, Question
 from agenticrs.agents.retrieval.common import RETRIEVAL_REWARD, item_counts, within_limit
-from agenticrs.agents.training_data import FeatureTensors, TrainingData
+from agenticrs.agents.training_data import EntityShape, FeatureTensors, TrainingData
 from agenticrs.agents.training_loop import TrainingLoop
 from agenticrs.registry.spec import (
     AgentSpec,

@@ -7,10 +7,9 @@ from agenticrs.agents.ranking.cross_network import (
     CrossLayer,
     CrossNetwork,
     Entity,
-    EntityShape,
     Question,
 )
-from agenticrs.agents.training_data import FeatureTensors
+from agenticrs.agents.training_data import EntityShape, FeatureTensors
 
 
 def test_a_cross_layer_follows_the_formula_of_the_paper() -> None:

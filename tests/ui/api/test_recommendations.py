@@ -123,7 +123,8 @@ def test_a_key_that_another_request_stores_at_the_same_time_is_a_repetition(
 ) -> None:
     item = str(place.datasets.load("generated").item_ids[0])
     both = {"events": [event("shared", item), event("own", item)]}
-    append, overtaken = feedback.append, []
+    append = feedback.append
+    overtaken: list[bool] = []
 
     def overtake(session: Any, dataset: str, events: Any) -> feedback.Accepted:
         look = session.exec

@@ -1,0 +1,286 @@
+"""Documents of known models: what agents are built from, and what evolution starts from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from agenticrs.agents.grammar.document import Architecture
+
+Blocks = list[dict[str, Any]]
+
+
+def sequential(
+    body: Blocks, *, width: int, length: int, dropout: float, bias: bool = False
+) -> Architecture:
+    """A model that reads the history: item vectors, places, ``body`` from ``x`` on, tied scores.
+
+    ``body``'s last block is the query.
+    """
+    return _made(
+        [
+            {"block": "embedding", "name": "items", "of": "items", "width": width},
+            {
+                "block": "lookup",
+                "name": "history",
+                "table": "items",
+                "at": "history",
+                "scale": True,
+            },
+            {
+                "block": "positions",
+                "name": "x",
+                "input": "history",
+                "length": length,
+                "dropout": dropout,
+            },
+            *body,
+        ],
+        {"head": "dot", "query": body[-1]["name"], "items": "items", "bias": bias},
+    )
+
+
+def sasrec(
+    *,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 1,
+    length: int = 50,
+    dropout: float = 0.3,
+    norm: Literal["pre", "post"] = "pre",
+    relative: int = 0,
+) -> Architecture:
+    """SASRec: causal self-attention over learned places (Kang & McAuley 2018)."""
+    body: Blocks = []
+    for number in range(layers):
+        body.append(
+            {
+                "block": "attention",
+                "name": f"layer{number}",
+                "input": body[-1]["name"] if body else "x",
+                "heads": heads,
+                "norm": norm,
+                "relative": relative,
+                "dropout": dropout,
+            }
+        )
+    body.append({"block": "norm", "name": "query", "input": body[-1]["name"]})
+    return sequential(body, width=width, length=length, dropout=dropout)
+
+
+def hstu(
+    *, width: int = 64, layers: int = 2, heads: int = 1, length: int = 50, dropout: float = 0.3
+) -> Architecture:
+    """HSTU: gated SiLU attention with a bias for each distance (Zhai et al. 2024)."""
+    body: Blocks = []
+    for number in range(layers):
+        body.append(
+            {
+                "block": "attention",
+                "name": f"layer{number}",
+                "input": body[-1]["name"] if body else "x",
+                "heads": heads,
+                "kernel": "silu",
+                "relative": length,
+                "dropout": dropout,
+            }
+        )
+    body.append({"block": "norm", "name": "query", "input": body[-1]["name"]})
+    return sequential(body, width=width, length=length, dropout=dropout)
+
+
+def gru4rec(
+    *, width: int = 64, layers: int = 1, length: int = 50, dropout: float = 0.2
+) -> Architecture:
+    """GRU4Rec: a recurrent unit over the history (Hidasi et al. 2016)."""
+    return _made(
+        [
+            {"block": "embedding", "name": "items", "of": "items", "width": width},
+            {
+                "block": "lookup",
+                "name": "history",
+                "table": "items",
+                "at": "history",
+                "scale": True,
+                "dropout": dropout,
+            },
+            {
+                "block": "recurrent",
+                "name": "query",
+                "input": "history",
+                "width": width,
+                "layers": layers,
+                "dropout": dropout,
+            },
+        ],
+        {"head": "dot", "query": "query", "items": "items", "bias": True},
+    )
+
+
+def lightgcn(*, width: int = 64, layers: int = 2) -> Architecture:
+    """LightGCN: factors smoothed over the graph of interactions (He et al. 2020)."""
+    return _made(
+        [
+            {"block": "embedding", "name": "users", "of": "users", "width": width},
+            {"block": "embedding", "name": "items", "of": "items", "width": width},
+            {
+                "block": "graph_propagation",
+                "name": "graph",
+                "users": "users",
+                "items": "items",
+                "layers": layers,
+            },
+            {"block": "lookup", "name": "query", "table": "graph.users", "at": "user"},
+        ],
+        {"head": "dot", "query": "query", "items": "graph.items"},
+    )
+
+
+def two_tower(*, width: int = 64, hidden: int = 128, ids: bool = True) -> Architecture:
+    """Two towers over content: features (and ids) of items on one side, the history on the other.
+
+    Without ``ids`` an item is what its features say, so that new ones have vectors too
+    (Covington et al. 2016; Yi et al. 2019).
+    """
+    tables: Blocks = [
+        {"block": "feature_embedding", "name": "content", "of": "items", "width": width},
+        {
+            "block": "mlp",
+            "name": "described",
+            "input": "content",
+            "widths": [hidden, width],
+            "linear_end": True,
+        },
+    ]
+    items = "described"
+    if ids:
+        tables += [
+            {"block": "embedding", "name": "ids", "of": "items", "width": width},
+            {"block": "add", "name": "items", "of": ["described", "ids"]},
+        ]
+        items = "items"
+    return _made(
+        [
+            *tables,
+            {"block": "feature_embedding", "name": "people", "of": "users", "width": width},
+            {"block": "lookup", "name": "person", "table": "people", "at": "user"},
+            {"block": "lookup", "name": "history", "table": items, "at": "history"},
+            {"block": "pooling", "name": "taste", "input": "history", "how": "attention"},
+            {"block": "pooling", "name": "newest", "input": "history", "how": "newest"},
+            {"block": "concat", "name": "all", "of": ["person", "taste", "newest"]},
+            {
+                "block": "mlp",
+                "name": "query",
+                "input": "all",
+                "widths": [hidden, width],
+                "linear_end": True,
+            },
+        ],
+        {"head": "dot", "query": "query", "items": items, "bias": True},
+    )
+
+
+Ranker = Literal["lr", "fm", "deepfm", "dcn", "din"]
+
+
+def ranker(
+    kind: Ranker, *, width: int = 16, hidden: int = 64, tasks: tuple[str, ...] = ("click",)
+) -> Architecture:
+    """One vector for each candidate out of user, item, history and context, a logit a task.
+
+    ``lr`` is linear in one-wide vectors; ``fm`` multiplies all pairs (Rendle 2010); ``deepfm``
+    adds a deep part (Guo 2017); ``dcn`` crosses (Wang 2021); ``din`` weighs the history by each
+    candidate (Zhou 2018).
+    """
+    wide = 1 if kind == "lr" else width
+    blocks = features(wide)
+    given = ["user", "item", "taste", "newest"]
+    parts = ["context", *given]
+    if kind == "din":
+        blocks.append(
+            {
+                "block": "target_attention",
+                "name": "fit",
+                "input": "history",
+                "candidate": "item",
+                "hidden": hidden,
+            }
+        )
+        parts.append("fit")
+    blocks.append({"block": "concat", "name": "all", "of": parts})
+    out = ["all"]
+    if kind in ("fm", "deepfm"):
+        blocks.append({"block": "factorisation", "name": "pairs", "of": given})
+        out = ["pairs", "context", *given]
+    if kind == "dcn":
+        blocks.append({"block": "cross", "name": "crossed", "input": "all", "layers": 2})
+        out = ["crossed"]
+    if kind in ("deepfm", "dcn", "din"):
+        blocks.append({"block": "mlp", "name": "deep", "input": "all", "widths": [hidden, hidden]})
+        out = ["deep"] if kind == "din" else ["deep", *out]
+    blocks.append({"block": "concat", "name": "out", "of": out})
+    return _made(blocks, {"head": "logits", "tasks": dict.fromkeys(tasks, "out")})
+
+
+def multi_task(
+    tasks: tuple[str, ...],
+    *,
+    width: int = 16,
+    hidden: int = 64,
+    shared: int = 4,
+    own: int = 0,
+    top: int | None = None,
+) -> Architecture:
+    """Experts that tasks share, blended by a gate for each (MMoE); ``own`` ones make it a PLE."""
+    return _made(
+        [
+            *features(width),
+            {
+                "block": "concat",
+                "name": "all",
+                "of": ["context", "user", "item", "taste", "newest"],
+            },
+            {
+                "block": "mixture",
+                "name": "experts",
+                "input": "all",
+                "gates": list(tasks),
+                "shared": shared,
+                "own": own,
+                "widths": [hidden],
+                "top": top,
+            },
+            *(
+                {
+                    "block": "mlp",
+                    "name": f"tower_{task}",
+                    "input": f"experts.{task}",
+                    "widths": [hidden // 2],
+                }
+                for task in tasks
+            ),
+        ],
+        {"head": "logits", "tasks": {task: f"tower_{task}" for task in tasks}},
+    )
+
+
+def features(width: int) -> Blocks:
+    """What rankers see: ``user``, ``item``, ``history``, ``taste``, ``newest``, ``context``."""
+    blocks: Blocks = [{"block": "context", "name": "context"}]
+    for entity in ("users", "items"):
+        blocks += [
+            {"block": "embedding", "name": f"{entity}_ids", "of": entity, "width": width},
+            {"block": "feature_embedding", "name": f"{entity}_said", "of": entity, "width": width},
+            {"block": "add", "name": entity, "of": [f"{entity}_ids", f"{entity}_said"]},
+        ]
+    return [
+        *blocks,
+        {"block": "lookup", "name": "user", "table": "users", "at": "user"},
+        {"block": "lookup", "name": "item", "table": "items", "at": "candidates"},
+        {"block": "lookup", "name": "history", "table": "items", "at": "history"},
+        {"block": "pooling", "name": "taste", "input": "history", "how": "mean"},
+        {"block": "pooling", "name": "newest", "input": "history", "how": "newest"},
+    ]
+
+
+def _made(blocks: Blocks, head: dict[str, Any]) -> Architecture:
+    return Architecture.model_validate({"blocks": blocks, "head": head})

@@ -1,0 +1,305 @@
+"""The blocks as torch modules: one for each block that has weights.
+
+Sequences are left-aligned and padded on the right. With causal blocks no real place ever sees a
+pad, so only blocks that look at all places at once (pooling, target attention) need lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agenticrs.agents.grammar import document as form
+
+ACTIVATIONS: dict[form.Activation, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+    "identity": lambda x: x,
+}
+
+
+def drop(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Dropout from its own generator, so that training repeats exactly; None = not training."""
+    if not rate or generator is None:
+        return x
+    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+    return x * (keep * (1.0 / (1.0 - rate)))
+
+
+def real_places(x: Tensor, lengths: Tensor) -> Tensor:
+    """Mask (B, T, 1) of the places of ``x`` (B, T, d) that hold an item."""
+    return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
+
+
+class PositionsModule(nn.Module):
+    """Adds a vector for each place; the newest item always has the same one."""
+
+    def __init__(self, block: form.Positions, width: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.empty(block.length, width))
+        self.rate = block.dropout
+
+    def forward(self, x: Tensor, lengths: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The sequence with its places marked, (B, T, width)."""
+        length = len(self.vectors)
+        place = torch.arange(x.shape[1], device=x.device)
+        position = (length - lengths[:, None] + place).clamp(0, length - 1)
+        return drop(x + functional.embedding(position, self.vectors), self.rate, noise)
+
+
+class MlpModule(nn.Module):
+    """Dense layers."""
+
+    def __init__(self, block: form.Mlp, width: int) -> None:
+        super().__init__()
+        widths = [width, *block.widths]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(nn.LayerNorm(b) for b in widths[1:] if block.norm)
+        self.block = block
+
+    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The last layer's output, (..., width)."""
+        last = len(self.layers) - 1
+        for number, layer in enumerate(self.layers):
+            x = layer(x)
+            if number == last and self.block.linear_end:
+                return x
+            if self.block.norm:
+                x = self.norms[number](x)
+            x = drop(ACTIVATIONS[self.block.activation](x), self.block.dropout, noise)
+        return x
+
+
+class CrossModule(nn.Module):
+    """x0 * (W x + b) + x, layer by layer."""
+
+    def __init__(self, block: form.Cross, width: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            nn.Linear(width, block.rank, bias=False) for _ in range(block.layers) if block.rank
+        )
+        self.linear = nn.ModuleList(
+            nn.Linear(block.rank or width, width) for _ in range(block.layers)
+        )
+
+    def forward(self, x0: Tensor) -> Tensor:
+        """The crosses, of the shape of ``x0``."""
+        x = x0
+        for number, linear in enumerate(self.linear):
+            x = x0 * linear(self.down[number](x) if len(self.down) else x) + x
+        return x
+
+
+class AttentionModule(nn.Module):
+    """Causal self-attention with a feed-forward layer, or HSTU's gated one without."""
+
+    def __init__(self, block: form.Attention, width: int) -> None:
+        super().__init__()
+        self.block = block
+        self.norm_attention = nn.LayerNorm(width)
+        parts = 4 if block.kernel == "silu" else 3
+        self.query_key_value = nn.Linear(width, parts * width)
+        self.mix = nn.Linear(width, width)
+        if block.relative:
+            self.distance = nn.Parameter(torch.zeros(block.heads, block.relative))
+        if block.kernel == "silu":
+            self.norm_gate = nn.LayerNorm(width)
+        else:
+            self.norm_feed = nn.LayerNorm(width)
+            self.widen = nn.Linear(width, block.feed_forward * width)
+            self.narrow = nn.Linear(block.feed_forward * width, width)
+
+    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The sequence, each place of which has seen those before it."""
+        pre, rate = self.block.norm == "pre", self.block.dropout
+        seen = self._attend(self.norm_attention(x) if pre else x)
+        x = x + drop(self.mix(seen), rate, noise)
+        x = x if pre else self.norm_attention(x)
+        if self.block.kernel == "silu":
+            return x
+        fed = self.norm_feed(x) if pre else x
+        x = x + drop(self.narrow(functional.gelu(self.widen(fed))), rate, noise)
+        return x if pre else self.norm_feed(x)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        n, places, width = x.shape
+        heads = self.block.heads
+        joint = self.query_key_value(x)
+        if self.block.kernel == "silu":
+            joint = functional.silu(joint)
+        parts = joint.view(n, places, -1, heads, width // heads).permute(2, 0, 3, 1, 4)
+        query, key, value = parts[0], parts[1], parts[2]
+        bias = self._bias(places, x) if self.block.relative else None
+        if self.block.kernel == "softmax":
+            mask = None if bias is None else bias.masked_fill(_future(places, x), -torch.inf)
+            seen = functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, is_causal=mask is None
+            )
+            return seen.transpose(1, 2).reshape(n, places, width)
+        weight = query @ key.transpose(2, 3)
+        weight = functional.silu(weight if bias is None else weight + bias)
+        weight = weight.masked_fill(_future(places, x), 0.0) / self._seen(places, x)
+        seen = (weight @ value).transpose(1, 2).reshape(n, places, width)
+        gate = parts[3].transpose(1, 2).reshape(n, places, width)
+        gated: Tensor = self.norm_gate(seen) * gate
+        return gated
+
+    def _bias(self, places: int, x: Tensor) -> Tensor:
+        place = torch.arange(places, device=x.device)
+        apart = (place[:, None] - place).clamp(0, self.block.relative - 1)
+        return self.distance[:, apart][None]
+
+    @staticmethod
+    def _seen(places: int, x: Tensor) -> Tensor:
+        # A place sums over as many others as it sees: the mean keeps the scale along the sequence.
+        return torch.arange(1, places + 1, device=x.device, dtype=x.dtype)[:, None]
+
+
+def _future(places: int, x: Tensor) -> Tensor:
+    return torch.ones(places, places, dtype=torch.bool, device=x.device).triu(1)
+
+
+class RecurrentModule(nn.Module):
+    """A GRU over the places."""
+
+    def __init__(self, block: form.Recurrent, width: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(width, block.width, block.layers, batch_first=True)
+        self.rate = block.dropout
+
+    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The states at all places, (B, T, width)."""
+        out: Tensor = self.gru(x)[0]
+        return drop(out, self.rate, noise)
+
+
+class ConvolutionModule(nn.Module):
+    """A causal convolution behind a norm, added to its input."""
+
+    def __init__(self, block: form.Convolution, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.convolve = nn.Conv1d(width, width, block.kernel, dilation=block.dilation)
+        self.past = (block.kernel - 1) * block.dilation
+        self.rate = block.dropout
+
+    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The sequence, each place of which has seen ``past`` places before it."""
+        padded = functional.pad(self.norm(x).transpose(1, 2), (self.past, 0))
+        out = functional.relu(self.convolve(padded)).transpose(1, 2)
+        return x + drop(out, self.rate, noise)
+
+
+class TargetAttentionModule(nn.Module):
+    """Each candidate weighs the history by a small network on both and their product."""
+
+    def __init__(self, block: form.TargetAttention, width: int) -> None:
+        super().__init__()
+        self.history = nn.Linear(width, block.hidden)
+        self.candidate = nn.Linear(width, block.hidden, bias=False)
+        self.product = nn.Linear(width, block.hidden, bias=False)
+        self.out = nn.Linear(block.hidden, 1)
+
+    def forward(self, x: Tensor, candidate: Tensor, lengths: Tensor) -> Tensor:
+        """For each candidate (B, N, width) what the history means for it."""
+        # W_p (h * c) for all pairs is a product of c with the rows of h scaled by W_p.
+        both = torch.einsum("btd,bnd,kd->bntk", x, candidate, self.product.weight)
+        both = both + self.history(x)[:, None] + self.candidate(candidate)[:, :, None]
+        weight = self.out(functional.relu(both))[..., 0]
+        real = real_places(x, lengths)[..., 0][:, None]
+        weight = weight.masked_fill(~real, -torch.inf).softmax(-1).nan_to_num()
+        seen: Tensor = weight @ x
+        return seen
+
+
+class PoolingModule(nn.Module):
+    """One vector out of a sequence; zeros for an empty one."""
+
+    def __init__(self, block: form.Pooling, width: int) -> None:
+        super().__init__()
+        self.how = block.how
+        if block.how == "attention":
+            self.weigh = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, width)."""
+        real = real_places(x, lengths)
+        if self.how == "mean":
+            return (x * real).sum(1) / lengths.clamp(min=1)[:, None]
+        if self.how == "max":
+            best = x.masked_fill(~real, -torch.inf).amax(1)
+            return torch.where(lengths[:, None] > 0, best, 0.0)
+        if self.how == "newest":
+            last = x[torch.arange(len(x), device=x.device), (lengths - 1).clamp(min=0)]
+            return last * (lengths > 0)[:, None]
+        weight = self.weigh(x).masked_fill(~real, -torch.inf).softmax(1).nan_to_num()
+        pooled: Tensor = (weight * x).sum(1)
+        return pooled
+
+
+class MixtureModule(nn.Module):
+    """Experts, and a gate for each output that blends the shared ones and its own."""
+
+    def __init__(self, block: form.Mixture, width: int) -> None:
+        super().__init__()
+        self.block = block
+        count = block.shared + block.own * len(block.gates)
+        widths = [width, *block.widths]
+        self.weights = nn.ParameterList(torch.empty(count, a, b) for a, b in pairwise(widths))
+        self.biases = nn.ParameterList(torch.zeros(count, b) for b in widths[1:])
+        self.gates = nn.ModuleList(nn.Linear(width, block.shared + block.own) for _ in block.gates)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the experts' weights, which lie in one tensor for each layer."""
+        for weight in self.weights:
+            std = (2.0 / (weight.shape[1] + weight.shape[2])) ** 0.5
+            nn.init.normal_(weight, std=std, generator=generator)
+        for bias in self.biases:
+            nn.init.zeros_(bias)
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Outputs and gate weights (..., experts), one for each gate."""
+        activate = ACTIVATIONS[self.block.activation]
+        first, *rest = zip(self.weights, self.biases, strict=True)
+        hidden = activate(torch.einsum("...a,eab->...eb", x, first[0]) + first[1])
+        for weight, bias in rest:
+            hidden = activate(torch.einsum("...ea,eab->...eb", hidden, weight) + bias)
+        outputs, chosen = [], []
+        for number, gate in enumerate(self.gates):
+            start = self.block.shared + number * self.block.own
+            mine = torch.cat(
+                [
+                    hidden[..., : self.block.shared, :],
+                    hidden[..., start : start + self.block.own, :],
+                ],
+                -2,
+            )
+            share = self._shares(gate(x))
+            outputs.append((share[..., None] * mine).sum(-2))
+            chosen.append(share)
+        return outputs, chosen
+
+    def _shares(self, logits: Tensor) -> Tensor:
+        if self.block.top is not None and self.block.top < logits.shape[-1]:
+            least = logits.topk(self.block.top, dim=-1).values[..., -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        return logits.softmax(-1)
+
+
+class GateModule(nn.Module):
+    """A sigmoid of both decides, entry by entry."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.decide = nn.Linear(2 * width, width)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """The blend, of the shape of ``a``."""
+        share = torch.sigmoid(self.decide(torch.cat([a, b], -1)))
+        return share * a + (1 - share) * b

@@ -1,0 +1,336 @@
+"""A document as a torch module: tables first, then whatever a batch needs of them.
+
+Built on the meta device it costs nothing, which is how sizes are estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agenticrs.agents.grammar import document as form
+from agenticrs.agents.grammar import modules
+from agenticrs.agents.grammar.shapes import Shape, infer
+from agenticrs.agents.training_data import EntityShape, FeatureTensors, TrainingData
+from agenticrs.platform.errors import AgentError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows and features the tables have."""
+
+    n_users: int
+    n_items: int
+    users: EntityShape = field(default=EntityShape((), 0))
+    items: EntityShape = field(default=EntityShape((), 0))
+
+    @staticmethod
+    def of(data: TrainingData) -> Sizes:
+        """The sizes of the data."""
+        return Sizes(
+            data.n_users,
+            data.n_items,
+            EntityShape.of(data.user_features),
+            EntityShape.of(data.item_features),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Whom to answer. Unknown users and items are -1.
+
+    Shapes: ``user`` (B,); ``items`` (B, T) left-aligned with -1 pads, of which ``lengths`` (B,)
+    are real; ``candidates`` (B, N) and ``context`` (B, N, 2) for documents that rank.
+    """
+
+    user: Tensor
+    items: Tensor
+    lengths: Tensor
+    candidates: Tensor | None = None
+    context: Tensor | None = None
+
+
+Tables = dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """The blocks of a document with their weights."""
+
+    def __init__(self, architecture: form.Architecture, sizes: Sizes) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.sizes = sizes
+        self.shapes = infer(architecture)
+        self.blocks = nn.ModuleDict()
+        for block in architecture.blocks:
+            module = _module(block, self.shapes, sizes)
+            if module is not None:
+                self.blocks[_key(block.name)] = module
+        head = architecture.head
+        self.bias: nn.Parameter | None = None
+        if isinstance(head, form.LogitHead):
+            self.tasks = nn.ModuleDict(
+                {task: nn.Linear(self.shapes[name].width, 1) for task, name in head.tasks.items()}
+            )
+        elif head.bias:
+            self.bias = nn.Parameter(torch.zeros(sizes.n_items))
+
+    def module(self, name: str) -> nn.Module:
+        """The module of a block that has weights."""
+        return self.blocks[_key(name)]
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw all weights from the generator: nothing depends on torch's own random numbers."""
+        for module in self.modules():
+            free = isinstance(module, TableModule | FeatureModule | modules.PositionsModule)
+            for name, weight in module.named_parameters(recurse=False):
+                if isinstance(module, nn.LayerNorm):
+                    nn.init.constant_(weight, float(name == "weight"))
+                elif free:
+                    nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
+                elif weight.dim() == 1 or name == "distance":
+                    nn.init.zeros_(weight)
+                else:
+                    nn.init.xavier_normal_(weight, gain=0.5, generator=generator)
+        for module in self.modules():
+            if isinstance(module, modules.MixtureModule):
+                module.initialise(generator)
+
+    def give(self, users: FeatureTensors, items: FeatureTensors, graph: Tensor | None) -> None:
+        """Hand over what tables are made of: features, and the normalised graph (sparse)."""
+        for module in self.blocks.values():
+            if isinstance(module, FeatureModule):
+                module.give(users if module.of == "users" else items)
+            if isinstance(module, PropagationModule):
+                module.graph = graph
+
+    def tables(self) -> Tables:
+        """All tables by name; kept for serving once training is over."""
+        values: Tables = {}
+        for block in self.architecture.blocks:
+            if all(self.shapes[name].kind == "table" for name in form.outputs_of(block)):
+                values.update(self._values(block, values, None, None))
+        return values
+
+    def needed_tables(self) -> set[str]:
+        """Names of the tables that lookups and the head read: these alone serve."""
+        head = self.architecture.head
+        lookups = {b.table for b in self.architecture.blocks if isinstance(b, form.Lookup)}
+        return lookups | ({head.items} if isinstance(head, form.DotHead) else set())
+
+    def values(
+        self, tables: Mapping[str, Tensor], batch: Batch, noise: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """All values of a batch by name; ``noise`` turns dropout on.
+
+        A mixture also leaves ``<name>.<gate>.share``, (..., experts): how it blended.
+        """
+        values: dict[str, Tensor] = dict(tables)
+        for block in self.architecture.blocks:
+            if not all(name in values for name in form.outputs_of(block)):
+                values.update(self._values(block, values, batch, noise))
+        return values
+
+    def query(
+        self, tables: Mapping[str, Tensor], batch: Batch, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """The head's query: (B, width), or (B, T, width) for a sequence."""
+        return self.values(tables, batch, noise)[self._dot().query]
+
+    def scores(self, tables: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Scores of all items, (B, n_items)."""
+        query = self.query(tables, batch)
+        if query.dim() == 3:
+            rows = torch.arange(len(query), device=query.device)
+            query = query[rows, (batch.lengths - 1).clamp(min=0)]
+        scores = query @ tables[self._dot().items].T
+        return scores if self.bias is None else scores + self.bias
+
+    def logits(
+        self, tables: Mapping[str, Tensor], batch: Batch, noise: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Task -> logits (B, N)."""
+        head = self.architecture.head
+        if not isinstance(head, form.LogitHead):
+            raise AgentError(
+                "the document has no head for candidates", hint="give it a logits head"
+            )
+        values = self.values(tables, batch, noise)
+        return {task: self.tasks[task](values[name])[..., 0] for task, name in head.tasks.items()}
+
+    def _dot(self) -> form.DotHead:
+        head = self.architecture.head
+        if not isinstance(head, form.DotHead):
+            raise AgentError(
+                "the document has no head for the catalogue", hint="give it a dot head"
+            )
+        return head
+
+    def _values(
+        self,
+        block: Any,
+        values: Mapping[str, Tensor],
+        batch: Batch | None,
+        noise: torch.Generator | None,
+    ) -> dict[str, Tensor]:
+        key = _key(block.name)
+        module = self.blocks[key] if key in self.blocks else None  # noqa: SIM401
+        given = [values[name] for name in block.inputs()]
+        return _COMPUTE[type(block)](block, module, given, batch, noise)
+
+
+def _key(name: str) -> str:
+    # A ModuleDict refuses names that it has methods for, "items" among them.
+    return f"@{name}"
+
+
+class TableModule(nn.Module):
+    """Free vectors."""
+
+    def __init__(self, n: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n, width))
+
+
+class FeatureModule(nn.Module):
+    """Vectors made of features: a sum of category vectors, and a projection of numbers and tags."""
+
+    def __init__(self, of: form.Entity, shape: EntityShape, width: int) -> None:
+        super().__init__()
+        self.of = of
+        self.categories = nn.Parameter(torch.empty(sum(shape.cardinality), width))
+        self.dense = nn.Parameter(torch.empty(shape.n_dense, width))
+        self._starts = torch.tensor([0, *shape.cardinality], dtype=torch.int64).cumsum(0)[:-1]
+        self._codes: Tensor | None = None
+        self._values: Tensor | None = None
+
+    def give(self, features: FeatureTensors) -> None:
+        """The features of all rows."""
+        self._codes = features.codes + self._starts.to(features.codes.device)
+        self._values = torch.cat([features.tags, features.numeric], 1)
+
+    def forward(self) -> Tensor:
+        """The vectors of all rows, (n, width)."""
+        if self._codes is None or self._values is None:
+            raise AgentError("a feature table was read before its features were given")
+        vectors = self._values @ self.dense
+        if self._codes.shape[1]:
+            vectors = vectors + functional.embedding_bag(self._codes, self.categories, mode="sum")
+        return vectors
+
+
+class PropagationModule(nn.Module):
+    """Mean of 0 to ``layers`` steps over the normalised graph of users and items."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.graph: Tensor | None = None
+
+    def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """The smoothed tables."""
+        if self.graph is None:
+            raise AgentError("a graph was read before it was given")
+        x = torch.cat([users, items])
+        total = x
+        for _ in range(self.layers):
+            x = torch.sparse.mm(self.graph, x)
+            total = total + x
+        mean = total / (self.layers + 1)
+        return mean[: len(users)], mean[len(users) :]
+
+
+def _module(block: Any, shapes: Mapping[str, Shape], sizes: Sizes) -> nn.Module | None:
+    if isinstance(block, form.Embedding):
+        return TableModule(sizes.n_users if block.of == "users" else sizes.n_items, block.width)
+    if isinstance(block, form.FeatureEmbedding):
+        shape = sizes.users if block.of == "users" else sizes.items
+        return FeatureModule(block.of, shape, block.width)
+    if isinstance(block, form.GraphPropagation):
+        return PropagationModule(block.layers)
+    if isinstance(block, form.Gate):
+        return modules.GateModule(shapes[block.a].width)
+    made = _MODULES.get(type(block))
+    return None if made is None else made(block, shapes[block.inputs()[0]].width)
+
+
+_MODULES: dict[type, Callable[[Any, int], nn.Module]] = {
+    form.Positions: modules.PositionsModule,
+    form.Mlp: modules.MlpModule,
+    form.Norm: lambda block, width: nn.LayerNorm(width),
+    form.Cross: modules.CrossModule,
+    form.Attention: modules.AttentionModule,
+    form.Recurrent: modules.RecurrentModule,
+    form.Convolution: modules.ConvolutionModule,
+    form.TargetAttention: modules.TargetAttentionModule,
+    form.Pooling: modules.PoolingModule,
+    form.Mixture: modules.MixtureModule,
+}
+
+
+def _lookup(block: Any, module: Any, given: Any, batch: Any, noise: Any) -> dict[str, Tensor]:
+    index = {"user": batch.user, "history": batch.items, "candidates": batch.candidates}[block.at]
+    vectors = functional.embedding(index.clamp(min=0), given[0])
+    if block.at != "history":  # pads of a history are masked where they could matter
+        vectors = vectors * (index >= 0)[..., None]
+    if block.scale:
+        vectors = vectors * vectors.shape[-1] ** 0.5
+    return {block.name: modules.drop(vectors, block.dropout, noise)}
+
+
+def _mixture(block: Any, module: Any, given: Any, batch: Any, noise: Any) -> dict[str, Tensor]:
+    outputs, shares = module(given[0])
+    values = dict(zip(form.outputs_of(block), outputs, strict=True))
+    named = {f"{name}.share": share for name, share in zip(values, shares, strict=True)}
+    return {**values, **named}
+
+
+def _side_by_side(given: list[Tensor]) -> list[Tensor]:
+    """Users' vectors repeated for each candidate when some of the values are for candidates."""
+    wide = max((x for x in given), key=lambda x: x.dim())
+    if wide.dim() < 3 or all(x.dim() == 3 for x in given):
+        return given
+    return [x if x.dim() == 3 else x[:, None].expand(-1, wide.shape[1], -1) for x in given]
+
+
+def _factorise(given: list[Tensor]) -> Tensor:
+    stacked = torch.stack([x.contiguous() for x in _side_by_side(given)])
+    return 0.5 * (stacked.sum(0).square() - stacked.square().sum(0)).sum(-1, keepdim=True)
+
+
+def _similar(given: list[Tensor]) -> Tensor:
+    candidate, *others = given
+    columns = [(candidate * (x if x.dim() == 3 else x[:, None])).sum(-1) for x in others]
+    similar: Tensor = torch.stack(columns, -1) * candidate.shape[-1] ** -0.5
+    return similar
+
+
+_COMPUTE: dict[type, Callable[[Any, Any, Any, Any, Any], dict[str, Tensor]]] = {
+    form.Embedding: lambda b, m, x, batch, noise: {b.name: m.weight},
+    form.FeatureEmbedding: lambda b, m, x, batch, noise: {b.name: m()},
+    form.GraphPropagation: lambda b, m, x, batch, noise: dict(
+        zip(form.outputs_of(b), m(*x), strict=True)
+    ),
+    form.Lookup: _lookup,
+    form.Context: lambda b, m, x, batch, noise: {b.name: batch.context},
+    form.Positions: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.lengths, noise)},
+    form.Mlp: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
+    form.Norm: lambda b, m, x, batch, noise: {b.name: m(x[0])},
+    form.Cross: lambda b, m, x, batch, noise: {b.name: m(x[0])},
+    form.Factorisation: lambda b, m, x, batch, noise: {b.name: _factorise(x)},
+    form.Similarity: lambda b, m, x, batch, noise: {b.name: _similar(x)},
+    form.Attention: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
+    form.Recurrent: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
+    form.Convolution: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
+    form.TargetAttention: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1], batch.lengths)},
+    form.Pooling: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.lengths)},
+    form.Mixture: _mixture,
+    form.Gate: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1])},
+    form.Concat: lambda b, m, x, batch, noise: {b.name: torch.cat(_side_by_side(x), -1)},
+    form.Add: lambda b, m, x, batch, noise: {b.name: sum(x[1:], x[0])},
+}

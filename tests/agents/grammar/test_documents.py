@@ -1,0 +1,267 @@
+"""Documents are checked before anything is built, and mean the same as models written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from tests.agents.grammar.conftest import SIZES, answer, built
+
+from agenticrs.agents.grammar import documents
+from agenticrs.agents.grammar.canonical import canonical, fingerprint
+from agenticrs.agents.grammar.cost import Machine, estimate
+from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.network import Batch, Network
+from agenticrs.agents.grammar.shapes import infer
+from agenticrs.agents.retrieval.transformer import Transformer
+from agenticrs.platform.errors import AgentError
+
+TASKS = ("click", "like")
+KNOWN = {
+    "sasrec": documents.sasrec(),
+    "sasrec_post": documents.sasrec(norm="post", relative=8, heads=2),
+    "hstu": documents.hstu(heads=2),
+    "gru4rec": documents.gru4rec(),
+    "lightgcn": documents.lightgcn(),
+    "two_tower": documents.two_tower(),
+    "content": documents.two_tower(ids=False),
+    "lr": documents.ranker("lr"),
+    "fm": documents.ranker("fm"),
+    "deepfm": documents.ranker("deepfm"),
+    "dcn": documents.ranker("dcn"),
+    "din": documents.ranker("din"),
+    "mmoe": documents.multi_task(TASKS),
+    "ple": documents.multi_task(TASKS, own=1, top=3),
+}
+
+
+def document(*blocks: dict[str, Any], query: str = "query", items: str = "items") -> Architecture:
+    head = {"head": "dot", "query": query, "items": items}
+    return Architecture.model_validate({"blocks": blocks, "head": head})
+
+
+ITEMS = {"block": "embedding", "name": "items", "of": "items", "width": 8}
+HISTORY = {"block": "lookup", "name": "history", "table": "items", "at": "history"}
+MEAN = {"block": "pooling", "name": "query", "input": "history"}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_known_model_answers_finitely_for_known_unknown_and_empty_users(
+    name: str, batch: Batch
+) -> None:
+    found = answer(built(KNOWN[name]), batch)
+    assert found.shape[-2:] == ((3, 80) if KNOWN[name].head.head == "dot" else (3, 7))
+    assert bool(torch.isfinite(found).all())
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_pads_do_not_change_an_answer(name: str, batch: Batch) -> None:
+    padded = Batch(
+        batch.user,
+        torch.cat([batch.items, torch.full((3, 4), -1)], 1),
+        batch.lengths,
+        batch.candidates,
+        batch.context,
+    )
+    network = built(KNOWN[name])
+    torch.testing.assert_close(answer(network, padded), answer(network, batch))
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_document_survives_json_and_its_canonical_form_answers_alike(
+    name: str, batch: Batch
+) -> None:
+    again = Architecture.model_validate_json(KNOWN[name].model_dump_json())
+    assert again == KNOWN[name]
+    plain = canonical(KNOWN[name])
+    assert canonical(plain) == plain
+    assert fingerprint(plain) == fingerprint(KNOWN[name])
+    theirs, ours = built(KNOWN[name]), built(plain)
+    assert sum(w.numel() for w in theirs.parameters()) == sum(w.numel() for w in ours.parameters())
+
+
+def test_the_hand_written_transformer_and_its_document_are_one_model(batch: Batch) -> None:
+    by_hand = Transformer(SIZES.n_items, 50, 64, 2, 1)
+    by_hand.initialise(torch.Generator().manual_seed(1))
+    network = Network(documents.sasrec(dropout=0.0), SIZES)
+    weights = {
+        name: by_hand.state_dict()[
+            name.replace("blocks.@items.weight", "items")
+            .replace("blocks.@x.vectors", "positions")
+            .replace("blocks.@query.", "norm.")
+            .replace("blocks.@layer", "blocks.")
+        ]
+        for name in network.state_dict()
+    }
+    assert sum(w.numel() for w in weights.values()) == sum(w.numel() for w in by_hand.parameters())
+    network.load_state_dict(weights)
+    theirs, ours = by_hand(batch.items, batch.lengths), network.query(network.tables(), batch)
+    torch.testing.assert_close(ours[0], theirs[0])
+    torch.testing.assert_close(ours[1, 0], theirs[1, 0])
+
+
+def test_cross_layers_and_factorisation_follow_their_formulas(batch: Batch) -> None:
+    network = built(documents.ranker("dcn"))
+    values = network.values(network.tables(), batch)
+    x0 = x = values["all"]
+    weights = dict(network.module("crossed").named_parameters())
+    for layer in ("linear.0", "linear.1"):
+        x = x0 * (x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]) + x
+    torch.testing.assert_close(values["crossed"], x)
+    pairs = built(documents.ranker("fm")).values(built(documents.ranker("fm")).tables(), batch)
+    given = [pairs[n] if pairs[n].dim() == 3 else pairs[n][:, None] for n in ("user", "item")]
+    given += [pairs[n][:, None] for n in ("taste", "newest")]
+    by_pair = sum((given[a] * given[b]).sum(-1, keepdim=True) for a in range(4) for b in range(a))
+    torch.testing.assert_close(pairs["pairs"], by_pair)
+
+
+def test_a_place_does_not_see_what_comes_later(batch: Batch) -> None:
+    for name in ("sasrec", "sasrec_post", "hstu", "gru4rec"):
+        network = built(KNOWN[name])
+        changed = batch.items.clone()
+        changed[0, 2] = 70
+        other = Batch(batch.user, changed, batch.lengths)
+        before, after = (network.query(network.tables(), b) for b in (batch, other))
+        torch.testing.assert_close(before[0, :2], after[0, :2])
+        assert not torch.allclose(before[0, 2], after[0, 2]), name
+
+
+def test_a_gate_that_keeps_the_best_experts_ignores_the_others(batch: Batch) -> None:
+    network = built(documents.multi_task(TASKS, shared=4, top=2))
+    share = network.values(network.tables(), batch)["experts.click.share"]
+    assert share.shape == (3, 7, 4)
+    torch.testing.assert_close(share.sum(-1), torch.ones(3, 7))
+    assert int((share > 0).sum(-1).max()) == 2
+
+
+@pytest.mark.parametrize(
+    ("blocks", "says"),
+    [
+        ((ITEMS, ITEMS), "two blocks are called 'items'"),
+        ((HISTORY, ITEMS), "'history' reads 'items', which no block before it puts out"),
+        (({**ITEMS, "width": 0},), "width"),
+        (({**ITEMS, "code": "import os"},), "code"),
+        (({**ITEMS, "block": "python"},), "python"),
+    ],
+)
+def test_malformed_documents_are_refused_by_name(
+    blocks: tuple[dict[str, Any], ...], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        document(*blocks)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "says"),
+    [
+        ((ITEMS, {**MEAN, "input": "items"}), "'query'.*reads 'items', a table of items, width 8"),
+        ((ITEMS, {**HISTORY, "at": "user"}, MEAN), "wanted a table of users"),
+        (
+            (
+                ITEMS,
+                HISTORY,
+                {**MEAN, "name": "m"},
+                {"block": "mlp", "name": "query", "input": "m", "widths": [4]},
+            ),
+            "query 'query' has width 4, items 'items' 8",
+        ),
+        (
+            (
+                ITEMS,
+                HISTORY,
+                {"block": "attention", "name": "query", "input": "history", "heads": 3},
+            ),
+            "3 heads do not divide the width 8",
+        ),
+        (
+            (
+                ITEMS,
+                HISTORY,
+                MEAN | {"name": "m"},
+                {"block": "add", "name": "query", "of": ["m", "history"]},
+            ),
+            "they must be alike",
+        ),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused_by_name(
+    blocks: tuple[dict[str, Any], ...], says: str
+) -> None:
+    with pytest.raises(AgentError, match=says):
+        infer(document(*blocks))
+
+
+def test_names_order_and_unused_blocks_do_not_change_the_fingerprint() -> None:
+    mlp = {"block": "mlp", "name": "query", "input": "m", "widths": [8]}
+    plain = document(ITEMS, HISTORY, {**MEAN, "name": "m"}, mlp)
+    renamed = document(
+        {"block": "embedding", "name": "nobody", "of": "users", "width": 4},
+        {**ITEMS, "name": "things"},
+        {**HISTORY, "table": "things", "name": "past"},
+        {**MEAN, "name": "middle", "input": "past"},
+        {**mlp, "input": "middle", "name": "q"},
+        query="q",
+        items="things",
+    )
+    assert fingerprint(plain) == fingerprint(renamed)
+    wider = document(ITEMS, HISTORY, {**MEAN, "name": "m"}, {**mlp, "widths": [9, 8]})
+    assert fingerprint(wider) != fingerprint(plain)
+
+
+def test_sharing_weights_is_not_the_same_as_having_two_of_a_kind() -> None:
+    second = {**ITEMS, "name": "others"}
+    shared = document(ITEMS, HISTORY, MEAN)
+    apart = document(ITEMS, second, {**HISTORY, "table": "others"}, MEAN)
+    assert fingerprint(shared) != fingerprint(apart)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_estimate_counts_the_weights_that_are_built(name: str) -> None:
+    machine = Machine(flops=1e11, bytes=1e10, overhead=1e-6)
+    cost = estimate(KNOWN[name], SIZES, machine=machine)
+    assert cost.parameters == sum(w.numel() for w in built(KNOWN[name]).parameters())
+    assert cost.flops > 0
+    longer = estimate(KNOWN[name], SIZES, history=200, candidates=400, machine=machine)
+    assert longer.flops >= cost.flops
+    slower = estimate(KNOWN[name], SIZES, machine=Machine(1e9, 1e10, 1e-6))
+    assert slower.latency_ms > cost.latency_ms
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    width=st.sampled_from([2, 4, 8]),
+    layers=st.integers(1, 3),
+    kernel=st.sampled_from(["softmax", "silu"]),
+    norm=st.sampled_from(["pre", "post"]),
+    relative=st.sampled_from([0, 5]),
+    dilation=st.integers(1, 3),
+)
+def test_drawn_documents_build_and_answer(
+    width: int, layers: int, kernel: str, norm: str, relative: int, dilation: int
+) -> None:
+    body: list[dict[str, Any]] = []
+    for number in range(layers):
+        body += [
+            {
+                "block": "attention",
+                "name": f"a{number}",
+                "kernel": kernel,
+                "norm": norm,
+                "relative": relative,
+                "input": body[-1]["name"] if body else "x",
+            },
+            {
+                "block": "convolution",
+                "name": f"c{number}",
+                "dilation": dilation,
+                "input": f"a{number}",
+            },
+        ]
+    made = documents.sequential(body, width=width, length=6, dropout=0.1)
+    users = Batch(torch.tensor([1, -1]), torch.tensor([[3, 9], [-1, -1]]), torch.tensor([2, 0]))
+    assert bool(torch.isfinite(answer(built(made), users)).all())
+    assert fingerprint(canonical(made)) == fingerprint(made)
