@@ -5,6 +5,7 @@ It does not know what is trained: a model iterates over it and hands in each ste
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from agenticrs.agents.agent import Budget
 from agenticrs.platform.errors import AgentError
+
+_WARM_UP = 0.05
+_LAST_RATE = 0.1
 
 
 class TrainingLoop:
@@ -57,3 +61,14 @@ class TrainingLoop:
         torch.autograd.backward(loss)
         optimizer.step()
         self._losses.append(loss.detach())
+
+
+def cosine(done: float) -> float:
+    """Factor on the learning rate when a share ``done`` in (0, 1] of all steps is done.
+
+    It rises along the first twentieth and falls along a cosine to a tenth.
+    """
+    if done < _WARM_UP:
+        return done / _WARM_UP
+    wave = 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
+    return _LAST_RATE + (1 - _LAST_RATE) * wave

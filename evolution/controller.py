@@ -182,7 +182,7 @@ class Controller:
         fingerprint = self._fold_in_feedback(dataset)
         request = EvolveRequest(
             kind=kind,
-            agents=() if kind == "bootstrap" else agents,
+            agents=agents if kind == "individual" else (),
             trials=trials or settings.trials,
             seconds=seconds or settings.seconds,
             split=settings.split,

@@ -25,7 +25,7 @@ from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.registry import agents as agent_store
-from agenticrs.registry import cycles, trials
+from agenticrs.registry import cycles, trials, versions
 from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import TrialRow
 
@@ -117,10 +117,16 @@ class Cycle:
 
     @cached_property
     def specs(self) -> dict[str, AgentSpec]:
-        """Specs of the admitted agents that this cycle may use."""
+        """Specs of the admitted agents that this cycle may use: those asked for, or the usual."""
         admitted = self.all_specs
         if not self.request.agents:
-            return admitted
+            with session_scope(self.services.engine) as session:
+                versioned = {row.agent for row in versions.of_agent(session, self.surface)}
+            return {
+                name: spec
+                for name, spec in admitted.items()
+                if name in versioned or not spec.on_request
+            }
         unknown = sorted(set(self.request.agents) - set(admitted))
         if unknown:
             raise EvolutionError(

@@ -161,6 +161,8 @@ class AgentSpec(_Frozen):
     outer_weight: float = Field(default=0.1, ge=0.0, le=1.0)
     """w in score = (1 - w) lift(inner) + w lift(outer)."""
     outer_weight_reason: str = ""
+    on_request: bool = False
+    """Takes part in cycles only when it is asked for by name, or has a version already."""
     segments: tuple[str, ...] = ()
     """Names of the segments that a routing agent tells apart, in the order of its output codes."""
 

@@ -10,32 +10,40 @@ Blocks = list[dict[str, Any]]
 
 
 def sequential(
-    body: Blocks, *, width: int, length: int, dropout: float, bias: bool = False
+    body: Blocks, *, width: int, length: int, dropout: float, places: bool = True
 ) -> Architecture:
     """A model that reads the history: item vectors, places, ``body`` from ``x`` on, tied scores.
 
-    ``body``'s last block is the query.
+    ``body``'s last block is the query. Without ``places`` the body alone knows the order.
     """
+    name = "history" if places else "x"
     return _made(
         [
             {"block": "embedding", "name": "items", "of": "items", "width": width},
             {
                 "block": "lookup",
-                "name": "history",
+                "name": name,
                 "table": "items",
                 "at": "history",
                 "scale": True,
+                "dropout": 0.0 if places else dropout,
             },
-            {
-                "block": "positions",
-                "name": "x",
-                "input": "history",
-                "length": length,
-                "dropout": dropout,
-            },
+            *(
+                [
+                    {
+                        "block": "positions",
+                        "name": "x",
+                        "input": name,
+                        "length": length,
+                        "dropout": dropout,
+                    }
+                ]
+                if places
+                else []
+            ),
             *body,
         ],
-        {"head": "dot", "query": body[-1]["name"], "items": "items", "bias": bias},
+        {"head": "dot", "query": body[-1]["name"], "items": "items"},
     )
 
 
@@ -47,9 +55,13 @@ def sasrec(
     length: int = 50,
     dropout: float = 0.3,
     norm: Literal["pre", "post"] = "pre",
+    places: bool = True,
     relative: int = 0,
 ) -> Architecture:
-    """SASRec: causal self-attention over learned places (Kang & McAuley 2018)."""
+    """SASRec: causal self-attention (Kang & McAuley 2018), over learned ``places``.
+
+    ``relative`` adds a bias for each of so many distances to every layer's attention.
+    """
     body: Blocks = []
     for number in range(layers):
         body.append(
@@ -64,7 +76,7 @@ def sasrec(
             }
         )
     body.append({"block": "norm", "name": "query", "input": body[-1]["name"]})
-    return sequential(body, width=width, length=length, dropout=dropout)
+    return sequential(body, width=width, length=length, dropout=dropout, places=places)
 
 
 def hstu(

@@ -113,9 +113,33 @@ class Network(nn.Module):
         """All tables by name; kept for serving once training is over."""
         values: Tables = {}
         for block in self.architecture.blocks:
-            if all(self.shapes[name].kind == "table" for name in form.outputs_of(block)):
+            if self._is_table(block):
                 values.update(self._values(block, values, None, None))
         return values
+
+    def reads_history(self) -> bool:
+        """Whether a user is, at least in part, what the history says."""
+        return self._looks_up("history")
+
+    def reads_user(self) -> bool:
+        """Whether a user is, at least in part, a vector of one's own."""
+        return self._looks_up("user")
+
+    def _is_table(self, block: Any) -> bool:
+        return all(self.shapes[output].kind == "table" for output in form.outputs_of(block))
+
+    def _looks_up(self, at: str) -> bool:
+        blocks = self.architecture.blocks
+        return any(isinstance(b, form.Lookup) and b.at == at for b in blocks)
+
+    def belongs_to_table(self, weight: str) -> bool:
+        """Whether that entry of ``state_dict`` only serves to make a table."""
+        parts = weight.split(".")
+        if parts[0] != "blocks":
+            return False
+        name = parts[1].removeprefix("@")
+        block = next(b for b in self.architecture.blocks if b.name == name)
+        return self._is_table(block)
 
     def needed_tables(self) -> set[str]:
         """Names of the tables that lookups and the head read: these alone serve."""
@@ -132,7 +156,7 @@ class Network(nn.Module):
         """
         values: dict[str, Tensor] = dict(tables)
         for block in self.architecture.blocks:
-            if not all(name in values for name in form.outputs_of(block)):
+            if not self._is_table(block):
                 values.update(self._values(block, values, batch, noise))
         return values
 

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.agents.grammar.conftest import SIZES, answer, built
+from tests.agents.grammar.transformer import Transformer
 
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.canonical import canonical, fingerprint
 from agenticrs.agents.grammar.cost import Machine, estimate
 from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.modules import drop
 from agenticrs.agents.grammar.network import Batch, Network
 from agenticrs.agents.grammar.shapes import infer
-from agenticrs.agents.retrieval.transformer import Transformer
 from agenticrs.platform.errors import AgentError
 
 TASKS = ("click", "like")
@@ -136,6 +137,26 @@ def test_a_gate_that_keeps_the_best_experts_ignores_the_others(batch: Batch) -> 
     assert share.shape == (3, 7, 4)
     torch.testing.assert_close(share.sum(-1), torch.ones(3, 7))
     assert int((share > 0).sum(-1).max()) == 2
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_all_weights_come_from_the_generator(name: str) -> None:
+    networks = []
+    for torch_seed in (1, 2):
+        torch.manual_seed(torch_seed)
+        networks.append(built(KNOWN[name]).state_dict())
+    assert networks[0].keys() == networks[1].keys()
+    for weight in networks[0]:
+        assert torch.equal(networks[0][weight], networks[1][weight]), weight
+
+
+def test_dropout_keeps_the_mean_and_repeats_with_its_seed() -> None:
+    ones = torch.ones(100_000)
+    dropped = drop(ones, 0.3, torch.Generator().manual_seed(4))
+    assert abs(float((dropped == 0).float().mean()) - 0.3) < 0.01
+    assert abs(float(dropped.mean()) - 1.0) < 0.01
+    assert torch.equal(dropped, drop(ones, 0.3, torch.Generator().manual_seed(4)))
+    assert drop(ones, 0.3, None) is ones
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A causal transformer over item sequences: pre-norm, learned positions, tied item vectors.
+"""A reference written by hand: a causal transformer with learned positions and tied vectors.
 
 Sequences are left-aligned and padded on the right: with a causal mask no real place ever sees a
 pad, so no padding mask is needed. Positions count from the end, so that the newest item always
@@ -13,21 +13,6 @@ from torch.nn import functional
 
 _FEED_FORWARD = 2
 """Width of the hidden feed-forward layer in embedding sizes."""
-
-
-class Dropout:
-    """Dropout that draws from its own generator, so that training repeats exactly."""
-
-    def __init__(self, rate: float, generator: torch.Generator) -> None:
-        self._rate = rate
-        self._generator = generator
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """``x`` with a share of its entries zeroed and the rest scaled up."""
-        if not self._rate:
-            return x
-        keep = torch.rand(x.shape, generator=self._generator, device=x.device) >= self._rate
-        return x * (keep * (1.0 / (1.0 - self._rate)))
 
 
 class Transformer(nn.Module):
@@ -51,7 +36,7 @@ class Transformer(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(weight)
 
-    def forward(self, items: Tensor, lengths: Tensor, dropout: Dropout | None = None) -> Tensor:
+    def forward(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Vectors (B, T, size) for ``items`` (B, T), of which the first ``lengths`` (B,) are real.
 
         The vector at a place depends on the items up to that place only.
@@ -61,9 +46,8 @@ class Transformer(nn.Module):
         scale = self.items.shape[1] ** 0.5
         x = functional.embedding(items.clamp(min=0), self.items) * scale
         x = x + functional.embedding(position, self.positions)
-        x = dropout(x) if dropout else x
         for block in self.blocks:
-            x = block(x, dropout)
+            x = block(x)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -81,12 +65,13 @@ class _Block(nn.Module):
         self.widen = nn.Linear(size, _FEED_FORWARD * size)
         self.narrow = nn.Linear(_FEED_FORWARD * size, size)
 
-    def forward(self, x: Tensor, dropout: Dropout | None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         n, places, size = x.shape
         joint = self.query_key_value(self.norm_attention(x))
         query, key, value = joint.view(n, places, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         mixed = self.mix(seen.transpose(1, 2).reshape(n, places, size))
-        x = x + (dropout(mixed) if dropout else mixed)
+        x = x + mixed
         fed = self.narrow(functional.gelu(self.widen(self.norm_feed(x))))
-        return x + (dropout(fed) if dropout else fed)
+        fed_in: Tensor = x + fed
+        return fed_in

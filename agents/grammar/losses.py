@@ -1,0 +1,65 @@
+"""Losses over a catalogue: for places that predict an item, out of queries and item vectors.
+
+All take ``query`` (M, d), ``table`` (n_items, d) and ``target`` (M,); a bias travels as one more
+column. Sampled ones share one draw of negatives over the batch, so that they are one product of
+matrices, and leave out those that are the target itself.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16, softmax_loss
+
+Loss = Literal["softmax", "sampled", "bce", "gbce", "bpr"]
+
+
+def catalogue_loss(
+    kind: Loss,
+    query: Tensor,
+    table: Tensor,
+    target: Tensor,
+    *,
+    negatives: int,
+    calibration: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """The mean loss over the M places.
+
+    ``softmax`` is the cross-entropy over all items. ``sampled`` is that over the target and
+    ``negatives`` uniform draws, whose logits are raised by log(n_items / negatives) to make up
+    for the items that were not drawn (Bengio & Senecal 2008). ``bce`` is SASRec's binary one with
+    one negative, in expectation: the mean over the draws. ``gbce`` sums over them, and takes the
+    positive's probability to a power so that ``calibration`` = 1 undoes the overconfidence of
+    sampling (Petrov & Macdonald 2023, arXiv 2308.07192, eq. 5 to 8). ``bpr`` is -log sigmoid of
+    the difference (Rendle 2009), the mean over the draws.
+    """
+    if kind == "softmax":
+        return softmax_loss(query, table, target, bfloat16=fast_bfloat16(query.device))
+    n_items = len(table)
+    drawn = torch.randint(n_items, (negatives,), generator=generator, device=query.device)
+    right = (query * functional.embedding(target, table)).sum(1)
+    wrong = query @ table[drawn].T
+    same = drawn == target[:, None]
+    if kind == "sampled":
+        wrong = (wrong + math.log(n_items / negatives)).masked_fill(same, -torch.inf)
+        return (torch.logsumexp(torch.cat([right[:, None], wrong], 1), 1) - right).mean()
+    weight = (~same).to(wrong.dtype) / negatives
+    if kind == "bpr":
+        return (functional.softplus(wrong - right[:, None]) * weight).sum(1).mean()
+    false = (functional.softplus(wrong) * weight).sum(1)
+    if kind == "bce":
+        return (functional.softplus(-right) + false).mean()
+    power = _power(negatives, n_items, calibration)
+    return (power * functional.softplus(-right) + negatives * false).mean()
+
+
+def _power(negatives: int, n_items: int, calibration: float) -> float:
+    """GBCE's beta: between 1 (no calibration) and the sampling rate (full calibration)."""
+    rate = negatives / max(1, n_items - 1)
+    return rate * (calibration * (1 - 1 / rate) + 1 / rate)

@@ -1,0 +1,260 @@
+"""Retrievers that are built from a document: one training loop for all of them.
+
+A subclass says which document its config stands for. What the document's query is decides how it
+learns: a sequence predicts the next item at every place of a window; a vector predicts an item
+from what came before it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, TypeVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.grammar.document import Architecture, DotHead, GraphPropagation, Positions
+from agenticrs.agents.grammar.losses import Loss, catalogue_loss
+from agenticrs.agents.grammar.network import Batch, Network, Sizes
+from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
+from agenticrs.agents.retrieval.windows import cut
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.training_loop import TrainingLoop, cosine
+
+_UNKNOWN_SHARE = 0.1
+"""Share of examples in which the user is unknown, so that unknown users are learnt too."""
+
+
+class DocumentConfig(AgentConfig):
+    """How a document is trained."""
+
+    loss: Loss = "softmax"
+    """Over all items, or over ``negatives`` drawn ones (``losses.catalogue_loss``)."""
+    negatives: int = Field(default=256, ge=1)
+    """Items drawn for each batch, for losses that sample."""
+    calibration: float = Field(default=0.75, ge=0, le=1)
+    """gBCE's t: 0 is plain BCE."""
+    learning_rate: float = Field(default=4e-3, gt=0)
+    """Highest step size of AdamW: warmed up, then falling along a cosine."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+    l2: float = Field(default=0.0, ge=0)
+    """Weight of the squared norms of the vectors in a batch (BPR's regularisation)."""
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the data."""
+    batch_size: int = Field(default=64, ge=1)
+    """Windows (sequences) or positives (vectors) in one step."""
+    max_length: int = Field(default=50, ge=1)
+    """How many of the newest items are looked at."""
+
+
+ConfigT = TypeVar("ConfigT", bound=DocumentConfig)
+Example = tuple[Batch, Tensor]
+"""A batch, and its targets: (B, T) with -1 pads for sequences, (B,) for vectors."""
+
+
+class DocumentRetriever(Retriever[ConfigT]):
+    """Scores the catalogue by the document's query and table of items."""
+
+    chunk: ClassVar[int] = 256
+
+    @classmethod
+    @abstractmethod
+    def document(cls, config: ConfigT) -> Architecture:
+        """The structure that the config stands for; its head is a dot head."""
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Train with AdamW, then keep the tables that serving reads."""
+        super().fit(data, budget)
+        config, histories = self.config, data.histories
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        network = Network(self.document(config), Sizes.of(data)).to(self.device)
+        network.initialise(generator)
+        head = _dot(network)
+        graph = normalised_graph(data) if _has_graph(network) else None
+        network.give(data.user_features, data.item_features, graph)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        unknown = _UNKNOWN_SHARE if network.reads_history() else 0.0
+        sequential = network.shapes[head.query].kind == "sequence"
+        loop = TrainingLoop(budget, config.epochs)
+        for epoch in loop:
+            examples = (
+                self._windows(histories, generator)
+                if sequential
+                else self._pairs(histories, unknown, generator)
+            )
+            for done, (batch, target) in examples:
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * cosine((epoch + done) / loop.total)
+                tables = network.tables()
+                query = network.query(tables, batch, generator)
+                real = target >= 0
+                loop.step(
+                    self._loss(network, tables[head.items], query[real], target[real], generator),
+                    optimizer,
+                )
+        self.prior = tie_breaker(item_counts(histories, self.n_items))
+        self._keep(network)
+
+    def _loss(
+        self,
+        network: Network,
+        table: Tensor,
+        query: Tensor,
+        target: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        config = self.config
+        penalty = query.new_zeros(())
+        if config.l2:
+            norms = query.square().sum(1) + table[target].square().sum(1)
+            penalty = config.l2 * norms.mean()
+        if network.bias is not None:
+            query = torch.cat([query, query.new_ones(len(query), 1)], 1)
+            table = torch.cat([table, network.bias[:, None]], 1)
+        loss = catalogue_loss(
+            config.loss,
+            query,
+            table,
+            target,
+            negatives=config.negatives,
+            calibration=config.calibration,
+            generator=generator,
+        )
+        return loss + penalty
+
+    def _windows(
+        self, histories: UserBatch, generator: torch.Generator
+    ) -> Iterator[tuple[float, Example]]:
+        config = self.config
+        windows = cut(histories, config.max_length, generator)
+        steps = -(-len(windows.rows) // config.batch_size)
+        batches = windows.batches(histories, config.batch_size, generator)
+        for step, found in enumerate(batches):
+            lengths = (found.items >= 0).sum(1)
+            yield (step + 1) / steps, (Batch(found.rows, found.items, lengths), found.target)
+
+    def _pairs(
+        self, histories: UserBatch, unknown: float, generator: torch.Generator
+    ) -> Iterator[tuple[float, Example]]:
+        config, n, rows = self.config, len(histories.items), histories.rows
+        for step, entry in enumerate(TrainingLoop.batches(n, config.batch_size, generator)):
+            row = rows[entry]
+            begin = histories.offsets[:-1][row]
+            start = torch.maximum(begin, entry - config.max_length)
+            lengths = entry - start
+            width = max(1, int(lengths.max()))
+            place = start[:, None] + torch.arange(width, device=entry.device)
+            inside = place < entry[:, None]
+            items = torch.where(inside, histories.items[place.clamp(max=n - 1)], -1)
+            hidden = torch.rand(len(row), generator=generator, device=row.device) < unknown
+            user = torch.where(hidden, -1, row)
+            done = min(1.0, (step + 1) * config.batch_size / n)
+            yield done, (Batch(user, items, lengths), histories.items[entry])
+
+    def _keep(self, network: Network) -> None:
+        """Freeze: tables are computed once, and only those that serving reads are kept."""
+        network.requires_grad_(False)
+        self.network = network
+        tables = network.tables()
+        self.tables = {name: tables[name].contiguous() for name in network.needed_tables()}
+
+    def score(self, users: UserBatch) -> Tensor:
+        """Dot products of each user's query with all items."""
+        width = int(users.lengths.clamp(max=self.config.max_length).max()) if len(users) else 0
+        lengths = users.lengths.clamp(max=max(width, 1))
+        place = torch.arange(max(width, 1), device=users.users.device)
+        entry = (users.offsets[1:] - lengths)[:, None] + place
+        items = users.items.new_full(entry.shape, -1)
+        if len(users.items):
+            found = users.items[entry.clamp(0, len(users.items) - 1)]
+            items = torch.where(place < lengths[:, None], found, -1)
+        scores = self.network.scores(self.tables, Batch(users.users, items, lengths))
+        new = users.users < 0
+        if not self.network.reads_history() and bool((new & (lengths > 0)).any()):
+            scores = torch.where(new[:, None], self._by_items(items, lengths), scores)
+        lost = lengths == 0  # popularity, unless there is a user's own vector
+        if self.network.reads_user():
+            lost &= new
+        return torch.where(lost[:, None], self.prior, scores)
+
+    def _by_items(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Scores for users without a vector: the mean vector of what they had."""
+        table = self.tables[_dot(self.network).items]
+        vectors = table[items.clamp(min=0)] * (items >= 0)[..., None]
+        scores = (vectors.sum(1) / lengths.clamp(min=1)[:, None]) @ table.T
+        return scores if self.network.bias is None else scores + self.network.bias
+
+    def state(self) -> dict[str, Tensor]:
+        """The tables that serving reads, the weights of the other blocks, and popularity."""
+        kept = {f"table.{name}": table.cpu() for name, table in self.tables.items()}
+        weights = {
+            f"weight.{name}": weight.cpu()
+            for name, weight in self.network.state_dict().items()
+            if not self.network.belongs_to_table(name)
+        }
+        return {**kept, **weights, "prior": self.prior.cpu()}
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        """Take over the tables and weights."""
+        super().load(state, n_users=n_users, n_items=n_items)
+        network = Network(self.document(self.config), Sizes(0, n_items))
+        weights = {
+            name.removeprefix("weight."): weight
+            for name, weight in state.items()
+            if name.startswith("weight.")
+        }
+        network.load_state_dict(weights, strict=False)
+        self.network = network.to(self.device).requires_grad_(False)
+        self.tables = {
+            name.removeprefix("table."): table.to(self.device)
+            for name, table in state.items()
+            if name.startswith("table.")
+        }
+        self.prior = state["prior"].to(self.device)
+
+    @classmethod
+    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
+        """The document's weights and popularity, without the features' vectors."""
+        with torch.device("meta"):
+            network = Network(cls.document(cast(ConfigT, config)), Sizes(n_users, n_items))
+        weights = sum(weight.numel() for weight in network.parameters())
+        return within_limit(cls.spec.name, weights + n_items)
+
+
+def normalised_graph(data: TrainingData) -> Tensor:
+    """D^-1/2 A D^-1/2 over users and items, (n_users + n_items) square, sparse CSR (LightGCN)."""
+    histories, n = data.histories, data.n_users + data.n_items
+    pairs = torch.unique(histories.rows * data.n_items + histories.items)
+    user = pairs // data.n_items
+    item = pairs % data.n_items + data.n_users
+    row, column = torch.cat([user, item]), torch.cat([item, user])
+    degree = torch.bincount(row, minlength=n).to(torch.float32)
+    weight = (degree[row] * degree[column]).rsqrt()
+    with warnings.catch_warnings():  # "in beta state": tests compare it with a dense product
+        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
+        placed = torch.sparse_coo_tensor(
+            torch.stack([row, column]), weight, (n, n), check_invariants=False
+        )
+        return placed.to_sparse_csr()
+
+
+def length_of(architecture: Architecture) -> int | None:
+    """How many places the document tells apart, or None when it has no positions."""
+    found = [block.length for block in architecture.blocks if isinstance(block, Positions)]
+    return max(found, default=None)
+
+
+def _has_graph(network: Network) -> bool:
+    return any(isinstance(b, GraphPropagation) for b in network.architecture.blocks)
+
+
+def _dot(network: Network) -> DotHead:
+    return cast(DotHead, network.architecture.head)

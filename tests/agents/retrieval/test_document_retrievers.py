@@ -1,0 +1,117 @@
+"""What documents learn with: losses against their definitions, the graph against a dense one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional
+
+from agenticrs.agents.agent import Budget
+from agenticrs.agents.grammar.losses import Loss, catalogue_loss
+from agenticrs.agents.grammar.retriever import normalised_graph
+from agenticrs.agents.retrieval.lightgcn import LightGcn, LightGcnConfig
+from agenticrs.agents.retrieval.two_tower import TwoTower, TwoTowerConfig
+from agenticrs.agents.training_data import TrainingData
+
+MakeData = Callable[..., TrainingData]
+QUERY = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+TABLE = torch.randn(20, 4, generator=torch.Generator().manual_seed(2))
+TARGET = torch.tensor([0, 3, 3, 7, 19, 11])
+
+
+def loss_of(kind: Loss, negatives: int = 8, calibration: float = 0.5, seed: int = 3) -> float:
+    found = catalogue_loss(
+        kind,
+        QUERY,
+        TABLE,
+        TARGET,
+        negatives=negatives,
+        calibration=calibration,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return float(found)
+
+
+def drawn(negatives: int, seed: int = 3) -> torch.Tensor:
+    return torch.randint(20, (negatives,), generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_softmax_is_the_cross_entropy_over_the_catalogue() -> None:
+    wanted = functional.cross_entropy(QUERY @ TABLE.T, TARGET)
+    assert loss_of("softmax") == pytest.approx(float(wanted), rel=2e-2)
+
+
+def test_the_sampled_softmax_comes_close_to_the_whole_one_on_average() -> None:
+    whole = float(functional.cross_entropy(QUERY @ TABLE.T, TARGET))
+    several = [loss_of("sampled", negatives=400, seed=seed) for seed in range(20)]
+    # The target stands once beside 19 / 20 of the draws, so the sum misses at most a little.
+    assert sum(several) / 20 == pytest.approx(whole, rel=0.03)
+
+
+def test_binary_and_pairwise_losses_follow_their_definitions() -> None:
+    items = drawn(8)
+    bce = bpr = gbce = 0.0
+    rate = 8 / 19
+    power = rate * (0.5 * (1 - 1 / rate) + 1 / rate)
+    for query, target in zip(QUERY, TARGET.tolist(), strict=True):
+        right = float(query @ TABLE[target])
+        wrong = [float(query @ TABLE[i]) for i in items.tolist() if i != target]
+        bce += -math.log(_sigmoid(right)) - sum(math.log(_sigmoid(-w)) for w in wrong) / 8
+        gbce += -power * math.log(_sigmoid(right)) - sum(math.log(_sigmoid(-w)) for w in wrong)
+        bpr += -sum(math.log(_sigmoid(right - w)) for w in wrong) / 8
+    assert loss_of("bce") == pytest.approx(bce / 6, rel=1e-4)
+    assert loss_of("bpr") == pytest.approx(bpr / 6, rel=1e-4)
+    assert loss_of("gbce") == pytest.approx(gbce / 6, rel=1e-4)
+
+
+def test_no_calibration_is_binary_cross_entropy_and_full_calibration_weighs_by_the_rate() -> None:
+    # With t = 0 the power is 1; with t = 1 it is the sampling rate (Petrov & Macdonald, eq. 8).
+    plain, full = loss_of("gbce", calibration=0.0), loss_of("gbce", calibration=1.0)
+    positives = float(functional.softplus(-(QUERY * TABLE[TARGET]).sum(1)).mean())
+    assert plain - full == pytest.approx((1 - 8 / 19) * positives, rel=1e-4)
+
+
+def test_the_graph_is_normalised_by_both_degrees(make_data: MakeData) -> None:
+    data = make_data([[0, 1, 1], [1, 2], []], 4)
+    seen = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=torch.float32)
+    both = torch.zeros(7, 7)
+    both[:3, 3:], both[3:, :3] = seen, seen.T
+    degree = both.sum(1).clamp(min=1)
+    wanted = both / degree[:, None].sqrt() / degree.sqrt()
+    torch.testing.assert_close(normalised_graph(data).to_dense(), wanted)
+
+
+def test_smoothing_brings_users_of_one_circle_together(make_data: MakeData) -> None:
+    circles = [[0, 1, 2, 3], [1, 2, 3, 4], [0, 2, 4]] * 4 + [[5, 6, 7, 8], [6, 7, 9], [5, 9]] * 4
+    data = make_data(circles, 10)
+    config = LightGcnConfig(embedding_size=8, epochs=60, batch_size=32, negatives=10)
+    agent = LightGcn(config, seed=1)
+    agent.fit(data, Budget())
+    best = agent.act(data.histories, [], 1).items[:, 0]
+    inside = torch.tensor([user < 12 for user in range(24)])
+    assert ((best < 5) == inside).float().mean() > 0.9
+
+
+def test_content_places_items_that_nobody_has_seen(make_data: MakeData) -> None:
+    # Even items share one tag, odd ones the other; 18 and 19 are new.
+    tags = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 10)
+    even = [[start, start + 2, start + 4, start + 6, start + 8] for start in (0, 2, 4, 6, 8)]
+    odd = [[item + 1 for item in history] for history in even]
+    data = make_data((even + odd) * 8, 20)
+    data = replace(data, item_features=replace(data.item_features, tags=tags))
+    config = TwoTowerConfig(
+        embedding_size=8, hidden=16, ids=False, epochs=30, batch_size=64, negatives=20
+    )
+    agent = TwoTower(config, seed=0)
+    agent.fit(data, Budget())
+    scores = agent.score(data.histories)
+    assert (scores[0, 18] > scores[0, 19]).item()
+    assert (scores[5, 19] > scores[5, 18]).item()
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
