@@ -126,7 +126,7 @@ class Rungs:
                     seed=row.seed,
                     effort=request.short_effort if short else 1.0,
                     user_fraction=request.short_users if short else 1.0,
-                    seconds=training_seconds(self.cycle),
+                    seconds=training_seconds(self.cycle) * (request.short_effort if short else 1.0),
                 ),
                 self.inputs,
             ),

@@ -121,10 +121,16 @@ def _evolvable(spec: AgentSpec, probe: Probe) -> str:
             inside = value in parameter.values
             varying += len(set(parameter.values)) > 1
         else:
-            if parameter.low > parameter.high:
-                raise _Refused(f"{parameter.name}: low {parameter.low} > high {parameter.high}")
-            inside = isinstance(parameter, PerInput) or parameter.low <= value <= parameter.high
-            varying += parameter.low < parameter.high
+            if parameter.low >= parameter.high:
+                raise _Refused(
+                    f"{parameter.name}: low {parameter.low} must be below high {parameter.high}"
+                )
+            values = list(value.values()) if isinstance(parameter, PerInput) else [value]
+            inside = all(parameter.low <= one <= parameter.high for one in values)
+            log = not isinstance(parameter, PerInput) and parameter.log
+            if log and parameter.low <= 0:
+                raise _Refused(f"{parameter.name}: a log scale needs low > 0, not {parameter.low}")
+            varying += 1
         if not inside:
             raise _Refused(f"{parameter.name}: the default {value!r} lies outside the space")
     if not varying:

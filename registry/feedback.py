@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from agenticrs.registry.tables import FeedbackRow
+from agenticrs.registry.tables import FeedbackRow, utc_now
 
 
 @dataclass(frozen=True)
@@ -31,23 +32,35 @@ class Accepted:
 
 
 def append(session: Session, dataset: str, events: Sequence[FeedbackEvent]) -> Accepted:
-    """Keep the events whose keys are not known yet."""
-    by_key = {event.key: event for event in events}
-    known = set(session.exec(select(FeedbackRow.key).where(col(FeedbackRow.key).in_(list(by_key)))))
-    new = [event for key, event in by_key.items() if key not in known]
-    session.add_all(
-        FeedbackRow(
-            key=event.key,
-            dataset=dataset,
-            user_id=event.user_id,
-            item_id=event.item_id,
-            timestamp=event.timestamp,
-            behaviours=dict(event.behaviours),
-        )
-        for event in new
+    """Keep the events whose keys are not known yet; of several with one key, the first.
+
+    The database decides what is known, so that two processes that are sent the same key at the
+    same time keep it once.
+    """
+    by_key: dict[str, dict[str, object]] = {}
+    for event in events:
+        row = {
+            "key": event.key,
+            "dataset": dataset,
+            "user_id": event.user_id,
+            "item_id": event.item_id,
+            "timestamp": event.timestamp,
+            "behaviours": dict(event.behaviours),
+            "received_at": utc_now(),
+        }
+        by_key.setdefault(event.key, row)
+    if not by_key:
+        return Accepted(0, 0)
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    # The columns by name: one statement with several rows, whose RETURNING says which were new.
+    stored = session.connection().execute(
+        insert(FeedbackRow)
+        .values(list(by_key.values()))
+        .on_conflict_do_nothing(index_elements=["key"])
+        .returning(col(FeedbackRow.key))
     )
-    session.flush()
-    return Accepted(len(new), len(events) - len(new))
+    new = len(stored.all())
+    return Accepted(new, len(events) - new)
 
 
 def pending(session: Session, dataset: str, after_id: int = 0) -> list[FeedbackRow]:

@@ -14,8 +14,11 @@ _PACKAGES = ("agenticrs", "torch", "numpy", "ray", "optuna", "mlflow", "safetens
 @cache
 def code_version() -> str:
     """Short commit of the checkout, with "+dirty" when it was changed; else the release."""
-    here = Path(__file__).resolve().parent
+    source = Path(__file__).resolve()
+    here = source.parent
     try:
+        # Installed below somebody else's checkout, that one's commit would say nothing of us.
+        _git(here, "ls-files", "--error-unmatch", source.name)
         commit = _git(here, "rev-parse", "--short=12", "HEAD")
         dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):

@@ -35,6 +35,10 @@ from agenticrs.ui.live_histories import Histories, LiveHistories, Seen
 
 LONGEST_RETRY_SECONDS = 60.0
 _log = get_logger(__name__)
+_FAILED = ("failed", "timeout")
+_LATE = 500
+"""Feedback rows before the newest one seen that are looked at again: on PostgreSQL a smaller id may
+be committed later."""
 
 
 class NothingServes(AgenticRSError):
@@ -150,6 +154,7 @@ class ServingModel:
         self._loaded: LoadedModel | None = None
         self._status = ServingStatus()
         self._refreshing = threading.Lock()
+        self._failing: frozenset[str] = frozenset()
         self._failures = 0
         self._retry_at = 0.0
         self._failed: tuple[int, str] | None = None
@@ -179,7 +184,13 @@ class ServingModel:
         A user that the dataset does not know takes the cold path, with the history of ``told``
         (ids of items, oldest first) when there is one. Raises NothingServes.
         """
-        return self.loaded.recommend(user_id, k, self._live, told)
+        answer = self.loaded.recommend(user_id, k, self._live, told)
+        failed = {step.agent: step for step in answer.trace if step.status in _FAILED}
+        for agent, step in failed.items():
+            if agent not in self._failing:  # once, not with every request
+                _log.warning("agent failed while serving", agent=agent, error=step.error)
+        self._failing = frozenset(failed)
+        return answer
 
     def see(self, events: Sequence[feedback.FeedbackEvent | FeedbackRow]) -> None:
         """Lay feedback over the histories at once: its positives are not recommended again."""
@@ -319,7 +330,7 @@ class ServingModel:
         """Take in feedback that other processes, or an earlier life of this one, have stored."""
         after = self._last_feedback.get(dataset.name, 0)
         with session_scope(self._engine) as session:
-            rows = feedback.pending(session, dataset.name, after)
+            rows = feedback.pending(session, dataset.name, max(0, after - _LATE))
         self._live.add(_positives(rows, dataset))
         self._last_feedback[dataset.name] = max([after, *(row.id or 0 for row in rows)])
 

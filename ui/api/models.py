@@ -57,13 +57,12 @@ class RankedItem(_Public):
 
 
 class TraceStep(_Public):
-    """What one node of the composition did."""
+    """What one node of the composition did. Why one failed stands in the log: this is open."""
 
     node: str
     agent: str
     status: str = Field(description="ok, failed, timeout, or skipped (nobody took its path).")
     milliseconds: float
-    error: str
 
 
 class RecommendResponse(_Public):
@@ -104,7 +103,7 @@ class FeedbackResponse(_Public):
 class FeedbackCount(_Public):
     """How many events are kept for a dataset."""
 
-    dataset: str
+    dataset: str | None
     stored: int
 
 

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from agenticrs.platform.errors import Conflict
 from agenticrs.registry import feedback
 from agenticrs.registry.tables import FeedbackRow
 from agenticrs.ui.api import models
@@ -23,8 +21,6 @@ from agenticrs.ui.api.people import person_by_token
 router = APIRouter(prefix="/v1", tags=["serving"])
 LATEST = 60
 """Seconds by which a caller's clock may be ahead of ours."""
-_ATTEMPTS = 5
-"""How often a batch is looked at anew because others store the same keys at the same time."""
 
 
 @router.post("/recommend")
@@ -48,7 +44,7 @@ def recommend(
             )
             for rank, item in enumerate(found.items, 1)
         ],
-        trace=[models.TraceStep(**step.as_dict()) for step in found.trace]
+        trace=[models.TraceStep.model_validate(step.as_dict()) for step in found.trace]
         if wanted.trace
         else None,
     )
@@ -84,7 +80,8 @@ def give_feedback(
                 behaviours={str(name): amount for name, amount in event.behaviours.items()},
             )
         )
-    accepted = _keep(session, loaded.dataset.name, events)
+    accepted = feedback.append(session, loaded.dataset.name, events)
+    session.commit()  # before anybody acts on it
     # What is stored counts, not what was sent: a repeated key may come with another content.
     deps.serving.see(_stored(session, loaded.dataset.name, events))
     metrics: Metrics = request.app.state.metrics
@@ -99,21 +96,6 @@ def count_feedback(deps: Deps, session: Registry) -> models.FeedbackCount:
     name = deps.serving.status.dataset or deps.settings.dataset
     stored = feedback.count(session, name) if name else 0
     return models.FeedbackCount(dataset=name, stored=stored)
-
-
-def _keep(
-    session: Session, dataset: str, events: Sequence[feedback.FeedbackEvent]
-) -> feedback.Accepted:
-    """Store and commit, before anybody acts on it. Raises Conflict."""
-    for _attempt in range(_ATTEMPTS):
-        try:
-            accepted = feedback.append(session, dataset, events)
-            session.commit()
-        except IntegrityError:
-            session.rollback()  # another request has stored one of the keys since we looked
-        else:
-            return accepted
-    raise Conflict("others store the same keys at this moment", hint="send the batch again")
 
 
 def _stored(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -118,31 +119,15 @@ def test_a_repeated_key_lays_nothing_more_over_the_history(
     assert [(seen.item_id, seen.timestamp) for seen in live] == [(items[3], 1_700_000_000)]
 
 
-def test_a_key_that_another_request_stores_at_the_same_time_is_a_repetition(
-    place: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_that_several_requests_bring_at_once_are_kept_once(place: Any) -> None:
     item = str(place.datasets.load("generated").item_ids[0])
-    both = {"events": [event("shared", item), event("own", item)]}
-    append = feedback.append
-    overtaken: list[bool] = []
-
-    def overtake(session: Any, dataset: str, events: Any) -> feedback.Accepted:
-        look = session.exec
-
-        def look_and_be_late(*asked: Any) -> Any:
-            if overtaken:
-                return look(*asked)
-            found = list(look(*asked))
-            overtaken.append(True)  # the other one commits between our look and our write
-            with session_scope(place.engine) as other:
-                append(other, dataset, events[:1])
-            return found
-
-        monkeypatch.setattr(session, "exec", look_and_be_late)
-        return append(session, dataset, events)
-
-    monkeypatch.setattr(feedback, "append", overtake)
-    assert place.client().post("/v1/feedback", json=both).json() == {"new": 1, "repeated": 1}
+    both = {"events": [event("shared", item), event("own", item), event("shared", item)]}
+    client = place.client()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.post("/v1/feedback", json=both), range(12)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(answer.json()["new"] for answer in answers) == 2
+    assert sum(answer.json()["repeated"] for answer in answers) == 12 * 3 - 2
     with session_scope(place.engine) as session:
         assert feedback.count(session, "generated") == 2
 
