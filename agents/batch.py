@@ -46,6 +46,20 @@ class UserBatch:
             return torch.full_like(place, -1)
         return torch.where(valid, self.items[place.clamp(min=0)], -1)
 
+    def newest(self, length: int) -> tuple[Tensor, Tensor]:
+        """The last ``length`` items, left-aligned, -1 behind them, and how many they are.
+
+        Shapes (B, T) and (B,), with T the largest of them, at least 1.
+        """
+        lengths = self.lengths.clamp(max=length)
+        width = max(1, int(lengths.max()) if len(self) else 1)
+        place = torch.arange(width, device=self.users.device)
+        entry = (self.offsets[1:] - lengths)[:, None] + place
+        if not len(self.items):
+            return torch.full_like(entry, -1), lengths
+        found = self.items[entry.clamp(0, len(self.items) - 1)]
+        return torch.where(place < lengths[:, None], found, -1), lengths
+
     def take(self, rows: Tensor) -> UserBatch:
         """The users at ``rows`` ((n,) indices), with their histories."""
         lengths = self.lengths[rows]

@@ -195,18 +195,23 @@ Ranker = Literal["lr", "fm", "deepfm", "dcn", "din"]
 
 
 def ranker(
-    kind: Ranker, *, width: int = 16, hidden: int = 64, tasks: tuple[str, ...] = ("click",)
+    kind: Ranker,
+    *,
+    width: int = 16,
+    hidden: int = 64,
+    crosses: int = 2,
+    tasks: tuple[str, ...] = ("click",),
 ) -> Architecture:
     """One vector for each candidate out of user, item, history and context, a logit a task.
 
     ``lr`` is linear in one-wide vectors; ``fm`` multiplies all pairs (Rendle 2010); ``deepfm``
-    adds a deep part (Guo 2017); ``dcn`` crosses (Wang 2021); ``din`` weighs the history by each
-    candidate (Zhou 2018).
+    adds a deep part (Guo 2017); ``dcn`` crosses, the similarities among its input (Wang 2021);
+    ``din`` weighs the history by each candidate (Zhou 2018).
     """
     wide = 1 if kind == "lr" else width
     blocks = features(wide)
-    given = ["user", "item", "taste", "newest"]
-    parts = ["context", *given]
+    given = ["user", "taste", "newest", "item"]
+    parts = [*given, "context"]
     if kind == "din":
         blocks.append(
             {
@@ -218,17 +223,21 @@ def ranker(
             }
         )
         parts.append("fit")
+    if kind == "dcn":
+        similar = {"block": "similarity", "name": "similar", "candidate": "item"}
+        blocks.append({**similar, "of": ["user", "taste", "newest"]})
+        parts.insert(-1, "similar")
     blocks.append({"block": "concat", "name": "all", "of": parts})
     out = ["all"]
     if kind in ("fm", "deepfm"):
         blocks.append({"block": "factorisation", "name": "pairs", "of": given})
         out = ["pairs", "context", *given]
     if kind == "dcn":
-        blocks.append({"block": "cross", "name": "crossed", "input": "all", "layers": 2})
+        blocks.append({"block": "cross", "name": "crossed", "input": "all", "layers": crosses})
         out = ["crossed"]
     if kind in ("deepfm", "dcn", "din"):
         blocks.append({"block": "mlp", "name": "deep", "input": "all", "widths": [hidden, hidden]})
-        out = ["deep"] if kind == "din" else ["deep", *out]
+        out = ["deep"] if kind == "din" else [*out, "deep"]
     blocks.append({"block": "concat", "name": "out", "of": out})
     return _made(blocks, {"head": "logits", "tasks": dict.fromkeys(tasks, "out")})
 

@@ -132,7 +132,29 @@ class Network(nn.Module):
         blocks = self.architecture.blocks
         return any(isinstance(b, form.Lookup) and b.at == at for b in blocks)
 
-    def belongs_to_table(self, weight: str) -> bool:
+    def serving_weights(self) -> dict[str, Tensor]:
+        """The weights that answering needs beside the ready tables, on the CPU, ``weight.``..."""
+        return {
+            f"weight.{name}": weight.cpu()
+            for name, weight in self.state_dict().items()
+            if not self._makes_table(name)
+        }
+
+    def take_over(self, state: Mapping[str, Tensor], device: torch.device) -> Tables:
+        """Take ``serving_weights`` back out of a state; return its tables, ``table.``..."""
+        weights = {
+            name.removeprefix("weight."): weight
+            for name, weight in state.items()
+            if name.startswith("weight.")
+        }
+        self.load_state_dict(weights, strict=False)
+        return {
+            name.removeprefix("table."): table.to(device)
+            for name, table in state.items()
+            if name.startswith("table.")
+        }
+
+    def _makes_table(self, weight: str) -> bool:
         """Whether that entry of ``state_dict`` only serves to make a table."""
         parts = weight.split(".")
         if parts[0] != "blocks":

@@ -168,14 +168,7 @@ class DocumentRetriever(Retriever[ConfigT]):
 
     def score(self, users: UserBatch) -> Tensor:
         """Dot products of each user's query with all items."""
-        width = int(users.lengths.clamp(max=self.config.max_length).max()) if len(users) else 0
-        lengths = users.lengths.clamp(max=max(width, 1))
-        place = torch.arange(max(width, 1), device=users.users.device)
-        entry = (users.offsets[1:] - lengths)[:, None] + place
-        items = users.items.new_full(entry.shape, -1)
-        if len(users.items):
-            found = users.items[entry.clamp(0, len(users.items) - 1)]
-            items = torch.where(place < lengths[:, None], found, -1)
+        items, lengths = users.newest(self.config.max_length)
         scores = self.network.scores(self.tables, Batch(users.users, items, lengths))
         new = users.users < 0
         if not self.network.reads_history() and bool((new & (lengths > 0)).any()):
@@ -195,29 +188,14 @@ class DocumentRetriever(Retriever[ConfigT]):
     def state(self) -> dict[str, Tensor]:
         """The tables that serving reads, the weights of the other blocks, and popularity."""
         kept = {f"table.{name}": table.cpu() for name, table in self.tables.items()}
-        weights = {
-            f"weight.{name}": weight.cpu()
-            for name, weight in self.network.state_dict().items()
-            if not self.network.belongs_to_table(name)
-        }
-        return {**kept, **weights, "prior": self.prior.cpu()}
+        return {**kept, **self.network.serving_weights(), "prior": self.prior.cpu()}
 
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the tables and weights."""
         super().load(state, n_users=n_users, n_items=n_items)
         network = Network(self.document(self.config), Sizes(0, n_items))
-        weights = {
-            name.removeprefix("weight."): weight
-            for name, weight in state.items()
-            if name.startswith("weight.")
-        }
-        network.load_state_dict(weights, strict=False)
+        self.tables = network.take_over(state, self.device)
         self.network = network.to(self.device).requires_grad_(False)
-        self.tables = {
-            name.removeprefix("table."): table.to(self.device)
-            for name, table in state.items()
-            if name.startswith("table.")
-        }
         self.prior = state["prior"].to(self.device)
 
     @classmethod

@@ -30,9 +30,7 @@ def built(architecture: Architecture, seed: int = 0) -> Network:
     network = Network(architecture, SIZES)
     network.initialise(torch.Generator().manual_seed(seed))
     graph = torch.eye(SIZES.n_users + SIZES.n_items).to_sparse()
-    network.give(
-        _features(SIZES.n_users, SIZES.users), _features(SIZES.n_items, SIZES.items), graph
-    )
+    network.give(features(SIZES.n_users, SIZES.users), features(SIZES.n_items, SIZES.items), graph)
     return network.requires_grad_(False)
 
 
@@ -44,7 +42,8 @@ def answer(network: Network, batch: Batch) -> torch.Tensor:
     return torch.stack(list(network.logits(tables, batch).values()))
 
 
-def _features(n: int, shape: EntityShape) -> FeatureTensors:
+def features(n: int, shape: EntityShape) -> FeatureTensors:
+    """Random features of that shape; the same for the same ``n``."""
     generator = torch.Generator().manual_seed(n)
     codes = [torch.randint(high, (n,), generator=generator) for high in shape.cardinality]
     return FeatureTensors(

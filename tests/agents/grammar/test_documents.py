@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.agents.grammar.conftest import SIZES, answer, built
+from tests.agents.grammar.conftest import SIZES, answer, built, features
+from tests.agents.grammar.cross_network import CrossNetwork, Entity, Question
 from tests.agents.grammar.transformer import Transformer
 
 from agenticrs.agents.grammar import documents
@@ -103,6 +104,52 @@ def test_the_hand_written_transformer_and_its_document_are_one_model(batch: Batc
     theirs, ours = by_hand(batch.items, batch.lengths), network.query(network.tables(), batch)
     torch.testing.assert_close(ours[0], theirs[0])
     torch.testing.assert_close(ours[1, 0], theirs[1, 0])
+
+
+def test_the_hand_written_cross_network_and_its_document_are_one_model(batch: Batch) -> None:
+    popularity = torch.rand(SIZES.n_items, generator=torch.Generator().manual_seed(1))
+    by_hand = CrossNetwork(
+        Entity(SIZES.n_users, features(SIZES.n_users, SIZES.users), SIZES.users, 8),
+        Entity(SIZES.n_items, features(SIZES.n_items, SIZES.items), SIZES.items, 8),
+        popularity,
+        size=8,
+        crosses=2,
+        deep=16,
+    )
+    by_hand.initialise(torch.Generator().manual_seed(2))
+    network = built(documents.ranker("dcn", width=8, hidden=16))
+    theirs = by_hand.state_dict()
+    renamed = {
+        **{f"blocks.@{e}_ids.weight": theirs[f"{e}.ids"] for e in ("users", "items")},
+        **{
+            f"blocks.@{e}_said.{part}": theirs[f"{e}.{part}"]
+            for e in ("users", "items")
+            for part in ("categories", "dense")
+        },
+    }
+    for name in ("weight", "bias"):
+        renamed[f"tasks.click.{name}"] = theirs[f"out.{name}"]
+        for layer in range(2):
+            renamed[f"blocks.@crossed.linear.{layer}.{name}"] = theirs[
+                f"crosses.{layer}.linear.{name}"
+            ]
+            renamed[f"blocks.@deep.layers.{layer}.{name}"] = theirs[f"deep.{layer}.{name}"]
+    network.load_state_dict(renamed)
+    assert sum(w.numel() for w in network.parameters()) == sum(
+        w.numel() for w in by_hand.parameters()
+    )
+    assert batch.candidates is not None
+    candidates = batch.candidates[:2]
+    length = torch.tensor([3, 1])
+    context = torch.stack(
+        [popularity[candidates], torch.log1p(length)[:, None].expand_as(candidates)], -1
+    )
+    known = Batch(batch.user[:2], batch.items[:2], length, candidates, context)
+    past = torch.tensor([[1, 2, 3], [-1, -1, 4]])  # it has its pads on the other side
+    question = Question(batch.user[:2], past, length, candidates)
+    torch.testing.assert_close(
+        network.logits(network.tables(), known)["click"], by_hand(question, by_hand.tables())
+    )
 
 
 def test_cross_layers_and_factorisation_follow_their_formulas(batch: Batch) -> None:

@@ -1,13 +1,49 @@
-"""The ranker keeps the promises that all agents make."""
+"""Every ranker keeps the promises that all agents make."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from agenticrs.agents.contract import AgentContract
+from agenticrs.agents.ranking.classics import (
+    DeepFm,
+    Din,
+    FactorisationMachine,
+    LogisticRegression,
+)
 from agenticrs.agents.ranking.dcn import DcnV2
 
 
 class TestDcnV2(AgentContract):
     agent_type = DcnV2
     config: ClassVar[dict[str, Any]] = {"embedding_size": 4, "deep": 8, "epochs": 2, "negatives": 5}
+
+
+class TestLogisticRegression(AgentContract):
+    agent_type = LogisticRegression
+    config: ClassVar[dict[str, Any]] = {"epochs": 2, "negatives": 5}
+
+
+class TestFactorisationMachine(AgentContract):
+    agent_type = FactorisationMachine
+    config: ClassVar[dict[str, Any]] = {"embedding_size": 4, "epochs": 2, "negatives": 5}
+
+
+class TestDeepFm(AgentContract):
+    agent_type = DeepFm
+    config: ClassVar[dict[str, Any]] = {
+        "embedding_size": 4,
+        "hidden": 8,
+        "epochs": 2,
+        "negatives": 5,
+    }
+
+
+class TestDin(AgentContract):
+    agent_type = Din
+    config: ClassVar[dict[str, Any]] = {
+        "embedding_size": 4,
+        "hidden": 8,
+        "epochs": 2,
+        "negatives": 5,
+    }

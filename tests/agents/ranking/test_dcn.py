@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.grammar.ranker import DocumentRanker
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
+from agenticrs.agents.ranking.classics import (
+    DeepConfig,
+    DeepFm,
+    Din,
+    FactorisationMachine,
+    FmConfig,
+)
 from agenticrs.agents.ranking.dcn import DcnConfig, DcnV2
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.platform.errors import AgentError
@@ -22,8 +32,22 @@ def shuffled(data: TrainingData) -> Candidates:
     return Candidates(order.repeat(60, 1), -torch.arange(40.0).repeat(60, 1))
 
 
-def test_it_puts_the_users_own_taste_first(two_tastes: TrainingData) -> None:
-    agent = DcnV2(CONFIG.model_copy(update={"upstream_weight": 0.0}))
+LEARNS = {"learning_rate": 0.01, "epochs": 20, "batch_size": 64, "neighbour_share": 0.0}
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        DcnV2(CONFIG.model_copy(update={"upstream_weight": 0.0})),
+        FactorisationMachine(FmConfig(**LEARNS, upstream_weight=0.0)),
+        DeepFm(DeepConfig(**LEARNS, upstream_weight=0.0)),
+        Din(DeepConfig(**LEARNS, upstream_weight=0.0)),
+    ],
+    ids=lambda agent: agent.spec.name,
+)
+def test_it_puts_the_users_own_taste_first(
+    two_tastes: TrainingData, agent: DocumentRanker[Any]
+) -> None:
     agent.fit(two_tastes, Budget())
     best = agent.act(two_tastes.histories, [shuffled(two_tastes)], 10).items
     own = (best >= 20) == (torch.arange(60)[:, None] % 2 == 1)
@@ -44,19 +68,21 @@ def test_a_large_upstream_weight_keeps_the_incoming_order(two_tastes: TrainingDa
 def test_training_lists_know_only_what_came_before(two_tastes: TrainingData) -> None:
     agent = DcnV2(CONFIG)
     agent.n_users, agent.n_items = 60, 40
+    agent.popularity = torch.zeros(40)
     generator = torch.Generator().manual_seed(0)
     sampler = CandidateSampler(
         two_tastes, neighbours=0.0, popular=0.0, exposed=0.0, generator=generator
     )
     histories = two_tastes.histories
     entry = torch.tensor([0, 3, 8, 15])
-    question = agent._question(histories, histories.rows[entry], entry, sampler, generator)
-    assert question.items[:, 0].tolist() == histories.items[entry].tolist()
-    assert question.length.tolist() == [0, 3, 0, 7]
+    batch = agent._lists(histories, histories.rows[entry], entry, sampler, generator)
+    assert batch.candidates is not None
+    assert batch.candidates[:, 0].tolist() == histories.items[entry].tolist()
+    assert batch.lengths.tolist() == [0, 3, 0, 7]
     for row, (begin, end) in enumerate([(0, 0), (0, 3), (8, 8), (8, 15)]):
-        past = question.history[row]
-        assert past[past >= 0].tolist() == histories.items[begin:end].tolist()
-        assert (past[: len(past) - (end - begin)] == -1).all()
+        past = batch.items[row]
+        assert past[: end - begin].tolist() == histories.items[begin:end].tolist()
+        assert (past[end - begin :] == -1).all()
 
 
 def test_an_unknown_user_is_ranked_by_the_history(two_tastes: TrainingData) -> None:

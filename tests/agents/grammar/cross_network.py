@@ -1,4 +1,4 @@
-"""The DCN-V2 network: feature crosses of bounded degree beside a deep part (arXiv 2008.13535).
+"""A reference written by hand: DCN-V2, crosses beside a deep part (arXiv 2008.13535).
 
 It sees a user, the history before a moment, and candidate items; what the ids stand for and where
 candidates come from is not known here.
@@ -22,8 +22,7 @@ class Question:
     """Whom and what to score.
 
     Shapes: ``user`` (B,), ``history`` (B, H) newest last with -1 pads on the left, ``length``
-    (B,) full length of the history, ``items`` (B, N) candidates. The index one past the last
-    stands for an unknown user or item.
+    (B,) full length of the history, ``items`` (B, N) candidates.
     """
 
     user: Tensor
@@ -35,18 +34,18 @@ class Question:
 class Entity(nn.Module):
     """Vectors of users or of items: an own vector for the id plus what the features say.
 
-    The feature tables are buffers, so that they travel with the weights. Row ``n`` is unknown.
+    The feature tables are buffers, so that they travel with the weights.
     """
 
     def __init__(self, n: int, features: FeatureTensors | None, shape: EntityShape, size: int):
         super().__init__()
-        self.ids = nn.Parameter(torch.empty(n + 1, size))
+        self.ids = nn.Parameter(torch.empty(n, size))
         self.categories = nn.Parameter(torch.empty(sum(shape.cardinality), size))
         self.dense = nn.Parameter(torch.empty(shape.n_dense, size))
         self.codes: Tensor
         self.values: Tensor
-        codes = torch.zeros(n + 1, len(shape.cardinality), dtype=torch.int64)
-        values = torch.zeros(n + 1, shape.n_dense)
+        codes = torch.zeros(n, len(shape.cardinality), dtype=torch.int64)
+        values = torch.zeros(n, shape.n_dense)
         if features is not None:
             codes[:n] = features.codes.cpu()
             values[:n] = torch.cat([features.tags, features.numeric], 1).cpu()
@@ -55,7 +54,7 @@ class Entity(nn.Module):
         self.register_buffer("values", values)
 
     def forward(self) -> Tensor:
-        """The vectors of all, (n + 1, size)."""
+        """The vectors of all, (n, size)."""
         vectors: Tensor = self.ids + self.values @ self.dense
         if self.codes.shape[1]:
             vectors = vectors + functional.embedding_bag(self.codes, self.categories, mode="sum")

@@ -1,0 +1,196 @@
+"""Rankers that are built from a document: a logit for each candidate, learnt from lists.
+
+A subclass says which document its config stands for. Its head has one task; the final score is the
+logit less ``upstream_weight`` times the log of the incoming rank.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TypeVar, cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional
+
+from agenticrs.agents import lists
+from agenticrs.agents.agent import Agent, AgentConfig, Budget
+from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.network import Batch, Network, Sizes
+from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
+from agenticrs.agents.retrieval.common import item_counts, within_limit
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.training_loop import TrainingLoop
+from agenticrs.registry.spec import ClosedLoop, Port
+
+RANKING_LOOP = ClosedLoop(
+    inputs=(Port.USERS, Port.CANDIDATES),
+    output=Port.CANDIDATES,
+    executor="the runtime hands the ordered list to the next agent, or shows it",
+    feedback="click",
+)
+_CHUNK = 256
+_UNKNOWN_SHARE = 0.1
+"""Share of training lists in which the user is unknown, so that unknown users are learnt too."""
+
+
+class RankerConfig(AgentConfig):
+    """How a ranking document is trained, and how much the incoming order counts."""
+
+    history: int = Field(default=20, ge=1)
+    """How many of the newest items describe the user."""
+    upstream_weight: float = Field(default=2.0, ge=0)
+    """Weight of -log(incoming rank) beside the network's logit; a large one keeps the order."""
+    neighbour_share: float = Field(default=0.4, ge=0, le=1)
+    """Share of negatives that are neighbours of the history: what retrievers would offer."""
+    popular_share: float = Field(default=0.2, ge=0, le=1)
+    """Share of negatives drawn by popularity."""
+    exposed_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of negatives that were shown and not taken, for users that have such rows."""
+    negatives: int = Field(default=20, ge=1)
+    """Negatives beside each positive."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Step size of Adam."""
+    l2: float = Field(default=1e-5, ge=0)
+    """Weight decay."""
+    epochs: int = Field(default=2, ge=1)
+    """Passes over the positives."""
+    positives_per_epoch: int = Field(default=100_000, ge=1)
+    """Long logs are sampled down to this many positives in each epoch."""
+    batch_size: int = Field(default=256, ge=1)
+    """Positives in one step."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RankerConfig:
+        shares = self.neighbour_share + self.popular_share + self.exposed_share
+        if shares > 1 + 1e-9:
+            raise ValueError(f"the shares of negatives must not exceed 1 together, got {shares}")
+        return self
+
+
+ConfigT = TypeVar("ConfigT", bound=RankerConfig)
+
+
+class DocumentRanker(Agent[ConfigT]):
+    """Orders candidates by logit - upstream_weight * log(rank).
+
+    Trained listwise: softmax over a positive and negatives that look like candidates. The history
+    of a positive is what came before it, never the item itself or later ones.
+    """
+
+    @classmethod
+    @abstractmethod
+    def document(cls, config: ConfigT) -> Architecture:
+        """The structure that the config stands for; its head has one task."""
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Train with AdamW on positives and sampled negatives."""
+        super().fit(data, budget)
+        config = self.config
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        network = Network(self.document(config), Sizes.of(data)).to(self.device)
+        network.initialise(generator)
+        network.give(data.user_features, data.item_features, None)
+        self.popularity = torch.log1p(item_counts(data.histories, self.n_items))
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.l2
+        )
+        sampler = CandidateSampler(
+            data,
+            neighbours=config.neighbour_share,
+            popular=config.popular_share,
+            exposed=config.exposed_share,
+            generator=generator,
+        )
+        rows, n = data.histories.rows, len(data.histories.items)
+        loop = TrainingLoop(budget, config.epochs)
+        for _ in loop:
+            taken = 0
+            for entry in loop.batches(n, config.batch_size, generator):
+                if taken >= config.positives_per_epoch:
+                    break
+                taken += len(entry)
+                batch = self._lists(data.histories, rows[entry], entry, sampler, generator)
+                (logits,) = network.logits(network.tables(), batch, generator).values()
+                target = torch.zeros(len(entry), dtype=torch.int64, device=self.device)
+                loop.step(functional.cross_entropy(logits, target), optimizer)
+        self.network = network.requires_grad_(False)
+        tables = network.tables()
+        self.tables = {name: tables[name].contiguous() for name in network.needed_tables()}
+
+    def _lists(
+        self,
+        histories: UserBatch,
+        rows: Tensor,
+        entry: Tensor,
+        sampler: CandidateSampler,
+        generator: torch.Generator,
+    ) -> Batch:
+        """Lists whose first item is the positive at ``entry`` of the histories."""
+        begin = histories.offsets[:-1][rows]
+        start = torch.maximum(begin, entry - self.config.history)
+        place = start[:, None] + torch.arange(self.config.history, device=entry.device)
+        inside = place < entry[:, None]
+        past = torch.where(inside, histories.items[place.clamp(max=len(histories.items) - 1)], -1)
+        negatives = sampler.draw(rows, past, self.config.negatives)
+        unknown = torch.rand(len(rows), generator=generator, device=rows.device) < _UNKNOWN_SHARE
+        items = torch.cat([histories.items[entry][:, None], negatives], 1)
+        return self._batch(
+            torch.where(unknown, -1, rows), past, entry - start, entry - begin, items
+        )
+
+    def _batch(
+        self, user: Tensor, past: Tensor, lengths: Tensor, full_lengths: Tensor, items: Tensor
+    ) -> Batch:
+        popular = self.popularity[items.clamp(min=0)] * (items >= 0)
+        length = torch.log1p(full_lengths.to(popular.dtype))[:, None].expand_as(popular)
+        return Batch(user, past, lengths, items, torch.stack([popular, length], -1))
+
+    def act(self, users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+        """The candidates in their new order, k at most."""
+        (source,) = inputs
+        catalogue = max(self.n_items, int(source.items.max()) + 1 if source.items.numel() else 0)
+        source = lists.compact(source, lists.allowed(source.items, users, catalogue))
+        scores = self._scores(users.within(self.n_users, self.n_items), source.items)
+        best = scores.topk(min(k, scores.shape[1]), dim=1)
+        return Candidates(source.items.gather(1, best.indices), best.values)
+
+    def _scores(self, users: UserBatch, items: Tensor) -> Tensor:
+        """Final scores of compacted lists ``items`` (B, K), -inf at pads."""
+        known = torch.where(items < self.n_items, items, -1)
+        full = users.lengths
+        past, lengths = users.newest(self.config.history)
+        parts = [items.new_zeros(0, items.shape[1], dtype=torch.float32)]
+        for start in range(0, len(items), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            batch = self._batch(
+                users.users[some], past[some], lengths[some], full[some], known[some]
+            )
+            parts += self.network.logits(self.tables, batch).values()
+        rank = torch.arange(1, items.shape[1] + 1, device=items.device)
+        scores = torch.cat(parts) - self.config.upstream_weight * rank.log()
+        return scores.masked_fill(items < 0, -torch.inf)
+
+    def state(self) -> dict[str, Tensor]:
+        """The tables that serving reads, the weights of the other blocks, and the counts."""
+        kept = {f"table.{name}": table.cpu() for name, table in self.tables.items()}
+        return {**kept, **self.network.serving_weights(), "popularity": self.popularity.cpu()}
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        """Take over the tables and weights."""
+        super().load(state, n_users=n_users, n_items=n_items)
+        network = Network(self.document(self.config), Sizes(0, 0))
+        self.tables = network.take_over(state, self.device)
+        self.network = network.to(self.device).requires_grad_(False)
+        self.popularity = state["popularity"].to(self.device)
+
+    @classmethod
+    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
+        """The document's weights and the items' counts, without the features' vectors."""
+        with torch.device("meta"):
+            network = Network(cls.document(cast(ConfigT, config)), Sizes(n_users, n_items))
+        weights = sum(weight.numel() for weight in network.parameters())
+        return within_limit(cls.spec.name, weights + n_items)
