@@ -71,7 +71,7 @@ class Ease(Retriever[EaseConfig]):
         counts = gram.diagonal().clone()
         budget.report(0.3, "counted pairs")
         gram.diagonal().add_(self.config.l2)
-        weights = _inverse(gram)
+        weights = inverse(gram)
         weights /= -weights.diagonal().clone()
         weights.fill_diagonal_(0.0)
         weights *= counts.clamp(min=1.0) ** -self.config.popularity_penalty
@@ -112,7 +112,7 @@ class Ease(Retriever[EaseConfig]):
         return n_items * (n_items + 1)
 
 
-def _inverse(matrix: Tensor) -> Tensor:
+def inverse(matrix: Tensor) -> Tensor:
     """Inverse of a symmetric positive definite matrix: float32, or float64 where that fails."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if not int(failed):

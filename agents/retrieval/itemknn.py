@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from agenticrs.agents.agent import AgentConfig, Budget, Retriever
-from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.agent import Budget
 from agenticrs.agents.retrieval.common import (
     RETRIEVAL_LOOP,
     RETRIEVAL_REWARD,
     item_counts,
-    recency_weights,
     tie_breaker,
-    within_limit,
 )
 from agenticrs.agents.retrieval.gram import binary_pairs, gram_rows
+from agenticrs.agents.retrieval.neighbours import NeighbourConfig, NeighbourRetriever
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
 
 _CELLS_AT_ONCE = 32_000_000
 
 
-class ItemKNNConfig(AgentConfig):
+class ItemKNNConfig(NeighbourConfig):
     """Which items are near, and how history items vote."""
 
-    neighbours: int = Field(default=100, ge=1)
-    """How many nearest items each item votes for."""
     shrinkage: float = Field(default=20.0, ge=0)
     """Added to the denominator: takes weight from similarities with little support."""
     exponent: float = Field(default=0.5, ge=0, le=1)
     """Power of both items' counts in the denominator; 0.5 is the cosine, 0 plain co-occurrence."""
-    half_life: float = Field(default=10.0, gt=0)
-    """Entries of a user's history after which a vote weighs half."""
 
 
-class ItemKNN(Retriever[ItemKNNConfig]):
-    """Similarity s(j, i) = G_ji / ((G_jj G_ii)^exponent + shrinkage), G = X^T X.
+class ItemKNN(NeighbourRetriever[ItemKNNConfig]):
+    """Similarity s(j, i) = G_ji / ((G_jj G_ii)^exponent + shrinkage), G = X^T X."""
 
-    A user's score of i is the sum of s(j, i) over history items j that have i among their
-    ``neighbours`` nearest, weighted by recency. Memory: n_items * neighbours * 12 bytes.
-    """
-
-    chunk: ClassVar[int] = 256
     config_type = ItemKNNConfig
     spec: ClassVar[AgentSpec] = AgentSpec(
         name="itemknn",
@@ -87,33 +74,3 @@ class ItemKNN(Retriever[ItemKNNConfig]):
         self.near = torch.cat(near)
         self.similarity = torch.cat(similarity)
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
-
-    def score(self, users: UserBatch) -> Tensor:
-        """Sum the votes; items without a vote follow in order of popularity."""
-        votes = self.similarity[users.items]
-        votes = votes * recency_weights(users, self.config.half_life)[:, None]
-        cells = users.rows[:, None] * self.n_items + self.near[users.items]
-        scores = self.prior.repeat(len(users))
-        scores.index_add_(0, cells.view(-1), votes.view(-1))
-        return scores.view(len(users), self.n_items)
-
-    def state(self) -> dict[str, Tensor]:
-        """Neighbours, their similarities, and popularity as a tie-breaker."""
-        return {
-            "near": self.near.to("cpu", torch.int32),
-            "similarity": self.similarity.cpu(),
-            "prior": self.prior.cpu(),
-        }
-
-    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
-        """Take over the neighbours."""
-        super().load(state, n_users=n_users, n_items=n_items)
-        self.near = state["near"].to(self.device, torch.int64)
-        self.similarity = state["similarity"].to(self.device)
-        self.prior = state["prior"].to(self.device)
-
-    @classmethod
-    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
-        """An index and a similarity for each neighbour of each item."""
-        k = min(cast(ItemKNNConfig, config).neighbours, n_items)
-        return within_limit("itemknn", (2 * k + 1) * n_items)

@@ -47,11 +47,7 @@ class Popularity(Retriever[PopularityConfig]):
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Count positives, each weighted by its age."""
         super().fit(data, budget)
-        positive = data.events.label > 0.5
-        weight = torch.exp2(-_age_days(data.events) / self.config.half_life_days) * positive
-        counts = torch.zeros(self.n_items, device=self.device, dtype=torch.float64)
-        counts.index_add_(0, data.events.item, weight)
-        self.popularity = (counts / counts.sum().clamp(min=1e-30)).to(torch.float32)
+        self.popularity = faded_shares(data, self.config.half_life_days).to(torch.float32)
         budget.report(1.0, "counted")
 
     def score(self, users: UserBatch) -> Tensor:
@@ -71,6 +67,14 @@ class Popularity(Retriever[PopularityConfig]):
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
         """One weight for each item."""
         return n_items
+
+
+def faded_shares(data: TrainingData, half_life_days: float) -> Tensor:
+    """Each item's share of the positives, halved by every half-life, (n_items,) float64."""
+    weight = torch.exp2(-_age_days(data.events) / half_life_days) * (data.events.label > 0.5)
+    counts = torch.zeros(data.n_items, device=weight.device, dtype=torch.float64)
+    counts.index_add_(0, data.events.item, weight)
+    return counts / counts.sum().clamp(min=1e-30)
 
 
 def _age_days(events: Events) -> Tensor:

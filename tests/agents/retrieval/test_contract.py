@@ -6,13 +6,17 @@ from typing import Any, ClassVar
 
 from agenticrs.agents.contract import AgentContract
 from agenticrs.agents.retrieval.bpr import BprMF
+from agenticrs.agents.retrieval.cooccurrence import Cooccurrence
 from agenticrs.agents.retrieval.ease import Ease
 from agenticrs.agents.retrieval.gru4rec import Gru4Rec
 from agenticrs.agents.retrieval.hstu import Hstu
+from agenticrs.agents.retrieval.ials import Ials
 from agenticrs.agents.retrieval.itemknn import ItemKNN
 from agenticrs.agents.retrieval.lightgcn import LightGcn
 from agenticrs.agents.retrieval.popularity import Popularity
 from agenticrs.agents.retrieval.sasrec import SASRec
+from agenticrs.agents.retrieval.slim import Slim
+from agenticrs.agents.retrieval.trending import Trending
 from agenticrs.agents.retrieval.two_tower import TwoTower
 
 
@@ -89,3 +93,21 @@ class TestTwoTowerOfContentAlone(AgentContract):
         "epochs": 3,
         "ids": False,
     }
+
+
+class TestIals(AgentContract):
+    agent_type = Ials
+    config: ClassVar[dict[str, Any]] = {"embedding_size": 8, "epochs": 2}
+
+
+class TestSlim(AgentContract):
+    agent_type = Slim
+    config: ClassVar[dict[str, Any]] = {"l1": 0.1, "l2": 5.0, "penalty": 10.0}
+
+
+class TestCooccurrence(AgentContract):
+    agent_type = Cooccurrence
+
+
+class TestTrending(AgentContract):
+    agent_type = Trending

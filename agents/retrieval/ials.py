@@ -1,0 +1,147 @@
+"""iALS: matrix factorisation of implicit feedback by alternating least squares.
+
+Hu, Koren & Volinsky 2008, in the form and with the regularisation of Rendle et al. 2021
+(arXiv 2110.14037), who show that it holds its own when it is tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.retrieval.common import (
+    RETRIEVAL_LOOP,
+    RETRIEVAL_REWARD,
+    item_counts,
+    tie_breaker,
+    within_limit,
+)
+from agenticrs.agents.retrieval.gram import binary_pairs
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.training_loop import TrainingLoop
+from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
+
+_CELLS_AT_ONCE = 8_000_000
+
+
+class IalsConfig(AgentConfig):
+    """Size and weights of the objective."""
+
+    embedding_size: int = Field(default=64, ge=1)
+    """Length of the vectors."""
+    unobserved_weight: float = Field(default=0.1, gt=0)
+    """Weight of the square of every score: what was not seen should score low."""
+    l2: float = Field(default=0.003, ge=0)
+    """Regularisation; an entity with n events has l2 * (n + unobserved_weight * others)^power."""
+    power: float = Field(default=1.0, ge=0, le=1)
+    """How much more those with many events are regularised."""
+    epochs: int = Field(default=10, ge=1)
+    """Rounds over users and items."""
+
+
+class Ials(Retriever[IalsConfig]):
+    """score(u, i) = p_u . q_i, with p_u solved out of the history whenever it is asked for.
+
+    The weights are the items' vectors alone: a user that nobody has seen, or whose history has
+    grown since, is served as well as any other.
+    """
+
+    chunk: ClassVar[int] = 512
+    config_type = IalsConfig
+    spec: ClassVar[AgentSpec] = AgentSpec(
+        name="ials",
+        kind="model",
+        role="retrieval",
+        summary="Matrix factorisation in which every vector is the solution of a small system.",
+        paper="Hu et al. 2008; Rendle et al. 2021, Revisiting the performance of iALS",
+        loop=RETRIEVAL_LOOP,
+        inner_reward=RETRIEVAL_REWARD,
+        on_request=True,
+        space=DecisionSpace(
+            parameters=(
+                IntRange(name="embedding_size", low=16, high=256, log=True),
+                FloatRange(name="unobserved_weight", low=0.005, high=1.0, log=True),
+                FloatRange(name="l2", low=1e-4, high=0.1, log=True),
+                FloatRange(name="power", low=0.5, high=1.0),
+                IntRange(name="epochs", low=4, high=30, log=True),
+            )
+        ),
+    )
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Alternate between users and items."""
+        super().fit(data, budget)
+        size = self.config.embedding_size
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        shape = (self.n_items, size)
+        self.items = torch.randn(*shape, generator=generator, device=self.device) * 0.1 / size**0.5
+        by_user = binary_pairs(data.histories, self.n_items)
+        by_item = transposed(by_user, self.n_items)
+        for _ in TrainingLoop(budget, self.config.epochs):
+            users = self._solve(by_user, self.items)
+            self.items = self._solve(by_item, users)
+        self.prior = tie_breaker(item_counts(data.histories, self.n_items))
+
+    def _solve(self, rows: UserBatch, other: Tensor) -> Tensor:
+        """Vectors of all rows, given those of the other side; zeros for rows without events."""
+        config, size = self.config, other.shape[1]
+        shared = config.unobserved_weight * (other.T @ other)
+        lengths = rows.lengths
+        strength = (lengths + config.unobserved_weight * len(other)) ** config.power * config.l2
+        solved = other.new_zeros(len(rows), size)
+        order = torch.argsort(lengths)
+        order = order[lengths[order] > 0]
+        start = 0
+        while start < len(order):  # rows of like length together, so that little is padded
+            stop = _fitting(lengths[order[start:]], size) + start
+            chosen = order[start:stop]
+            items, _ = rows.take(chosen).newest(int(lengths[chosen[-1]]))
+            known = other[items.clamp(min=0)] * (items >= 0)[..., None]
+            system = known.transpose(1, 2) @ known + shared
+            system.diagonal(dim1=1, dim2=2).add_(strength[chosen][:, None])
+            factor = torch.linalg.cholesky_ex(system).L
+            solved[chosen] = torch.cholesky_solve(known.sum(1)[..., None], factor)[..., 0]
+            start = stop
+        return solved
+
+    def score(self, users: UserBatch) -> Tensor:
+        """Solve for the users, then the products with all items."""
+        scores: Tensor = self._solve(users, self.items) @ self.items.T + self.prior
+        return scores
+
+    def state(self) -> dict[str, Tensor]:
+        """The items' vectors, and popularity as a tie-breaker."""
+        return {"items": self.items.cpu(), "prior": self.prior.cpu()}
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        """Take over the vectors."""
+        super().load(state, n_users=n_users, n_items=n_items)
+        self.items = state["items"].to(self.device)
+        self.prior = state["prior"].to(self.device)
+
+    @classmethod
+    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
+        """A vector and a count for each item."""
+        size = cast(IalsConfig, config).embedding_size
+        return within_limit("ials", n_items * (size + 1))
+
+
+def transposed(distinct: UserBatch, n_items: int) -> UserBatch:
+    """The users of each item instead of the items of each user."""
+    order = torch.argsort(distinct.items, stable=True)
+    offsets = torch.zeros(n_items + 1, dtype=torch.int64, device=order.device)
+    torch.cumsum(torch.bincount(distinct.items, minlength=n_items), 0, out=offsets[1:])
+    return UserBatch(torch.arange(n_items, device=order.device), offsets, distinct.rows[order])
+
+
+def _fitting(lengths: Tensor, size: int) -> int:
+    """How many of these rows, ascending in length, fit into memory together; at least one."""
+    place = torch.arange(1, len(lengths) + 1, device=lengths.device)
+    cells = place * (lengths * size + size * size)
+    return max(1, int((cells <= _CELLS_AT_ONCE).sum()))
