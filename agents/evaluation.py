@@ -13,7 +13,7 @@ totals                the means, and coverage@10, gini@10
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,12 @@ from torch import Tensor
 from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent
 from agenticrs.agents.batch import Candidates, Route
-from agenticrs.agents.item_vectors import described_vectors, item_vectors
+from agenticrs.agents.item_vectors import (
+    described_vectors,
+    genre_shares,
+    item_vectors,
+    mean_shares,
+)
 from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import AgentSpec, InnerReward, Port
@@ -114,12 +119,12 @@ def measure(
     vectors = described_vectors(data.item_features)
     if vectors is not None:
         per_user[f"diversity@{SLATE}"] = intra_list_diversity(slate, vectors)
-    if inner is not None and inner.metric == "relevance_diversity":
-        vectors = item_vectors(data) if vectors is None else vectors
+    if inner is not None and inner.metric in _SECOND:
         relevance = _accuracy(ranked, heldout, InnerReward(metric="ndcg", k=inner.k))
-        per_user[str(inner)] = _RELEVANCE_SHARE * relevance[f"ndcg@{inner.k}"] + (
-            1 - _RELEVANCE_SHARE
-        ) * intra_list_diversity(ranked[:, : inner.k], vectors)
+        second = _SECOND[inner.metric](ranked[:, : inner.k], data, heldout)
+        per_user[str(inner)] = (
+            _RELEVANCE_SHARE * relevance[f"ndcg@{inner.k}"] + (1 - _RELEVANCE_SHARE) * second
+        )
     return Evaluation(per_user, _totals(per_user, slate, data.n_items), ranked)
 
 
@@ -127,14 +132,42 @@ def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> di
     wanted = list(_ACCURACY)
     if inner is not None and inner.metric in _FAMILIES:
         wanted.append(str(inner))
-    elif inner is not None and inner.metric != "relevance_diversity":
+    elif inner is not None and inner.metric not in _SECOND:
         raise AgentError(
             f"inner reward {inner} is not known",
-            hint="metrics: " + ", ".join((*_FAMILIES, "relevance_diversity")),
+            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND)),
         )
     cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
     computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)
     return {name: computed[name] for name in wanted}
+
+
+def _diversity(slate: Tensor, data: TrainingData, heldout: Heldout) -> Tensor:
+    return intra_list_diversity(slate, item_vectors(data))
+
+
+def _novelty(slate: Tensor, data: TrainingData, heldout: Heldout) -> Tensor:
+    """Novelty over the largest that an item of this log could have: in [0, 1]."""
+    counts = torch.bincount(data.histories.items, minlength=data.n_items)
+    largest = novelty(counts.argmin().expand(1, 1), counts)
+    return novelty(slate, counts) / largest.clamp(min=1e-12)
+
+
+def _calibration(slate: Tensor, data: TrainingData, heldout: Heldout) -> Tensor:
+    """1 - half the absolute difference between the genres of history and list: in [0, 1]."""
+    shares = genre_shares(data)
+    wanted = mean_shares(data.histories.take(heldout.users), shares)
+    shown = (slate >= 0)[..., None]
+    listed = (shares[slate.clamp(min=0)] * shown).sum(1) / shown.sum(1).clamp(min=1)
+    return (1 - 0.5 * (wanted - listed).abs().sum(1)).to(torch.float64)
+
+
+_SECOND: dict[str, Callable[[Tensor, TrainingData, Heldout], Tensor]] = {
+    "relevance_diversity": _diversity,
+    "relevance_novelty": _novelty,
+    "relevance_calibration": _calibration,
+}
+"""What re-rankers trade accuracy for: one fifth of their inner reward."""
 
 
 def _totals(per_user: Mapping[str, Tensor], slate: Tensor, n_items: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.training_data import FeatureTensors, TrainingData
 
 _SIZE = 32
@@ -33,6 +34,22 @@ def described_vectors(features: FeatureTensors) -> Tensor | None:
         ]
         return functional.normalize(torch.cat(columns, 1), dim=1)
     return None
+
+
+def genre_shares(data: TrainingData) -> Tensor:
+    """Share of each genre in each item, (n_items, genres), rows sum to 1 (or 0 without any)."""
+    described = described_vectors(data.item_features)
+    if described is None:
+        return torch.zeros(data.n_items, 1, device=data.histories.items.device)
+    shares: Tensor = functional.normalize((described > 0).to(torch.float32), p=1, dim=1)
+    return shares
+
+
+def mean_shares(users: UserBatch, shares: Tensor) -> Tensor:
+    """Each user's mean over the items of the history, (B, genres); zeros for none."""
+    total = torch.zeros(len(users), shares.shape[1], device=shares.device)
+    total.index_add_(0, users.rows, shares[users.items])
+    return total / users.lengths.clamp(min=1)[:, None]
 
 
 def _from_histories(data: TrainingData) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.contract import AgentContract
-from agenticrs.agents.reranking import mmr
+from agenticrs.agents.reranking import greedy
 from agenticrs.agents.reranking.mmr import Mmr, MmrConfig
 
 
@@ -86,5 +86,5 @@ def test_what_lies_below_the_depth_follows_in_its_order() -> None:
 def test_users_in_blocks_get_the_same_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     items, scores = ITEMS.repeat(9, 1), torch.rand(9, 4).sort(dim=1, descending=True).values
     whole = reranked(items, scores, TOPICS, 3, trade_off=0.5)
-    monkeypatch.setattr(mmr, "_CELLS_AT_ONCE", 20)
+    monkeypatch.setattr(greedy, "_CELLS_AT_ONCE", 20)
     assert torch.equal(reranked(items, scores, TOPICS, 3, trade_off=0.5).items, whole.items)
