@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from agenticrs.agents.batch import Candidates, Route, UserBatch
+from agenticrs.agents.top_k import top_k
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import AgentSpec
 
@@ -28,6 +29,8 @@ class AgentConfig(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=AgentConfig)
+_CELLS_AT_ONCE = 64_000_000
+"""Scores in memory at a time: 256 MB."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Retriever(Agent[ConfigT]):
     """An agent that scores the whole catalogue and puts out the k best unseen items."""
 
     chunk: ClassVar[int] = 1024
-    """Users scored at a time; bounds memory at chunk * n_items floats."""
+    """Most users scored at a time; fewer where the catalogue is large."""
 
     @abstractmethod
     def score(self, users: UserBatch) -> Tensor:
@@ -109,14 +112,14 @@ class Retriever(Agent[ConfigT]):
         users = users.within(self.n_users, self.n_items)
         k = min(k, self.n_items)
         parts = []
-        for start in range(0, len(users), self.chunk):
-            rows = torch.arange(start, min(start + self.chunk, len(users)), device=self.device)
+        at_once = min(self.chunk, max(1, _CELLS_AT_ONCE // max(1, self.n_items)))
+        for start in range(0, len(users), at_once):
+            rows = torch.arange(start, min(start + at_once, len(users)), device=self.device)
             batch = users.take(rows)
             scores = self.score(batch)
             scores[batch.rows, batch.items] = -torch.inf
-            best = scores.topk(k, dim=1)
-            missing = best.values == -torch.inf
-            parts.append(Candidates(best.indices.masked_fill(missing, -1), best.values))
+            values, items = top_k(scores, k)
+            parts.append(Candidates(items.masked_fill(values == -torch.inf, -1), values))
         if not parts:
             return Candidates.empty(0, k, self.device)
         return Candidates(

@@ -11,6 +11,9 @@ from sqlmodel import Session, col, select
 
 from agenticrs.registry.tables import FeedbackRow, utc_now
 
+_WRITERS = 0xFEEDBAC
+"""PostgreSQL's number for the lock of those who append."""
+
 
 @dataclass(frozen=True)
 class FeedbackEvent:
@@ -35,7 +38,7 @@ def append(session: Session, dataset: str, events: Sequence[FeedbackEvent]) -> A
     """Keep the events whose keys are not known yet; of several with one key, the first.
 
     The database decides what is known, so that two processes that are sent the same key at the
-    same time keep it once.
+    same time keep it once. Commit soon: until then nobody else can append.
     """
     by_key: dict[str, dict[str, object]] = {}
     for event in events:
@@ -51,7 +54,13 @@ def append(session: Session, dataset: str, events: Sequence[FeedbackEvent]) -> A
         by_key.setdefault(event.key, row)
     if not by_key:
         return Accepted(0, 0)
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    sqlite_serves = session.get_bind().dialect.name == "sqlite"
+    if not sqlite_serves:
+        # One writer at a time, as SQLite has it anyway. Two batches with the same keys in another
+        # order cannot wait for each other, and ids become visible in their order: who reads on
+        # from the largest one that they saw (``pending``) misses nothing.
+        session.connection().execute(select(func.pg_advisory_xact_lock(_WRITERS)))
+    insert = sqlite.insert if sqlite_serves else postgresql.insert
     # The columns by name: one statement with several rows, whose RETURNING says which were new.
     stored = session.connection().execute(
         insert(FeedbackRow)

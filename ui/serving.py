@@ -36,9 +36,6 @@ from agenticrs.ui.live_histories import Histories, LiveHistories, Seen
 LONGEST_RETRY_SECONDS = 60.0
 _log = get_logger(__name__)
 _FAILED = ("failed", "timeout")
-_LATE = 500
-"""Feedback rows before the newest one seen that are looked at again: on PostgreSQL a smaller id may
-be committed later."""
 
 
 class NothingServes(AgenticRSError):
@@ -189,7 +186,8 @@ class ServingModel:
         for agent, step in failed.items():
             if agent not in self._failing:  # once, not with every request
                 _log.warning("agent failed while serving", agent=agent, error=step.error)
-        self._failing = frozenset(failed)
+        answered = {step.agent for step in answer.trace if step.status == "ok"}
+        self._failing = (self._failing - answered) | frozenset(failed)
         return answer
 
     def see(self, events: Sequence[feedback.FeedbackEvent | FeedbackRow]) -> None:
@@ -330,7 +328,7 @@ class ServingModel:
         """Take in feedback that other processes, or an earlier life of this one, have stored."""
         after = self._last_feedback.get(dataset.name, 0)
         with session_scope(self._engine) as session:
-            rows = feedback.pending(session, dataset.name, max(0, after - _LATE))
+            rows = feedback.pending(session, dataset.name, after)
         self._live.add(_positives(rows, dataset))
         self._last_feedback[dataset.name] = max([after, *(row.id or 0 for row in rows)])
 

@@ -188,13 +188,17 @@ class Network(nn.Module):
         """The head's query: (B, width), or (B, T, width) for a sequence."""
         return self.values(tables, batch, noise)[self._dot().query]
 
+    def last_query(self, tables: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """One query for each user, (B, width): of a sequence that of the newest place."""
+        query = self.query(tables, batch)
+        if query.dim() == 2:
+            return query
+        rows = torch.arange(len(query), device=query.device)
+        return query[rows, (batch.lengths - 1).clamp(min=0)]
+
     def scores(self, tables: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Scores of all items, (B, n_items)."""
-        query = self.query(tables, batch)
-        if query.dim() == 3:
-            rows = torch.arange(len(query), device=query.device)
-            query = query[rows, (batch.lengths - 1).clamp(min=0)]
-        scores = query @ tables[self._dot().items].T
+        scores = self.last_query(tables, batch) @ tables[self._dot().items].T
         return scores if self.bias is None else scores + self.bias
 
     def logits(

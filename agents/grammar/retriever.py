@@ -10,18 +10,19 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.grammar.document import Architecture, DotHead, GraphPropagation, Positions
 from agenticrs.agents.grammar.losses import Loss, catalogue_loss
 from agenticrs.agents.grammar.network import Batch, Network, Sizes
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
+from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import TrainingLoop, cosine
@@ -58,10 +59,8 @@ Example = tuple[Batch, Tensor]
 """A batch, and its targets: (B, T) with -1 pads for sequences, (B,) for vectors."""
 
 
-class DocumentRetriever(Retriever[ConfigT]):
+class DocumentRetriever(DotRetriever[ConfigT]):
     """Scores the catalogue by the document's query and table of items."""
-
-    chunk: ClassVar[int] = 256
 
     @classmethod
     @abstractmethod
@@ -102,6 +101,7 @@ class DocumentRetriever(Retriever[ConfigT]):
                 )
         self.prior = tie_breaker(item_counts(histories, self.n_items))
         self._keep(network)
+        self._index()
 
     def _loss(
         self,
@@ -166,24 +166,28 @@ class DocumentRetriever(Retriever[ConfigT]):
         tables = network.tables()
         self.tables = {name: tables[name].contiguous() for name in network.needed_tables()}
 
-    def score(self, users: UserBatch) -> Tensor:
-        """Dot products of each user's query with all items."""
+    def queries(self, users: UserBatch) -> Tensor:
+        """The document's query, or a flag for users who get what is popular."""
         items, lengths = users.newest(self.config.max_length)
-        scores = self.network.scores(self.tables, Batch(users.users, items, lengths))
+        query = self.network.last_query(self.tables, Batch(users.users, items, lengths))
         new = users.users < 0
-        if not self.network.reads_history() and bool((new & (lengths > 0)).any()):
-            scores = torch.where(new[:, None], self._by_items(items, lengths), scores)
-        lost = lengths == 0  # popularity, unless there is a user's own vector
+        if not self.network.reads_history() and bool(new.any()):
+            table = self.tables[_dot(self.network).items]
+            vectors = table[items.clamp(min=0)] * (items >= 0)[..., None]
+            mean = vectors.sum(1) / lengths.clamp(min=1)[:, None]
+            query = torch.where(new[:, None], mean, query)
+        lost = lengths == 0  # nothing is known, unless there is a user's own vector
         if self.network.reads_user():
             lost &= new
-        return torch.where(lost[:, None], self.prior, scores)
+        found = (~lost)[:, None].to(query.dtype)
+        return torch.cat([query * found, found, 1 - found], 1)
 
-    def _by_items(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Scores for users without a vector: the mean vector of what they had."""
-        table = self.tables[_dot(self.network).items]
-        vectors = table[items.clamp(min=0)] * (items >= 0)[..., None]
-        scores = (vectors.sum(1) / lengths.clamp(min=1)[:, None]) @ table.T
-        return scores if self.network.bias is None else scores + self.network.bias
+    def _index(self) -> None:
+        """Bias and popularity become columns beside the items' vectors."""
+        vectors, bias = self.tables[_dot(self.network).items], self.network.bias
+        zeros = torch.zeros_like(self.prior)
+        columns = [zeros if bias is None else bias.detach(), self.prior]
+        self.table = torch.cat([vectors, torch.stack(columns, 1)], 1)
 
     def state(self) -> dict[str, Tensor]:
         """The tables that serving reads, the weights of the other blocks, and popularity."""
@@ -197,6 +201,7 @@ class DocumentRetriever(Retriever[ConfigT]):
         self.tables = network.take_over(state, self.device)
         self.network = network.to(self.device).requires_grad_(False)
         self.prior = state["prior"].to(self.device)
+        self._index()
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:

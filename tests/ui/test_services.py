@@ -6,7 +6,13 @@ import json
 import os
 import signal
 import socket
+import sqlite3
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +190,70 @@ def test_without_a_cycle_at_work_it_leaves_the_usual_way(
     with session_scope(engine) as session:
         audit.record(session, who="setup", action="still", subject="writes")
     engine.dispose()
+
+
+COMMAND = Path(sys.executable).with_name("agenticrs")
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Every process that was started on the home, by its environment (zombies have none)."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"AGENTICRS_HOME={home}\0".encode() in (process / "environ").read_bytes():
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")[:90]
+        except OSError:
+            continue  # it ended meanwhile, or is somebody else's
+    return found
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came about"
+        threading.Event().wait(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_stopped_in_the_middle_of_a_cycle_it_leaves_no_process_and_no_failure(
+    tmp_path: Path,
+) -> None:
+    env = {
+        **os.environ,
+        "AGENTICRS_HOME": str(tmp_path),
+        "AGENTICRS_SCHEDULE": "* * * * *",
+        "AGENTICRS_PORT": free_port(),
+        "AGENTICRS_MLFLOW_PORT": free_port(),
+    }
+    for arguments in (
+        ["data", "generate", "--users", "300", "--items", "100"],
+        ["agents", "admit", "popularity", "itemknn", "ease", "bpr", "rrf"],
+    ):
+        subprocess.run([COMMAND, *arguments], env=env, check=True, capture_output=True)
+
+    def rows(query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(f"file:{tmp_path}/registry.db?mode=ro", uri=True)) as found:
+            return found.execute(query).fetchall()
+
+    with (tmp_path / "up.log").open("wb") as log:
+        process = subprocess.Popen([COMMAND, "up"], env=env, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: bool(rows("SELECT id FROM trial WHERE state = 'done'")), 200)
+        assert rows("SELECT state FROM cycle ORDER BY id DESC LIMIT 1") == [("running",)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (tmp_path / "up.log").read_text()[-3000:]
+        assert processes_of(tmp_path) == {}
+    finally:
+        for left in processes_of(tmp_path):
+            os.kill(left, signal.SIGKILL)
+    assert rows("SELECT state FROM cycle ORDER BY id DESC LIMIT 1") == [("running",)]
+    assert rows("SELECT agent, error FROM trial WHERE state = 'failed'") == []
+    assert rows("SELECT name, error FROM cycle_step WHERE state = 'failed'") == []
+    assert "Traceback" not in (tmp_path / "up.log").read_text()

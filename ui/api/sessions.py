@@ -69,10 +69,6 @@ class Sessions:
             self._ended = {i: until for i, until in self._ended.items() if until > now}
             self._ended[session.id] = now + LIFETIME
 
-    def is_over(self, session: LoggedIn) -> bool:
-        """Whether somebody has ended it."""
-        return session.id in self._ended
-
     def _session(self, name: str, session_id: str) -> LoggedIn:
         digest = hmac.new(self._key, f"csrf:{session_id}".encode(), hashlib.sha256)
         return LoggedIn(name, session_id, digest.hexdigest())

@@ -15,7 +15,7 @@ from agenticrs.platform.database import session_scope
 from agenticrs.registry import cycles, proposals, trials
 from agenticrs.ui.api.dependencies import Deps
 from agenticrs.ui.api.people import Someone
-from agenticrs.ui.api.sessions import Sessions
+from agenticrs.ui.api.sessions import COOKIE, Sessions
 from agenticrs.ui.console.rendering import Pages
 
 router = APIRouter(include_in_schema=False)
@@ -31,6 +31,7 @@ async def cycle_events(
     """The page's live part as server-sent events: whenever it has changed, until the cycle ends."""
     pages: Pages = request.app.state.pages
     sessions: Sessions = request.app.state.sessions
+    cookie = request.cookies.get(COOKIE)
     first = await run_in_threadpool(cycle_values, deps.engine, cycle_id)
 
     async def events() -> AsyncIterator[str]:
@@ -47,8 +48,8 @@ async def cycle_events(
                 yield "event: end\ndata: end\n\n"
                 return
             await asyncio.sleep(deps.live_seconds)
-            if someone.session is not None and sessions.is_over(someone.session):
-                return  # logged out: an open page shows nothing more
+            if someone.session is not None and sessions.read(cookie) is None:
+                return  # logged out, or too old: an open page shows nothing more
             silent += deps.live_seconds
             values = await run_in_threadpool(cycle_values, deps.engine, cycle_id)
 

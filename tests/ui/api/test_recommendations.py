@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import feedback
@@ -132,6 +133,12 @@ def test_keys_that_several_requests_bring_at_once_are_kept_once(place: Any) -> N
         assert feedback.count(session, "generated") == 2
 
 
+def test_where_no_dataset_is_chosen_yet_none_is_counted(empty_place: Any) -> None:
+    answer = empty_place.logged_in().get("/v1/feedback")
+    assert answer.status_code == 200
+    assert answer.json() == {"dataset": None, "stored": 0}
+
+
 def test_feedback_without_a_time_gets_the_present_one(place: Any) -> None:
     item = str(place.datasets.load("generated").item_ids[0])
     begin = int(time.time())
@@ -211,10 +218,18 @@ def test_a_failing_agent_is_counted_and_the_slate_is_full(place: Any) -> None:
 
     step.agent.act = broken
     client = place.client()
-    body = client.post("/v1/recommend", json={"user_id": "new", "k": 5, "trace": True}).json()
+    with capture_logs() as logged:
+        for _ in range(2):
+            answer = client.post("/v1/recommend", json={"user_id": "new", "k": 5, "trace": True})
+    body = answer.json()
     assert len(body["items"]) == 5
+    assert {step["node"]: step["status"] for step in body["trace"]}["popularity"] == "failed"
+    assert "out of order" not in answer.text, "why stands in the log, not in an open answer"
+    assert [line["error"] for line in logged if line["log_level"] == "warning"] == [
+        "RuntimeError: out of order"
+    ]
     text = client.get("/metrics").text
-    assert 'agenticrs_agent_failures_total{agent="popularity",status="failed"} 1.0' in text
+    assert 'agenticrs_agent_failures_total{agent="popularity",status="failed"} 2.0' in text
 
 
 def test_health_and_metrics_say_what_serves(place: Any) -> None:

@@ -12,7 +12,10 @@ import pytest
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import compositions, cycles, promotion, trials
+from agenticrs.ui.api import sessions
+from agenticrs.ui.console import live
 from agenticrs.ui.console.entrance import inside
+from agenticrs.ui.console.live import cycle_values
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
 STATIC = Path(__file__).parents[3] / "ui" / "static"
@@ -365,3 +368,30 @@ def test_events_bring_each_change_and_end_with_the_cycle(place: Any) -> None:
     assert "sense" in messages[0]
     assert "plan: no agent" in answer.text
     assert messages[-2] == "event: end\ndata: end"
+
+
+@pytest.mark.parametrize("gone", ["logged out", "too old"])
+def test_events_end_with_the_session(
+    place: Any, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    number = running_cycle(place)
+    client = place.logged_in()
+    looks = 0
+
+    def values(engine: Any, cycle_id: int) -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        if looks == 1 and gone == "logged out":
+            store = client.app.state.sessions
+            store.end(store.read(client.cookies[sessions.COOKIE]))
+        if looks == 1 and gone == "too old":
+            monkeypatch.setattr(sessions, "LIFETIME", -1)
+        if looks == 4:
+            with session_scope(engine) as session:
+                cycles.finish(session, cycle_id, "done")
+        return cycle_values(engine, cycle_id)
+
+    monkeypatch.setattr(live, "cycle_values", values)
+    answer = client.get(f"/cycles/{number}/events")
+    assert answer.status_code == 200
+    assert looks == 1, "nothing more is looked up for somebody who is gone"
