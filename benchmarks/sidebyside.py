@@ -1,0 +1,141 @@
+"""Runs our side and a peer's in turn, several pairs, and keeps medians and their ratio.
+
+Peers live in an environment of their own (``.bench/``), made at first use: nothing of them is a
+dependency. A peer's script reads its task, warms up, and then runs once for every line it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import torch
+
+HERE = Path(__file__).parent
+ENVIRONMENT = HERE.parent / ".bench"
+RESULTS = HERE / "results"
+
+
+def peer_python(packages: tuple[str, ...]) -> Path:
+    """The interpreter of the peers' environment, with these packages in it."""
+    python = ENVIRONMENT / "bin" / "python"
+    if not python.exists():
+        venv.create(ENVIRONMENT, with_pip=True)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", *packages], check=False, capture_output=True
+    )
+    if done.returncode:
+        sys.exit(f"peers cannot be installed: {done.stderr.decode()[-500:]}")
+    return python
+
+
+@dataclass
+class Peer:
+    """A process that runs the peer once for every call. ``script`` lies in ``peers/``."""
+
+    script: str
+    packages: tuple[str, ...]
+    arguments: tuple[str, ...]
+    threads: int
+    _process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Peer:
+        python = peer_python(self.packages)
+        limits = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+        self._process = subprocess.Popen(
+            [python, HERE / "peers" / self.script, *self.arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **dict.fromkeys(limits, str(self.threads))},
+        )
+        self._answer()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.communicate()
+
+    def once(self) -> dict[str, float]:
+        """Run once: ``seconds``, and whatever else the script tells."""
+        _stream(self._process, "stdin").write("go\n")
+        _stream(self._process, "stdin").flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, float]:
+        line = _stream(self._process, "stdout").readline()
+        if not line:
+            sys.exit(f"the peer's script {self.script} ended early")
+        found: dict[str, float] = json.loads(line)
+        return found
+
+
+def _stream(process: subprocess.Popen[str] | None, name: str) -> IO[str]:
+    stream: IO[str] | None = getattr(process, name, None)
+    if stream is None:
+        raise RuntimeError("the peer was not started")
+    return stream
+
+
+def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> dict[str, Any]:
+    """Both sides in turn, ``count`` times after one warm-up of ours: medians and their ratio."""
+    ours()
+    mine: list[float] = []
+    theirs: list[float] = []
+    told: Mapping[str, float] = {}
+    answered: Mapping[str, float] = {}
+    for _ in range(count):
+        begin = time.perf_counter()
+        told = ours()
+        mine.append(time.perf_counter() - begin)
+        answered = peer.once()
+        theirs.append(answered["seconds"])
+    own, other = statistics.median(mine), statistics.median(theirs)
+    return {
+        "ours_seconds": round(own, 5),
+        "peer_seconds": round(other, 5),
+        "ratio": round(other / own, 2),
+        "pairs": count,
+        "ours": dict(told),
+        "peer": {k: v for k, v in answered.items() if k != "seconds"},
+    }
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Keep the rows of a benchmark, with what decides about them."""
+    commit = subprocess.run(
+        ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    content = {
+        "command": " ".join(["python", *sys.argv]),
+        "commit": commit,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "rows": rows,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    for row in rows:
+        print(
+            f"{row['task']:42} ours {row['ours_seconds']:9.4f} s   {row['name']:10} "
+            f"{row['peer_seconds']:9.4f} s   ratio {row['ratio']:.2f}"
+        )
