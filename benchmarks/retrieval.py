@@ -64,7 +64,7 @@ def main() -> None:
         least = limit(queries, table)
         rows.append(
             {
-                "task": f"top-{arguments.k} of {arguments.items:,} x {arguments.size}, {batch} users",
+                "task": f"top-{arguments.k} of {arguments.items:,} items, {batch} users",
                 "name": "faiss flat",
                 **found,
                 "limit_seconds": round(least, 5),

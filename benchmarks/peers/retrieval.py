@@ -15,6 +15,7 @@ index.add(table)
 
 
 def once() -> dict[str, float]:
+    """Search for all queries."""
     scores, _ = index.search(queries, k)
     return {"sum": float(scores.sum())}
 
