@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,20 @@ class Events:
     label: Tensor
     """1.0 where the row is a positive, else 0.0."""
     timestamp: Tensor
+    behaviours: Mapping[str, Tensor] = field(default_factory=dict)
+    """What was logged of each row, by name: counts, flags, seconds."""
+
+    def earlier_positives(self) -> Tensor:
+        """How many positives the same user had before each row, (n,) int64.
+
+        Rows are in order of user and time.
+        """
+        before = self.label.cumsum(0) - self.label
+        first = torch.ones_like(self.user, dtype=torch.bool)
+        first[1:] = self.user[1:] != self.user[:-1]
+        group = first.cumsum(0) - 1
+        counts: Tensor = before - before[first][group]
+        return counts.to(torch.int64)
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,10 @@ class TrainingData:
                 item=tensor(rows.item, device, torch.int64),
                 label=tensor(positive, device, torch.float32),
                 timestamp=tensor(rows.timestamp, device, torch.int64),
+                behaviours={
+                    name: tensor(column, device, torch.float32)
+                    for name, column in rows.behaviours.items()
+                },
             ),
             user_features=_features(dataset.user_features, dataset.n_users, device),
             item_features=_features(dataset.item_features, dataset.n_items, device),

@@ -1,7 +1,7 @@
-"""Rankers that are built from a document: a logit for each candidate, learnt from lists.
+"""Rankers that are built from a document: logits for each candidate, and the incoming order.
 
-A subclass says which document its config stands for. Its head has one task; the final score is the
-logit less ``upstream_weight`` times the log of the incoming rank.
+``CandidateRanker`` answers; ``DocumentRanker`` learns one task from lists of a positive and sampled
+negatives. A subclass says which document its config stands for.
 """
 
 from __future__ import annotations
@@ -37,13 +37,26 @@ _UNKNOWN_SHARE = 0.1
 """Share of training lists in which the user is unknown, so that unknown users are learnt too."""
 
 
-class RankerConfig(AgentConfig):
+class CandidateConfig(AgentConfig):
     """How a ranking document is trained, and how much the incoming order counts."""
 
     history: int = Field(default=20, ge=1)
     """How many of the newest items describe the user."""
     upstream_weight: float = Field(default=2.0, ge=0)
     """Weight of -log(incoming rank) beside the network's logit; a large one keeps the order."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Step size of Adam."""
+    l2: float = Field(default=1e-5, ge=0)
+    """Weight decay."""
+    epochs: int = Field(default=2, ge=1)
+    """Passes over what is learnt from."""
+    batch_size: int = Field(default=256, ge=1)
+    """Positives, or events, in one step."""
+
+
+class RankerConfig(CandidateConfig):
+    """How lists to learn from are made."""
+
     neighbour_share: float = Field(default=0.4, ge=0, le=1)
     """Share of negatives that are neighbours of the history: what retrievers would offer."""
     popular_share: float = Field(default=0.2, ge=0, le=1)
@@ -52,16 +65,8 @@ class RankerConfig(AgentConfig):
     """Share of negatives that were shown and not taken, for users that have such rows."""
     negatives: int = Field(default=20, ge=1)
     """Negatives beside each positive."""
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Step size of Adam."""
-    l2: float = Field(default=1e-5, ge=0)
-    """Weight decay."""
-    epochs: int = Field(default=2, ge=1)
-    """Passes over the positives."""
     positives_per_epoch: int = Field(default=100_000, ge=1)
     """Long logs are sampled down to this many positives in each epoch."""
-    batch_size: int = Field(default=256, ge=1)
-    """Positives in one step."""
 
     @model_validator(mode="after")
     def _check(self) -> RankerConfig:
@@ -71,76 +76,39 @@ class RankerConfig(AgentConfig):
         return self
 
 
+CandidateConfigT = TypeVar("CandidateConfigT", bound=CandidateConfig)
 ConfigT = TypeVar("ConfigT", bound=RankerConfig)
 
 
-class DocumentRanker(Agent[ConfigT]):
-    """Orders candidates by logit - upstream_weight * log(rank).
+class CandidateRanker(Agent[CandidateConfigT]):
+    """Orders candidates by a network's logits - upstream_weight * log(rank)."""
 
-    Trained listwise: softmax over a positive and negatives that look like candidates. The history
-    of a positive is what came before it, never the item itself or later ones.
-    """
+    network: Network
+    tables: dict[str, Tensor]
+    popularity: Tensor
 
-    @classmethod
     @abstractmethod
-    def document(cls, config: ConfigT) -> Architecture:
-        """The structure that the config stands for; its head has one task."""
+    def structure(self) -> Architecture:
+        """The document; for an agent that was loaded, that of its weights."""
 
-    def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Train with AdamW on positives and sampled negatives."""
-        super().fit(data, budget)
-        config = self.config
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        network = Network(self.document(config), Sizes.of(data)).to(self.device)
+    def combined(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """One score out of the tasks' logits, all (B, N)."""
+        (only,) = logits.values()
+        return only
+
+    def _begin(self, data: TrainingData, generator: torch.Generator) -> Network:
+        """A network with fresh weights, ready to learn from the data."""
+        network = Network(self.structure(), Sizes.of(data)).to(self.device)
         network.initialise(generator)
         network.give(data.user_features, data.item_features, None)
         self.popularity = torch.log1p(item_counts(data.histories, self.n_items))
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.l2
-        )
-        sampler = CandidateSampler(
-            data,
-            neighbours=config.neighbour_share,
-            popular=config.popular_share,
-            exposed=config.exposed_share,
-            generator=generator,
-        )
-        rows, n = data.histories.rows, len(data.histories.items)
-        loop = TrainingLoop(budget, config.epochs)
-        for _ in loop:
-            taken = 0
-            for entry in loop.batches(n, config.batch_size, generator):
-                if taken >= config.positives_per_epoch:
-                    break
-                taken += len(entry)
-                batch = self._lists(data.histories, rows[entry], entry, sampler, generator)
-                (logits,) = network.logits(network.tables(), batch, generator).values()
-                target = torch.zeros(len(entry), dtype=torch.int64, device=self.device)
-                loop.step(functional.cross_entropy(logits, target), optimizer)
+        return network
+
+    def _keep(self, network: Network) -> None:
+        """Freeze: tables are computed once, and only those that serving reads are kept."""
         self.network = network.requires_grad_(False)
         tables = network.tables()
         self.tables = {name: tables[name].contiguous() for name in network.needed_tables()}
-
-    def _lists(
-        self,
-        histories: UserBatch,
-        rows: Tensor,
-        entry: Tensor,
-        sampler: CandidateSampler,
-        generator: torch.Generator,
-    ) -> Batch:
-        """Lists whose first item is the positive at ``entry`` of the histories."""
-        begin = histories.offsets[:-1][rows]
-        start = torch.maximum(begin, entry - self.config.history)
-        place = start[:, None] + torch.arange(self.config.history, device=entry.device)
-        inside = place < entry[:, None]
-        past = torch.where(inside, histories.items[place.clamp(max=len(histories.items) - 1)], -1)
-        negatives = sampler.draw(rows, past, self.config.negatives)
-        unknown = torch.rand(len(rows), generator=generator, device=rows.device) < _UNKNOWN_SHARE
-        items = torch.cat([histories.items[entry][:, None], negatives], 1)
-        return self._batch(
-            torch.where(unknown, -1, rows), past, entry - start, entry - begin, items
-        )
 
     def _batch(
         self, user: Tensor, past: Tensor, lengths: Tensor, full_lengths: Tensor, items: Tensor
@@ -169,7 +137,7 @@ class DocumentRanker(Agent[ConfigT]):
             batch = self._batch(
                 users.users[some], past[some], lengths[some], full[some], known[some]
             )
-            parts += self.network.logits(self.tables, batch).values()
+            parts.append(self.combined(self.network.logits(self.tables, batch)))
         rank = torch.arange(1, items.shape[1] + 1, device=items.device)
         scores = torch.cat(parts) - self.config.upstream_weight * rank.log()
         return scores.masked_fill(items < 0, -torch.inf)
@@ -182,10 +150,77 @@ class DocumentRanker(Agent[ConfigT]):
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the tables and weights."""
         super().load(state, n_users=n_users, n_items=n_items)
-        network = Network(self.document(self.config), Sizes(0, 0))
+        network = Network(self.structure(), Sizes(0, 0))
         self.tables = network.take_over(state, self.device)
         self.network = network.to(self.device).requires_grad_(False)
         self.popularity = state["popularity"].to(self.device)
+
+
+class DocumentRanker(CandidateRanker[ConfigT]):
+    """Learns listwise: softmax over a positive and negatives that look like candidates.
+
+    The history of a positive is what came before it, never the item itself or later ones.
+    """
+
+    @classmethod
+    @abstractmethod
+    def document(cls, config: ConfigT) -> Architecture:
+        """The structure that the config stands for; its head has one task."""
+
+    def structure(self) -> Architecture:
+        """The document of the config."""
+        return self.document(self.config)
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Train with AdamW on positives and sampled negatives."""
+        super().fit(data, budget)
+        config = self.config
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        network = self._begin(data, generator)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.l2
+        )
+        sampler = CandidateSampler(
+            data,
+            neighbours=config.neighbour_share,
+            popular=config.popular_share,
+            exposed=config.exposed_share,
+            generator=generator,
+        )
+        rows, n = data.histories.rows, len(data.histories.items)
+        loop = TrainingLoop(budget, config.epochs)
+        for _ in loop:
+            taken = 0
+            for entry in loop.batches(n, config.batch_size, generator):
+                if taken >= config.positives_per_epoch:
+                    break
+                taken += len(entry)
+                batch = self._lists(data.histories, rows[entry], entry, sampler, generator)
+                (logits,) = network.logits(network.tables(), batch, generator).values()
+                target = torch.zeros(len(entry), dtype=torch.int64, device=self.device)
+                loop.step(functional.cross_entropy(logits, target), optimizer)
+        self._keep(network)
+
+    def _lists(
+        self,
+        histories: UserBatch,
+        rows: Tensor,
+        entry: Tensor,
+        sampler: CandidateSampler,
+        generator: torch.Generator,
+    ) -> Batch:
+        """Lists whose first item is the positive at ``entry`` of the histories."""
+        begin = histories.offsets[:-1][rows]
+        start = torch.maximum(begin, entry - self.config.history)
+        place = start[:, None] + torch.arange(self.config.history, device=entry.device)
+        inside = place < entry[:, None]
+        past = torch.where(inside, histories.items[place.clamp(max=len(histories.items) - 1)], -1)
+        negatives = sampler.draw(rows, past, self.config.negatives)
+        unknown = torch.rand(len(rows), generator=generator, device=rows.device) < _UNKNOWN_SHARE
+        items = torch.cat([histories.items[entry][:, None], negatives], 1)
+        return self._batch(
+            torch.where(unknown, -1, rows), past, entry - start, entry - begin, items
+        )
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:

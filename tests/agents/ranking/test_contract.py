@@ -12,6 +12,7 @@ from agenticrs.agents.ranking.classics import (
     LogisticRegression,
 )
 from agenticrs.agents.ranking.dcn import DcnV2
+from agenticrs.agents.ranking.multi_task import Mmoe, Ple
 
 
 class TestDcnV2(AgentContract):
@@ -47,3 +48,13 @@ class TestDin(AgentContract):
         "epochs": 2,
         "negatives": 5,
     }
+
+
+class TestMmoe(AgentContract):
+    agent_type = Mmoe
+    config: ClassVar[dict[str, Any]] = {"embedding_size": 4, "hidden": 4, "experts": 2}
+
+
+class TestPle(AgentContract):
+    agent_type = Ple
+    config: ClassVar[dict[str, Any]] = {"embedding_size": 4, "hidden": 4, "experts": 2}

@@ -1,0 +1,245 @@
+"""Multi-task rankers: one network for all behaviours of a log, with calibrated outputs.
+
+MMoE blends shared experts by a gate for each task (Ma et al. 2018); PLE gives each task experts of
+its own beside them (Tang et al. 2020). Probabilities are calibrated on events that came after
+those that were learnt from (Platt 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from agenticrs.agents.agent import AgentConfig, Budget
+from agenticrs.agents.grammar import documents
+from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.network import Batch
+from agenticrs.agents.grammar.ranker import RANKING_LOOP, CandidateConfig, CandidateRanker
+from agenticrs.agents.retrieval.common import RETRIEVAL_REWARD, within_limit
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.training_loop import TrainingLoop
+from agenticrs.platform.errors import AgentError
+from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
+
+_NOT_WANTED = ("hate", "duration", "rating")
+"""Behaviours that say nothing about liking, or the opposite, or are the label itself."""
+_CALIBRATION_SHARE = 0.1
+_CHUNK = 8192
+_FEW = 20
+"""A behaviour with fewer positives is left out: nothing could be learnt of it."""
+
+
+class MultiTaskConfig(CandidateConfig):
+    """Size of the network, and what the tasks count in the final order."""
+
+    embedding_size: int = Field(default=16, ge=1)
+    """Length of user and item vectors."""
+    hidden: int = Field(default=64, ge=2)
+    """Width of the experts."""
+    experts: int = Field(default=4, ge=1, le=32)
+    """Experts that all tasks share."""
+    side_weight: float = Field(default=0.5, ge=0)
+    """Weight of the mean log-odds of all other behaviours beside that of the main one."""
+    batch_size: int = Field(default=1024, ge=1)
+
+
+class Mmoe(CandidateRanker[MultiTaskConfig]):
+    """Learns every behaviour of the events that users were shown, and orders by their log-odds.
+
+    Watch time is learnt as "watched longer than half of those who watched at all". The main task is
+    ``click``, or the first behaviour that there is.
+    """
+
+    own = 0
+    """Experts of each task alone."""
+    config_type = MultiTaskConfig
+    spec: ClassVar[AgentSpec] = AgentSpec(
+        name="mmoe",
+        kind="model",
+        role="ranking",
+        summary="Ranks by all behaviours at once, learnt by experts that the tasks share.",
+        paper="Ma et al. 2018, Modeling task relationships in multi-task learning",
+        loop=RANKING_LOOP,
+        inner_reward=RETRIEVAL_REWARD,
+        on_request=True,
+        space=DecisionSpace(
+            parameters=(
+                FloatRange(name="upstream_weight", low=0.0, high=10.0),
+                FloatRange(name="side_weight", low=0.0, high=2.0),
+                IntRange(name="embedding_size", low=8, high=64, log=True),
+                IntRange(name="experts", low=1, high=8),
+                IntRange(name="hidden", low=16, high=256, log=True),
+                FloatRange(name="learning_rate", low=2e-4, high=2e-2, log=True),
+                IntRange(name="epochs", low=1, high=10, log=True),
+            )
+        ),
+    )
+    tasks: tuple[str, ...] = ()
+    calibration: Tensor
+    """Slope and offset of each task's logit, (tasks, 2)."""
+
+    def structure(self) -> Architecture:
+        """Experts over user, item, history and context, and a tower for each task."""
+        config = self.config
+        return documents.multi_task(
+            self.tasks,
+            width=config.embedding_size,
+            hidden=config.hidden,
+            shared=config.experts,
+            own=self.own,
+        )
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Train on the earlier events, calibrate on the last tenth."""
+        super().fit(data, budget)
+        labels = task_labels(data)
+        self.tasks = tuple(labels)
+        truth = torch.stack(list(labels.values()), 1)
+        by_time = torch.argsort(data.events.timestamp, stable=True)
+        cut = round(len(by_time) * (1 - _CALIBRATION_SHARE))
+        early, late = by_time[:cut], by_time[cut:]
+        generator = torch.Generator(self.device).manual_seed(self.seed)
+        network = self._begin(data, generator)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.l2
+        )
+        before = data.events.earlier_positives()
+        loop = TrainingLoop(budget, self.config.epochs)
+        for _ in loop:
+            for chosen in loop.batches(len(early), self.config.batch_size, generator):
+                rows = early[chosen]
+                batch = self._shown(data, rows, before[rows])
+                logits = network.logits(network.tables(), batch, generator)
+                found = torch.stack([logits[task][:, 0] for task in self.tasks], 1)
+                loss = functional.binary_cross_entropy_with_logits(found, truth[rows])
+                loop.step(loss, optimizer)
+        self._keep(network)
+        self.calibration = torch.stack(
+            [
+                platt(logit, truth[late, place])
+                for place, logit in enumerate(self.event_logits(data, late).T)
+            ]
+        )
+
+    def _shown(self, data: TrainingData, rows: Tensor, before: Tensor) -> Batch:
+        """One candidate for each event: what was shown, to whom, after which positives."""
+        user, item = data.events.user[rows], data.events.item[rows]
+        histories = data.histories
+        lengths = before.clamp(max=self.config.history)
+        begin = histories.offsets[:-1][user] + before - lengths
+        width = max(1, int(lengths.max()))
+        place = torch.arange(width, device=user.device)
+        entry = (begin[:, None] + place).clamp(max=max(0, len(histories.items) - 1))
+        past = torch.where(place < lengths[:, None], histories.items[entry], -1)
+        return self._batch(user, past, lengths, before, item[:, None])
+
+    def event_logits(self, data: TrainingData, rows: Tensor) -> Tensor:
+        """Raw logits of events by their ``rows`` (n,), (n, tasks)."""
+        before = data.events.earlier_positives()
+        parts = [torch.zeros(0, len(self.tasks), device=self.device)]
+        for start in range(0, len(rows), _CHUNK):
+            some = rows[start : start + _CHUNK]
+            logits = self.network.logits(self.tables, self._shown(data, some, before[some]))
+            parts.append(torch.stack([logits[task][:, 0] for task in self.tasks], 1))
+        return torch.cat(parts)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Calibrated probabilities (n, tasks) of raw logits (n, tasks)."""
+        return torch.sigmoid(logits * self.calibration[:, 0] + self.calibration[:, 1])
+
+    def combined(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Calibrated log-odds of the main task, and the mean of the others' by their weight."""
+        odds = {
+            task: logits[task] * slope + offset
+            for task, (slope, offset) in zip(self.tasks, self.calibration, strict=True)
+        }
+        main: Tensor = odds.pop("click" if "click" in odds else self.tasks[0])
+        if odds:
+            main = main + self.config.side_weight * torch.stack(list(odds.values())).mean(0)
+        return main
+
+    def state(self) -> dict[str, Tensor]:
+        """Tables, weights, counts, and each task's calibration under its name."""
+        named = zip(self.tasks, self.calibration.cpu(), strict=True)
+        return {
+            **super().state(),
+            **{f"calibration.{number}.{task}": both for number, (task, both) in enumerate(named)},
+        }
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        """Take over the weights; the tasks are those that have a calibration."""
+        found = sorted(name for name in state if name.startswith("calibration."))
+        found.sort(key=lambda name: int(name.split(".")[1]))
+        self.tasks = tuple(name.split(".", 2)[2] for name in found)
+        self.calibration = torch.stack([state[name] for name in found]).to(self.device)
+        super().load(state, n_users=n_users, n_items=n_items)
+
+    @classmethod
+    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
+        """Vectors of users and items, and the counts; the experts are few beside them."""
+        size = cast(MultiTaskConfig, config).embedding_size
+        return within_limit(cls.spec.name, (n_users + n_items) * size + n_items)
+
+
+class Ple(Mmoe):
+    """MMoE with one more expert for each task that no other task sees."""
+
+    own = 1
+    spec: ClassVar[AgentSpec] = Mmoe.spec.model_copy(
+        update={
+            "name": "ple",
+            "summary": "Ranks by all behaviours at once, learnt by shared experts and own ones.",
+            "paper": "Tang et al. 2020, Progressive layered extraction",
+        }
+    )
+
+
+def task_labels(data: TrainingData) -> dict[str, Tensor]:
+    """0/1 labels (n,) of every behaviour of the events that can be learnt, the main one first.
+
+    Raises AgentError when there is none: a log of positives alone tells nothing apart.
+    """
+    events = data.events
+    labels: dict[str, Tensor] = {}
+    for name, column in events.behaviours.items():
+        positive = column > 0
+        if name == "watch_time" and bool(positive.any()):
+            positive = column > column[positive].median()
+        if name not in _NOT_WANTED and _FEW <= int(positive.sum()) <= len(column) - _FEW:
+            labels[name] = positive.to(torch.float32)
+    if "click" not in labels and _FEW <= int(events.label.sum()) <= len(events.label) - _FEW:
+        labels = {"click": events.label, **labels}
+    if not labels:
+        raise AgentError(
+            "no behaviour of this log has both takers and non-takers",
+            hint="multi-task ranking needs what was shown and not taken as well",
+        )
+    return labels
+
+
+def platt(logits: Tensor, truth: Tensor) -> Tensor:
+    """Slope and offset (2,) of the logistic regression of 0/1 ``truth`` (n,) on ``logits`` (n,).
+
+    Newton's method with Platt's smoothed targets; slope 1 and offset 0 where there is nothing to
+    learn from.
+    """
+    both = torch.tensor([1.0, 0.0], dtype=torch.float64, device=logits.device)
+    positives, n = float(truth.sum()), len(truth)
+    if not 0 < positives < n:
+        return both.to(torch.float32)
+    high, low = (positives + 1) / (positives + 2), 1 / (n - positives + 2)
+    target = torch.where(truth > 0.5, high, low).to(torch.float64)
+    columns = torch.stack([logits.to(torch.float64), torch.ones(n, device=logits.device)], 1)
+    for _ in range(30):
+        probability = torch.sigmoid(columns @ both)
+        gradient = columns.T @ (probability - target)
+        weight = probability * (1 - probability)
+        curvature = columns.T @ (columns * weight[:, None])
+        curvature.diagonal().add_(1e-9)
+        both = both - torch.linalg.solve(curvature, gradient)
+    return both.to(torch.float32) if bool(torch.isfinite(both).all()) else torch.tensor([1.0, 0.0])

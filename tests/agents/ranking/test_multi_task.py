@@ -1,0 +1,88 @@
+"""Multi-task rankers: labels, calibration, and what the final order is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agenticrs.agents.agent import Budget
+from agenticrs.agents.artifact import pack, unpack
+from agenticrs.agents.ranking.multi_task import Mmoe, MultiTaskConfig, Ple, platt, task_labels
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.platform.errors import AgentError
+
+
+@pytest.fixture
+def behaviours(two_tastes: TrainingData) -> TrainingData:
+    """Users click what is of their taste, and like the second half of the items they click."""
+    events = two_tastes.events
+    like = events.label * ((events.item % 20) >= 10)
+    seconds = events.label * (events.item % 20).to(torch.float32)
+    columns = {"click": events.label, "like": like, "watch_time": seconds}
+    none = {"follow": torch.zeros_like(like), "hate": 1 - events.label}
+    return replace(two_tastes, events=replace(events, behaviours={**columns, **none}))
+
+
+def test_the_tasks_are_the_behaviours_that_can_be_learnt(behaviours: TrainingData) -> None:
+    labels = task_labels(behaviours)
+    assert list(labels) == ["click", "like", "watch_time"]
+    watched = behaviours.events.behaviours["watch_time"]
+    long = labels["watch_time"] > 0
+    assert float(watched[long].min()) > float(watched[(watched > 0) & ~long].max())
+
+
+def test_a_log_of_positives_alone_is_refused(two_tastes: TrainingData) -> None:
+    events = two_tastes.events
+    only = replace(events, label=torch.ones_like(events.label))
+    with pytest.raises(AgentError, match="takers and non-takers"):
+        task_labels(replace(two_tastes, events=only))
+
+
+def test_earlier_positives_are_counted_for_each_user(two_tastes: TrainingData) -> None:
+    events = two_tastes.events
+    wanted = [
+        sum(int(events.label[j]) for j in range(i) if int(events.user[j]) == int(events.user[i]))
+        for i in range(len(events.user))
+    ]
+    assert events.earlier_positives().tolist() == wanted
+
+
+@pytest.mark.parametrize("kind", [Mmoe, Ple])
+def test_each_task_is_learnt_and_the_files_say_which(
+    behaviours: TrainingData, kind: type[Mmoe]
+) -> None:
+    config = MultiTaskConfig(
+        embedding_size=8, hidden=16, experts=2, epochs=40, batch_size=64, learning_rate=0.01
+    )
+    agent = kind(config, seed=1)
+    agent.fit(behaviours, Budget())
+    rows = torch.arange(len(behaviours.events.user))
+    found = agent.event_logits(behaviours, rows)
+    for place, (task, truth) in enumerate(task_labels(behaviours).items()):
+        better, worse = found[truth > 0.5, place], found[truth < 0.5, place]
+        auc = (better[:, None] > worse).float().mean()
+        assert auc > 0.8, task
+    again = unpack(pack(agent))
+    assert isinstance(again, Mmoe)
+    assert again.tasks == ("click", "like", "watch_time")
+    torch.testing.assert_close(again.event_logits(behaviours, rows), found)
+
+
+def test_platt_finds_the_slope_and_offset_that_were_used() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(20_000, generator=generator)
+    truth = torch.rand(20_000, generator=generator) < torch.sigmoid(0.5 * logits - 1.0)
+    slope, offset = platt(logits, truth.float()).tolist()
+    assert slope == pytest.approx(0.5, abs=0.03)
+    assert offset == pytest.approx(-1.0, abs=0.05)
+    assert platt(logits, torch.zeros(20_000)).tolist() == [1.0, 0.0]
+
+
+def test_the_order_adds_the_mean_log_odds_of_the_other_behaviours() -> None:
+    agent = Mmoe(MultiTaskConfig(side_weight=0.5))
+    agent.tasks = ("like", "click", "forward")
+    agent.calibration = torch.tensor([[2.0, 1.0], [1.0, 0.0], [1.0, -1.0]])
+    logits = {"like": torch.ones(1, 2), "click": torch.zeros(1, 2), "forward": torch.ones(1, 2)}
+    torch.testing.assert_close(agent.combined(logits), torch.full((1, 2), 0.5 * (3.0 + 0.0) / 2))
