@@ -97,7 +97,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Train on the earlier events, calibrate on the last tenth."""
         super().fit(data, budget)
-        labels = task_labels(data)
+        labels = self.labels(data)
         self.tasks = tuple(labels)
         truth = torch.stack(list(labels.values()), 1)
         by_time = torch.argsort(data.events.timestamp, stable=True)
@@ -125,6 +125,10 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 for place, logit in enumerate(self.event_logits(data, late).T)
             ]
         )
+
+    def labels(self, data: TrainingData) -> dict[str, Tensor]:
+        """What is learnt: 0/1 labels (n,) of the events by task."""
+        return task_labels(data)
 
     def _shown(self, data: TrainingData, rows: Tensor, before: Tensor) -> Batch:
         """One candidate for each event: what was shown, to whom, after which positives."""
