@@ -75,7 +75,10 @@ class Network(nn.Module):
         self.bias: nn.Parameter | None = None
         if isinstance(head, form.LogitHead):
             self.tasks = nn.ModuleDict(
-                {task: nn.Linear(self.shapes[name].width, 1) for task, name in head.tasks.items()}
+                {
+                    _key(task): nn.Linear(self.shapes[name].width, 1)
+                    for task, name in head.tasks.items()
+                }
             )
         elif head.bias:
             self.bias = nn.Parameter(torch.zeros(sizes.n_items))
@@ -211,7 +214,9 @@ class Network(nn.Module):
                 "the document has no head for candidates", hint="give it a logits head"
             )
         values = self.values(tables, batch, noise)
-        return {task: self.tasks[task](values[name])[..., 0] for task, name in head.tasks.items()}
+        return {
+            task: self.tasks[_key(task)](values[name])[..., 0] for task, name in head.tasks.items()
+        }
 
     def _dot(self) -> form.DotHead:
         head = self.architecture.head
@@ -235,7 +240,7 @@ class Network(nn.Module):
 
 
 def _key(name: str) -> str:
-    # A ModuleDict refuses names that it has methods for, "items" among them.
+    # A ModuleDict refuses names that it has methods for, "items" and "forward" among them.
     return f"@{name}"
 
 

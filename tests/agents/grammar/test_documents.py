@@ -22,7 +22,7 @@ from agenticrs.agents.grammar.network import Batch, Network
 from agenticrs.agents.grammar.shapes import infer
 from agenticrs.platform.errors import AgentError
 
-TASKS = ("click", "like")
+TASKS = ("click", "forward")  # torch has methods called "forward" and "items"
 KNOWN = {
     "sasrec": documents.sasrec(),
     "sasrec_post": documents.sasrec(norm="post", relative=8, heads=2),
@@ -128,7 +128,7 @@ def test_the_hand_written_cross_network_and_its_document_are_one_model(batch: Ba
         },
     }
     for name in ("weight", "bias"):
-        renamed[f"tasks.click.{name}"] = theirs[f"out.{name}"]
+        renamed[f"tasks.@click.{name}"] = theirs[f"out.{name}"]
         for layer in range(2):
             renamed[f"blocks.@crossed.linear.{layer}.{name}"] = theirs[
                 f"crosses.{layer}.linear.{name}"
