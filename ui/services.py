@@ -4,9 +4,9 @@ The API and the console run in this process; MLflow's server and Ray are its chi
 settings name others. What runs where stands in ``<home>/run/services.json`` while it runs, so that
 other commands use the same (``wiring.py``).
 
-Stopped while a scheduled cycle is at work, that cycle is cut off as if it had been killed, and the
-next start goes on from its last row: losing Ray and MLflow would look like failures to it, so it
-may write nothing more once the stopping has begun.
+It stops in order: HTTP, schedule, Ray, MLflow. A cycle at work is cut off as if it had been killed,
+and the next start goes on from its last row: losing Ray and MLflow would look like failures to it,
+so its thread ends at the first thing that it would write once the stopping has begun.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -46,9 +46,11 @@ from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
 
 ADMIN = "admin"
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 3
 """How long requests under way may take when it stops; pages that follow a cycle never end."""
+LEAVE_SECONDS = 15
+"""How long a cycle that is cut off may take to notice, once its trials have been killed."""
 
 
 def up(
@@ -62,9 +64,9 @@ def up(
     import uvicorn
 
     out, scheduled = Console(), ScheduledCycle()
-    with suppress(KeyboardInterrupt), ExitStack() as stack:
-        stack.callback(_leave, scheduled)  # the last thing
+    with ExitStack() as stack:
         stack.enter_context(_stoppable())
+        stack.callback(_leave, scheduled)  # when everything else has stopped
         record = stack.enter_context(_only_one(settings.home))
         # Taken first: a port that is in use is told now, not after MLflow and Ray have started.
         listening = stack.enter_context(_listen(settings.host, settings.port))
@@ -79,6 +81,9 @@ def up(
             addresses["MLflow"] = settings.mlflow_uri
         if settings.ray_address is None:
             _make_ray_token(settings.home)
+        # Else a cycle that is cut off would join or start another Ray with its next call.
+        os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+        stack.callback(scheduled.wait, LEAVE_SECONDS)  # after Ray, but before MLflow goes
         with out.status("starting Ray"):
             runner = stack.enter_context(RayRunner(settings.ray_address, settings.home))
         _hear_signals()  # Ray has put its own handler in place
@@ -126,33 +131,47 @@ class ScheduledCycle:
     """Runs cycles when the schedule says so, and knows whether one is at work."""
 
     def __init__(self) -> None:
-        self.at_work = False
+        self._idle = threading.Event()
+        self._idle.set()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a cycle runs now."""
+        return not self._idle.is_set()
 
     def run(self, controller: Controller) -> None:
         """Evolve; a failure is logged, and the next time comes."""
-        self.at_work = True
+        self._idle.clear()
         try:
             controller.evolve()
         except AgenticRSError as error:
             get_logger(__name__).error("scheduled cycle failed", error=str(error))
+        except SystemExit:
+            pass  # cut off (``freeze``), which has been told
         finally:
-            self.at_work = False
+            self._idle.set()
 
     def freeze(self, engine: Engine) -> None:
-        """Let a cycle at work write nothing more: what it sees from now on is our stopping."""
+        """Let cycles write nothing more: what they see from now on is our stopping."""
         if self.at_work:
             get_logger(__name__).warning("stopped in the middle of a cycle: the next start goes on")
-            for moment in ("before_cursor_execute", "commit"):
-                event.listen(engine, moment, _wait_for_the_end)
+        # Whoever's they are: a person's decision goes on with cycles in a thread of a request.
+        for moment in ("before_cursor_execute", "commit"):
+            event.listen(engine, moment, _end_thread)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until no cycle is at work; return whether that came about."""
+        return self._idle.wait(seconds)
 
 
-def _wait_for_the_end(*_: object) -> None:
+def _end_thread(*_: object) -> None:
+    # No Exception: a cycle must take it for its end, not for a failure that it records.
     if threading.current_thread() is not threading.main_thread():
-        threading.Event().wait()
+        sys.exit()
 
 
 def _leave(scheduled: ScheduledCycle) -> None:
-    if scheduled.at_work:  # its thread would keep the process alive
+    if scheduled.at_work:  # deep in a computation: its thread would keep the process alive
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -160,7 +179,7 @@ def _leave(scheduled: ScheduledCycle) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM and a closed terminal stop it like Ctrl-C; while it stops, they are not heard."""
+    """Ctrl-C, SIGTERM and a closed terminal stop it; while it stops, none of them is heard."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     _hear_signals()
     try:
@@ -176,7 +195,7 @@ def _hear_signals() -> None:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    for number in (*_SIGNALS, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(0)
 

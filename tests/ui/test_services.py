@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -99,26 +100,24 @@ def test_a_password_that_was_given_is_used_and_never_shown(tmp_path: Path) -> No
     engine.dispose()
 
 
-def test_sigterm_ends_it_through_the_way_out_and_only_once() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    interrupt = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_through_the_way_out_and_only_once(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in services._SIGNALS]
     ended = []
 
     def run() -> None:
         with services._stoppable():
             try:
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(number)
             finally:
-                signal.raise_signal(signal.SIGTERM)  # while it stops: not heard
+                for again in services._SIGNALS:  # while it stops: not heard
+                    signal.raise_signal(again)
                 ended.append("way out")
 
-    try:
-        with pytest.raises(SystemExit) as caught:
-            run()
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
+    with pytest.raises(SystemExit) as caught:
+        run()
     assert (caught.value.code, ended) == (0, ["way out"])
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert [signal.getsignal(each) for each in services._SIGNALS] == before
 
 
 class FakeController:
@@ -157,39 +156,67 @@ def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(error: Exception
     assert not cycle.at_work
 
 
-def test_a_cycle_that_is_cut_off_records_nothing_of_our_stopping(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Engine]:
     engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
     schema.upgrade(engine)
-    controller = FakeController(engine)
+    yield engine
+    engine.dispose()
+
+
+def test_a_cycle_that_is_cut_off_records_nothing_of_our_stopping_and_ends(
+    registry: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = FakeController(registry)
     cycle, working = started(controller)
-    cycle.freeze(engine)
+    cycle.freeze(registry)
     controller.end.set()
-    working.join(0.5)
-    assert working.is_alive(), "it waits for the process to end"
-    with session_scope(engine) as session:
+    assert cycle.wait(20)
+    working.join(20)
+    assert not working.is_alive()
+    with session_scope(registry) as session:
         assert [e for e in audit.entries(session) if e.who == "cycle"] == []
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
     services._leave(cycle)
+    assert left == [], "nothing keeps the process alive"
+
+
+def test_a_cycle_that_a_decision_went_on_with_is_cut_off_too(registry: Engine) -> None:
+    controller = FakeController(registry)
+    services.ScheduledCycle().freeze(registry)
+    controller.end.set()
+    with ThreadPoolExecutor(1) as request, pytest.raises(SystemExit):
+        request.submit(controller.evolve).result(20)
+    with session_scope(registry) as session:
+        assert audit.entries(session) == []
+
+
+def test_a_cycle_that_does_not_notice_keeps_nobody_waiting_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    controller = FakeController()
+    cycle, working = started(controller)
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    assert not cycle.wait(0.01)
+    services._leave(cycle)
     assert left == [0]
+    controller.end.set()
+    working.join(20)
 
 
 def test_without_a_cycle_at_work_it_leaves_the_usual_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
-    schema.upgrade(engine)
     cycle = services.ScheduledCycle()
-    cycle.freeze(engine)
+    cycle.freeze(registry)
     services._leave(cycle)
     assert left == []
-    with session_scope(engine) as session:
+    with session_scope(registry) as session:
         audit.record(session, who="setup", action="still", subject="writes")
-    engine.dispose()
 
 
 COMMAND = Path(sys.executable).with_name("agenticrs")
