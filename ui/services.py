@@ -81,8 +81,6 @@ def up(
             addresses["MLflow"] = settings.mlflow_uri
         if settings.ray_address is None:
             _make_ray_token(settings.home)
-        # Else a cycle that is cut off would join or start another Ray with its next call.
-        os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
         stack.callback(scheduled.wait, LEAVE_SECONDS)  # after Ray, but before MLflow goes
         with out.status("starting Ray"):
             runner = stack.enter_context(RayRunner(settings.ray_address, settings.home))

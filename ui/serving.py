@@ -168,9 +168,9 @@ class ServingModel:
         """What serves now; raises NothingServes."""
         loaded = self._loaded
         if loaded is None:
-            why = self._status.failure
+            failed = " (what should serve cannot be loaded: see the log)"
             raise NothingServes(
-                "no model serves yet" + (f": {why}" if why else ""),
+                "no model serves yet" + (failed if self._status.failure else ""),
                 hint="run `agenticrs demo` on generated data, or `agenticrs evolve` on your own",
             )
         return loaded

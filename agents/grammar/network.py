@@ -56,6 +56,7 @@ class Batch:
 
 
 Tables = dict[str, Tensor]
+_RANKER_STD = 0.01
 
 
 class Network(nn.Module):
@@ -95,7 +96,10 @@ class Network(nn.Module):
                 if isinstance(module, nn.LayerNorm):
                     nn.init.constant_(weight, float(name == "weight"))
                 elif free:
-                    nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
+                    # A ranker's rare ids are seen a few times only: they begin by saying nothing.
+                    ranks = isinstance(self.architecture.head, form.LogitHead)
+                    std = _RANKER_STD if ranks else weight.shape[1] ** -0.5
+                    nn.init.normal_(weight, std=std, generator=generator)
                 elif weight.dim() == 1 or name == "distance":
                     nn.init.zeros_(weight)
                 else:

@@ -29,6 +29,7 @@ from agenticrs.platform.masking import masked
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else `uv run` packs and uploads the working folder
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a late call looks for, or starts, another Ray
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # hides the GPU from jobs without a share of it
 }
 
