@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 COMMAND = Path(sys.executable).with_name("agenticrs")
-AGENTS = ("popularity", "itemknn", "ease", "bpr", "mmr", "rrf", "history_router")
+AGENTS = ("popularity", "itemknn", "ease", "mmr", "rrf", "history_router")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-AGENTS = "popularity itemknn ease bpr mmr rrf history_router"
+AGENTS = "popularity itemknn ease mmr rrf history_router"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
