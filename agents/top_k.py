@@ -14,7 +14,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     The row is cut into groups: the k largest entries lie in the k groups with the largest maxima,
     so one pass finds the maxima, and only k groups are looked into. Which of several equal entries
-    are found is not defined. Raises nothing for k > n: then all n are returned.
+    are found is not defined.
     """
     batch, n = scores.shape
     k = min(k, n)
@@ -32,3 +32,24 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         place = torch.cat([place, rest], 1)
     inside = scores.gather(1, place).topk(k, dim=1)
     return inside.values, place.gather(1, inside.indices)
+
+
+def top_k_of_pairs(
+    rows: Tensor, columns: Tensor, values: Tensor, n_rows: int, k: int, empty: float
+) -> tuple[Tensor, Tensor]:
+    """The k largest values of each row out of (row, column, value) triples, each (P,).
+
+    Returns values and columns (n_rows, k) in order; ``empty`` and column 0 where a row has fewer.
+    """
+    order = torch.argsort(values, descending=True, stable=True)
+    order = order[torch.argsort(rows[order], stable=True)]
+    row = rows[order]
+    begin = torch.zeros(n_rows + 1, dtype=torch.int64, device=row.device)
+    torch.cumsum(torch.bincount(row, minlength=n_rows), 0, out=begin[1:])
+    rank = torch.arange(len(row), device=row.device) - begin[row]
+    kept = rank < k
+    best = torch.full((n_rows, k), empty, dtype=values.dtype, device=row.device)
+    found = torch.zeros(n_rows, k, dtype=torch.int64, device=row.device)
+    best[row[kept], rank[kept]] = values[order][kept]
+    found[row[kept], rank[kept]] = columns[order][kept]
+    return best, found

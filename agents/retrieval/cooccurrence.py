@@ -19,7 +19,8 @@ from agenticrs.agents.retrieval.common import (
     item_counts,
     tie_breaker,
 )
-from agenticrs.agents.retrieval.neighbours import NeighbourConfig, NeighbourRetriever, nearest
+from agenticrs.agents.retrieval.neighbours import NeighbourConfig, NeighbourRetriever
+from agenticrs.agents.top_k import top_k_of_pairs
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
 
@@ -91,7 +92,9 @@ class Cooccurrence(NeighbourRetriever[CooccurrenceConfig]):
         counts = item_counts(data.histories, self.n_items)
         scale = (counts[left] * counts[right]) ** config.exponent + config.shrinkage
         k = min(config.neighbours, self.n_items)
-        self.near, self.similarity = nearest(left, right, weights[0] / scale, self.n_items, k)
+        self.similarity, self.near = top_k_of_pairs(
+            left, right, weights[0] / scale, self.n_items, k, empty=0.0
+        )
         self.prior = tie_breaker(counts)
 
     def _weights(self, n: int, value: float = 0.0) -> Tensor:

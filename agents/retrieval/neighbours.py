@@ -67,24 +67,3 @@ class NeighbourRetriever(Retriever[ConfigT]):
         """An index and a similarity for each neighbour of each item."""
         k = min(cast(NeighbourConfig, config).neighbours, n_items)
         return within_limit(cls.spec.name, (2 * k + 1) * n_items)
-
-
-def nearest(
-    left: Tensor, right: Tensor, similarity: Tensor, n_items: int, k: int
-) -> tuple[Tensor, Tensor]:
-    """The ``k`` best ``right`` of each ``left`` out of distinct pairs (P,): indices, similarities.
-
-    Both (n_items, k); 0 with similarity 0 where an item has fewer.
-    """
-    order = torch.argsort(similarity, descending=True, stable=True)
-    order = order[torch.argsort(left[order], stable=True)]
-    row = left[order]
-    begin = torch.zeros(n_items + 1, dtype=torch.int64, device=row.device)
-    torch.cumsum(torch.bincount(row, minlength=n_items), 0, out=begin[1:])
-    rank = torch.arange(len(row), device=row.device) - begin[row]
-    kept = rank < k
-    near = torch.zeros(n_items, k, dtype=torch.int64, device=row.device)
-    found = torch.zeros(n_items, k, device=row.device)
-    near[row[kept], rank[kept]] = right[order][kept]
-    found[row[kept], rank[kept]] = similarity[order][kept].to(torch.float32)
-    return near, found

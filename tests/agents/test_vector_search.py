@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agenticrs.agents import vector_search
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.top_k import top_k
+from agenticrs.agents.top_k import top_k, top_k_of_pairs
 
 
 @settings(deadline=None, max_examples=60)
@@ -35,7 +35,18 @@ def test_rows_of_minus_infinity_are_no_trouble() -> None:
     assert len(set(places[1].tolist())) == 3
 
 
-@pytest.mark.parametrize("at_once", [50, 333, 10**9])
+def test_pairs_are_put_in_order_row_by_row() -> None:
+    rows, columns = torch.tensor([2, 0, 2, 2, 0]), torch.tensor([0, 1, 1, 3, 3])
+    values, found = top_k_of_pairs(
+        rows, columns, torch.tensor([0.1, 0.5, 0.9, 0.4, 0.7]), 4, 2, empty=-1.0
+    )
+    assert found.tolist() == [[3, 1], [0, 0], [1, 3], [0, 0]]
+    torch.testing.assert_close(
+        values, torch.tensor([[0.7, 0.5], [-1.0, -1.0], [0.9, 0.4], [-1.0, -1.0]])
+    )
+
+
+@pytest.mark.parametrize("at_once", [50, 333, 2000, 10**9])
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_blocks_find_what_one_product_finds(
     monkeypatch: pytest.MonkeyPatch, at_once: int, with_bias: bool

@@ -11,7 +11,6 @@ from tests.agents.retrieval.conftest import random_histories
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.retrieval.cooccurrence import Cooccurrence, CooccurrenceConfig
 from agenticrs.agents.retrieval.ials import Ials, IalsConfig
-from agenticrs.agents.retrieval.neighbours import nearest
 from agenticrs.agents.retrieval.slim import Slim, SlimConfig
 from agenticrs.agents.retrieval.trending import Trending, TrendingConfig
 from agenticrs.agents.training_data import TrainingData
@@ -107,15 +106,6 @@ def test_pairs_are_counted_by_distance_direction_and_time(
     wanted /= (counts[:, None] * counts).sqrt() + 2.0
     found = torch.zeros(5, 5).scatter_add_(1, agent.near, agent.similarity)
     torch.testing.assert_close(found, wanted)
-
-
-def test_the_nearest_are_the_best_in_order() -> None:
-    left, right = torch.tensor([2, 0, 2, 2, 0]), torch.tensor([0, 1, 1, 3, 3])
-    near, similarity = nearest(left, right, torch.tensor([0.1, 0.5, 0.9, 0.4, 0.7]), 4, 2)
-    assert near.tolist() == [[3, 1], [0, 0], [1, 3], [0, 0]]
-    torch.testing.assert_close(
-        similarity, torch.tensor([[0.7, 0.5], [0.0, 0.0], [0.9, 0.4], [0.0, 0.0]])
-    )
 
 
 def test_what_rises_is_put_before_what_was_always_liked(make_data: MakeData) -> None:
