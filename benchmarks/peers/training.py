@@ -53,7 +53,7 @@ def ials(arrays: Arrays, epochs: int) -> Callable[[], None]:
 def ease(arrays: Arrays, epochs: int) -> Callable[[], None]:
     """LensKit's closed form."""
     from lenskit.data import from_interactions_df
-    from lenskit.models.ease import EASEScorer
+    from lenskit.knn.ease import EASEScorer
     from pandas import DataFrame
 
     data = from_interactions_df(DataFrame({"user_id": arrays["rows"], "item_id": arrays["items"]}))
