@@ -50,7 +50,10 @@ def propose(cycle: Cycle) -> Result:
     """Give the simple baselines first: the best retriever alone, and everybody together."""
     specs = _specs(cycle, cycle.results["plan"]["members"])
     with session_scope(cycle.services.engine) as session:
-        rewards = {name: trials.best_reward(session, name, cycle.fingerprint) for name in specs}
+        rewards = {
+            name: trials.best_reward(session, name, cycle.fingerprint, cycle.request.split)
+            for name in specs
+        }
     points = blueprint.given_points(specs, {n: r for n, r in rewards.items() if r is not None})
     _search(cycle).enqueue(points)
     return {"given": points}

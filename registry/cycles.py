@@ -72,13 +72,13 @@ def steps(session: Session, cycle_id: int) -> list[StepRow]:
 
 def begin_step(session: Session, cycle_id: int, name: str) -> StepRow:
     """Note that a step starts (again); the cycle is running from now on."""
+    cycle = get(session, cycle_id)
     row = _step(session, cycle_id, name)
     if row is None:
         row = StepRow(cycle_id=cycle_id, name=name, state="running")
     else:
         row.state, row.error, row.attempts = "running", "", row.attempts + 1
     session.add(row)
-    cycle = get(session, cycle_id)
     cycle.state = "running"
     session.add(cycle)
     session.flush()

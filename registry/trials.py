@@ -81,13 +81,14 @@ def finished(
     )
 
 
-def best_reward(session: Session, agent: str, fingerprint: str) -> float | None:
-    """The best inner reward of an agent on that data, or None."""
+def best_reward(session: Session, agent: str, fingerprint: str, split: str) -> float | None:
+    """The best inner reward of an agent on that data and split, or None."""
     return session.exec(
         select(func.max(TrialRow.reward)).where(
             TrialRow.agent == agent,
             TrialRow.state == "done",
             TrialRow.fingerprint == fingerprint,
+            TrialRow.split == split,
         )
     ).one()
 

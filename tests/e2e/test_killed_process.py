@@ -1,4 +1,4 @@
-"""The real command, killed with SIGKILL in the middle of its trials, and started again."""
+"""The real command, killed while it evaluates: its Ray goes with it, and the next start goes on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,21 @@ from typing import Any
 
 import pytest
 
+from agenticrs.agents import catalogue
+from agenticrs.platform.database import make_engine, session_scope
+from agenticrs.registry import agents, schema
+from agenticrs.registry.admission import AdmissionReport
+
 COMMAND = Path(sys.executable).with_name("agenticrs")
-AGENTS = ("popularity", "itemknn", "ease", "mmr", "rrf", "history_router")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+AGENTS = ("popularity", "itemknn", "bpr", "rrf", "history_router")
+SEARCHED = ("bpr", "itemknn", "popularity")
+TRIALS = 2
+MARK = "AGENTICRS_TEST_PROCESSES_OF"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc"),
+]
 
 
 class Place:
@@ -27,7 +39,14 @@ class Place:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.env = {**os.environ, "AGENTICRS_HOME": str(home), "AGENTICRS_TRIALS": "2"}
+        self.env = {
+            **os.environ,
+            "AGENTICRS_HOME": str(home),
+            "AGENTICRS_TRIALS": str(TRIALS),
+            # All that there are: one trial after the other, so that there is a middle to hit.
+            "AGENTICRS_CPUS_PER_TRIAL": "1000",
+            MARK: str(home),
+        }
 
     def run(self, *arguments: str) -> Any:
         done = subprocess.run(
@@ -44,48 +63,95 @@ class Place:
         with closing(sqlite3.connect(f"file:{self.home}/registry.db?mode=ro", uri=True)) as found:
             return found.execute(query).fetchall()
 
-    def killed_when(self, done: Callable[[], bool]) -> None:
-        """Evolve until the condition holds; then nothing of the process is left."""
-        process = subprocess.Popen(
-            [COMMAND, "evolve"],
-            env=self.env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        end = time.monotonic() + 300
-        while not done():
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < end, "it never got there"
-            threading.Event().wait(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(30)
+    def admit(self) -> None:
+        """As ``agenticrs agents admit`` would leave them, which is tested elsewhere."""
+        engine = make_engine(f"sqlite:///{self.home}/registry.db")
+        schema.upgrade(engine)
+        installed = catalogue.installed()
+        with session_scope(engine) as session:
+            for name in AGENTS:
+                report = AdmissionReport(checks=[], admitted=True)
+                agents.record(session, installed.agents[name].spec, report, installed.sources[name])
+        engine.dispose()
+
+    def processes(self) -> dict[int, str]:
+        """Ids and commands of what our commands have started, wherever it hangs by now."""
+        wanted = f"{MARK}={self.home}".encode()
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(folder.name)] = command.decode(errors="replace")[:120]
+            except OSError:  # it has ended meanwhile, or is nobody's business of ours
+                continue
+        return found
 
 
-def test_what_was_finished_stays_and_what_was_open_is_done_once(tmp_path: Path) -> None:
+def until(done: Callable[[], bool], what: Callable[[], str], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, what()
+        threading.Event().wait(0.05)
+
+
+def test_killed_while_it_evaluates_it_takes_its_ray_along_and_goes_on(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    place.run("data", "generate", "--users", "300", "--items", "100")
-    place.run("agents", "admit", *AGENTS)
-    finished = "SELECT id, agent, number, reward FROM trial WHERE state = 'done' ORDER BY id"
-    individual = "SELECT id FROM cycle WHERE kind = 'individual'"
+    place.run("data", "generate", "--users", "150", "--items", "60")
+    place.admit()
+    step = (
+        "SELECT s.state FROM cycle_step s JOIN cycle c ON c.id = s.cycle_id"
+        " WHERE c.kind = 'individual' AND s.name = 'evaluate'"
+    )
+    finished = "SELECT id, cycle_id, agent, number, config, reward FROM trial WHERE state = 'done'"
+    one_done = f"{finished} AND cycle_id = (SELECT id FROM cycle WHERE kind = 'individual')"
 
-    def in_the_middle() -> bool:
-        cycle = place.rows(individual)
-        return bool(cycle) and len(place.rows(finished)) >= len(AGENTS) + 2
+    process = subprocess.Popen(
+        [COMMAND, "evolve", "--kind", "individual"],
+        env=place.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
 
-    place.killed_when(in_the_middle)
+        def in_the_middle() -> bool:
+            assert process.poll() is None, "it ended before it could be killed"
+            return place.rows(step) == [("running",)] and bool(place.rows(one_done))
+
+        until(in_the_middle, lambda: f"never evaluated: {place.rows(step)}", 240)
+        os.kill(process.pid, signal.SIGSTOP)  # it writes nothing more while we look around
+        started = place.processes()
+        assert any("raylet" in command for command in started.values()), "it has worked without Ray"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+    until(lambda: not place.processes(), lambda: f"left over: {place.processes()}", 60)
+
     before = place.rows(finished)
-    promoted = place.rows("SELECT id, key FROM promotion")
-    (cut,) = place.rows(individual)
-    assert place.rows(f"SELECT state FROM cycle WHERE id = {cut[0]}") == [("running",)]
+    assert place.rows(step) == [("running",)]
+    assert len(place.rows(one_done)) < len(SEARCHED) * TRIALS, "it was over already"
+    cycles = place.rows("SELECT id, kind FROM cycle ORDER BY id")
+    assert [kind for _, kind in cycles] == ["bootstrap", "individual"]
+    promotions = place.rows("SELECT id, after, state, key FROM promotion")
+    assert [state for _, _, state, _ in promotions] == ["done"]
 
-    place.run("evolve")
-    assert place.rows(individual) == [cut], "the cut-off cycle goes on, no other one begins"
+    place.run("evolve", "--kind", "individual")
+    assert place.rows("SELECT id, kind FROM cycle ORDER BY id") == cycles, "no other cycle begins"
+    assert {state for (state,) in place.rows("SELECT state FROM cycle")} == {"done"}
+    steps = place.rows("SELECT cycle_id, name, state, attempts FROM cycle_step")
+    assert {state for _, _, state, _ in steps} == {"done"}
+    again = [(cycle, name) for cycle, name, _, attempts in steps if attempts > 1]
+    assert again == [(cycles[1][0], "evaluate")], "what was done is not done again"
     assert [row for row in place.rows(finished) if row in before] == before
-    numbers = place.rows("SELECT cycle_id, agent, number, count(*) FROM trial GROUP BY 1, 2, 3")
-    assert all(count == 1 for *_, count in numbers)
-    states = {state for (state,) in place.rows("SELECT DISTINCT state FROM trial")}
-    assert states <= {"done", "pruned", "failed"}
-    keys = [key for (key,) in place.rows("SELECT key FROM promotion")]
-    assert len(keys) == len(set(keys))
-    assert place.rows("SELECT id, key FROM promotion")[: len(promoted)] == promoted
-    assert {c["state"] for c in place.run("cycles", "list")} <= {"done", "waiting"}
+    searched = place.rows(
+        "SELECT agent, count(*), count(DISTINCT number) FROM trial"
+        f" WHERE cycle_id = {cycles[1][0]} GROUP BY agent ORDER BY agent"
+    )
+    assert searched == [(agent, TRIALS, TRIALS) for agent in SEARCHED]
+    states = {state for (state,) in place.rows("SELECT state FROM trial")}
+    assert states <= {"done", "pruned"}
+    later = place.rows("SELECT id, after, state, key FROM promotion")
+    assert later[:1] == promotions
+    assert len(later) <= 2, "at most that of the cycle that went on"
+    until(lambda: not place.processes(), lambda: f"left over: {place.processes()}", 60)

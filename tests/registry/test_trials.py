@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.registry.conftest import Store
 
 
+SPLIT = "leave_one_out"
+
+
 def found(reward: float = 0.5, seconds: float = 1.0, **metrics: float) -> dict[str, Any]:
     return {"metrics": metrics, "reward": reward, "seconds": seconds, "device": "cpu"}
 
@@ -162,19 +165,20 @@ def test_the_best_reward_is_one_of_full_training_on_that_data(store: Store) -> N
     for reward in (0.1, 0.3, 0.2):
         full(store, reward)
     full(store, 0.8, fingerprint="g")
+    full(store, 0.9, split="temporal")
     short = store.trial(done=False)
     with session_scope(store.engine) as session:
         trials.record_short(session, short.id or 0, **found(0.9))
     with session_scope(store.engine) as session:
-        assert trials.best_reward(session, "ease", "f") == 0.3
-        assert trials.best_reward(session, "ease", "g") == 0.8
-        assert trials.best_reward(session, "itemknn", "f") is None
+        assert trials.best_reward(session, "ease", "f", SPLIT) == 0.3
+        assert trials.best_reward(session, "ease", "g", SPLIT) == 0.8
+        assert trials.best_reward(session, "itemknn", "f", SPLIT) is None
 
 
 def test_a_reward_below_zero_is_still_the_best_when_it_is_the_only_one(store: Store) -> None:
     full(store, -0.5)
     with session_scope(store.engine) as session:
-        assert trials.best_reward(session, "ease", "f") == -0.5
+        assert trials.best_reward(session, "ease", "f", SPLIT) == -0.5
 
 
 def test_the_mean_cost_leaves_out_what_cost_nothing_or_never_ended(store: Store) -> None:
