@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from agenticrs.agents.grammar.document import Architecture
@@ -62,20 +63,7 @@ def sasrec(
 
     ``relative`` adds a bias for each of so many distances to every layer's attention.
     """
-    body: Blocks = []
-    for number in range(layers):
-        body.append(
-            {
-                "block": "attention",
-                "name": f"layer{number}",
-                "input": body[-1]["name"] if body else "x",
-                "heads": heads,
-                "norm": norm,
-                "relative": relative,
-                "dropout": dropout,
-            }
-        )
-    body.append({"block": "norm", "name": "query", "input": body[-1]["name"]})
+    body = _attention(layers, heads=heads, norm=norm, relative=relative, dropout=dropout)
     return sequential(body, width=width, length=length, dropout=dropout, places=places)
 
 
@@ -83,20 +71,7 @@ def hstu(
     *, width: int = 64, layers: int = 2, heads: int = 1, length: int = 50, dropout: float = 0.3
 ) -> Architecture:
     """HSTU: gated SiLU attention with a bias for each distance (Zhai et al. 2024)."""
-    body: Blocks = []
-    for number in range(layers):
-        body.append(
-            {
-                "block": "attention",
-                "name": f"layer{number}",
-                "input": body[-1]["name"] if body else "x",
-                "heads": heads,
-                "kernel": "silu",
-                "relative": length,
-                "dropout": dropout,
-            }
-        )
-    body.append({"block": "norm", "name": "query", "input": body[-1]["name"]})
+    body = _attention(layers, heads=heads, kernel="silu", relative=length, dropout=dropout)
     return sequential(body, width=width, length=length, dropout=dropout)
 
 
@@ -301,6 +276,16 @@ def features(width: int) -> Blocks:
         {"block": "pooling", "name": "taste", "input": "history", "how": "mean"},
         {"block": "pooling", "name": "newest", "input": "history", "how": "newest"},
     ]
+
+
+def _attention(layers: int, **settings: Any) -> Blocks:
+    """Layers of attention from ``x`` on, and a norm that is the query."""
+    names = ["x", *(f"layer{number}" for number in range(layers))]
+    body: Blocks = [
+        {"block": "attention", "name": name, "input": before, **settings}
+        for before, name in pairwise(names)
+    ]
+    return [*body, {"block": "norm", "name": "query", "input": names[-1]}]
 
 
 def _made(blocks: Blocks, head: dict[str, Any]) -> Architecture:

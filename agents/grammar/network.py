@@ -139,7 +139,18 @@ class Network(nn.Module):
         blocks = self.architecture.blocks
         return any(isinstance(b, form.Lookup) and b.at == at for b in blocks)
 
-    def serving_weights(self) -> dict[str, Tensor]:
+    def freeze(self) -> Tables:
+        """Train no more; return the tables that serving reads, computed once."""
+        self.requires_grad_(False)
+        tables = self.tables()
+        return {name: tables[name].contiguous() for name in self.needed_tables()}
+
+    def serving_state(self, tables: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What ``take_over`` takes: the tables and the weights that answering needs beside them."""
+        kept = {f"table.{name}": table.cpu() for name, table in tables.items()}
+        return {**kept, **self._serving_weights()}
+
+    def _serving_weights(self) -> dict[str, Tensor]:
         """The weights that answering needs beside the ready tables, on the CPU, ``weight.``..."""
         return {
             f"weight.{name}": weight.cpu()
@@ -148,7 +159,7 @@ class Network(nn.Module):
         }
 
     def take_over(self, state: Mapping[str, Tensor], device: torch.device) -> Tables:
-        """Take ``serving_weights`` back out of a state; return its tables, ``table.``..."""
+        """Take ``serving_state`` back out of a state; return its tables."""
         weights = {
             name.removeprefix("weight."): weight
             for name, weight in state.items()
@@ -193,7 +204,7 @@ class Network(nn.Module):
         self, tables: Mapping[str, Tensor], batch: Batch, noise: torch.Generator | None = None
     ) -> Tensor:
         """The head's query: (B, width), or (B, T, width) for a sequence."""
-        return self.values(tables, batch, noise)[self._dot().query]
+        return self.values(tables, batch, noise)[self.dot_head().query]
 
     def last_query(self, tables: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """One query for each user, (B, width): of a sequence that of the newest place."""
@@ -205,7 +216,7 @@ class Network(nn.Module):
 
     def scores(self, tables: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Scores of all items, (B, n_items)."""
-        scores = self.last_query(tables, batch) @ tables[self._dot().items].T
+        scores = self.last_query(tables, batch) @ tables[self.dot_head().items].T
         return scores if self.bias is None else scores + self.bias
 
     def logits(
@@ -222,7 +233,8 @@ class Network(nn.Module):
             task: self.tasks[_key(task)](values[name])[..., 0] for task, name in head.tasks.items()
         }
 
-    def _dot(self) -> form.DotHead:
+    def dot_head(self) -> form.DotHead:
+        """The head of a document that retrieves; AgentError for one that ranks."""
         head = self.architecture.head
         if not isinstance(head, form.DotHead):
             raise AgentError(
@@ -241,6 +253,13 @@ class Network(nn.Module):
         module = self.blocks[key] if key in self.blocks else None  # noqa: SIM401
         given = [values[name] for name in block.inputs()]
         return _COMPUTE[type(block)](block, module, given, batch, noise)
+
+
+def count_weights(architecture: form.Architecture, n_users: int, n_items: int) -> int:
+    """Weights of the document, without those of features; nothing is allocated."""
+    with torch.device("meta"):
+        network = Network(architecture, Sizes(n_users, n_items))
+    return sum(weight.numel() for weight in network.parameters())
 
 
 def _key(name: str) -> str:

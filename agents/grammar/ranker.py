@@ -19,7 +19,7 @@ from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Batch, Network, Sizes
+from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
 from agenticrs.agents.retrieval.common import item_counts, within_limit
 from agenticrs.agents.training_data import TrainingData
@@ -104,12 +104,6 @@ class CandidateRanker(Agent[CandidateConfigT]):
         self.popularity = torch.log1p(item_counts(data.histories, self.n_items))
         return network
 
-    def _keep(self, network: Network) -> None:
-        """Freeze: tables are computed once, and only those that serving reads are kept."""
-        self.network = network.requires_grad_(False)
-        tables = network.tables()
-        self.tables = {name: tables[name].contiguous() for name in network.needed_tables()}
-
     def _batch(
         self, user: Tensor, past: Tensor, lengths: Tensor, full_lengths: Tensor, items: Tensor
     ) -> Batch:
@@ -144,8 +138,8 @@ class CandidateRanker(Agent[CandidateConfigT]):
 
     def state(self) -> dict[str, Tensor]:
         """The tables that serving reads, the weights of the other blocks, and the counts."""
-        kept = {f"table.{name}": table.cpu() for name, table in self.tables.items()}
-        return {**kept, **self.network.serving_weights(), "popularity": self.popularity.cpu()}
+        kept = self.network.serving_state(self.tables)
+        return {**kept, "popularity": self.popularity.cpu()}
 
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the tables and weights."""
@@ -199,7 +193,7 @@ class DocumentRanker(CandidateRanker[ConfigT]):
                 (logits,) = network.logits(network.tables(), batch, generator).values()
                 target = torch.zeros(len(entry), dtype=torch.int64, device=self.device)
                 loop.step(functional.cross_entropy(logits, target), optimizer)
-        self._keep(network)
+        self.network, self.tables = network, network.freeze()
 
     def _lists(
         self,
@@ -225,7 +219,5 @@ class DocumentRanker(CandidateRanker[ConfigT]):
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
         """The document's weights and the items' counts, without the features' vectors."""
-        with torch.device("meta"):
-            network = Network(cls.document(cast(ConfigT, config)), Sizes(n_users, n_items))
-        weights = sum(weight.numel() for weight in network.parameters())
+        weights = count_weights(cls.document(cast(ConfigT, config)), n_users, n_items)
         return within_limit(cls.spec.name, weights + n_items)

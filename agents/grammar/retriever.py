@@ -18,9 +18,9 @@ from torch import Tensor
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.grammar.document import Architecture, DotHead, GraphPropagation, Positions
+from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, catalogue_loss
-from agenticrs.agents.grammar.network import Batch, Network, Sizes
+from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.windows import cut
@@ -74,7 +74,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         generator = torch.Generator(self.device).manual_seed(self.seed)
         network = Network(self.document(config), Sizes.of(data)).to(self.device)
         network.initialise(generator)
-        head = _dot(network)
+        head = network.dot_head()
         graph = normalised_graph(data) if _has_graph(network) else None
         network.give(data.user_features, data.item_features, graph)
         optimizer = torch.optim.AdamW(
@@ -100,7 +100,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                     optimizer,
                 )
         self.prior = tie_breaker(item_counts(histories, self.n_items))
-        self._keep(network)
+        self.network, self.tables = network, network.freeze()
         self._index()
 
     def _loss(
@@ -159,20 +159,13 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             done = min(1.0, (step + 1) * config.batch_size / n)
             yield done, (Batch(user, items, lengths), histories.items[entry])
 
-    def _keep(self, network: Network) -> None:
-        """Freeze: tables are computed once, and only those that serving reads are kept."""
-        network.requires_grad_(False)
-        self.network = network
-        tables = network.tables()
-        self.tables = {name: tables[name].contiguous() for name in network.needed_tables()}
-
     def queries(self, users: UserBatch) -> Tensor:
         """The document's query, or a flag for users who get what is popular."""
         items, lengths = users.newest(self.config.max_length)
         query = self.network.last_query(self.tables, Batch(users.users, items, lengths))
         new = users.users < 0
         if not self.network.reads_history() and bool(new.any()):
-            table = self.tables[_dot(self.network).items]
+            table = self.tables[self.network.dot_head().items]
             vectors = table[items.clamp(min=0)] * (items >= 0)[..., None]
             mean = vectors.sum(1) / lengths.clamp(min=1)[:, None]
             query = torch.where(new[:, None], mean, query)
@@ -184,15 +177,14 @@ class DocumentRetriever(DotRetriever[ConfigT]):
 
     def _index(self) -> None:
         """Bias and popularity become columns beside the items' vectors."""
-        vectors, bias = self.tables[_dot(self.network).items], self.network.bias
+        vectors, bias = self.tables[self.network.dot_head().items], self.network.bias
         zeros = torch.zeros_like(self.prior)
         columns = [zeros if bias is None else bias.detach(), self.prior]
         self.table = torch.cat([vectors, torch.stack(columns, 1)], 1)
 
     def state(self) -> dict[str, Tensor]:
         """The tables that serving reads, the weights of the other blocks, and popularity."""
-        kept = {f"table.{name}": table.cpu() for name, table in self.tables.items()}
-        return {**kept, **self.network.serving_weights(), "prior": self.prior.cpu()}
+        return {**self.network.serving_state(self.tables), "prior": self.prior.cpu()}
 
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the tables and weights."""
@@ -206,9 +198,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
         """The document's weights and popularity, without the features' vectors."""
-        with torch.device("meta"):
-            network = Network(cls.document(cast(ConfigT, config)), Sizes(n_users, n_items))
-        weights = sum(weight.numel() for weight in network.parameters())
+        weights = count_weights(cls.document(cast(ConfigT, config)), n_users, n_items)
         return within_limit(cls.spec.name, weights + n_items)
 
 
@@ -229,15 +219,5 @@ def normalised_graph(data: TrainingData) -> Tensor:
         return placed.to_sparse_csr()
 
 
-def length_of(architecture: Architecture) -> int | None:
-    """How many places the document tells apart, or None when it has no positions."""
-    found = [block.length for block in architecture.blocks if isinstance(block, Positions)]
-    return max(found, default=None)
-
-
 def _has_graph(network: Network) -> bool:
     return any(isinstance(b, GraphPropagation) for b in network.architecture.blocks)
-
-
-def _dot(network: Network) -> DotHead:
-    return cast(DotHead, network.architecture.head)

@@ -118,7 +118,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 found = torch.stack([logits[task][:, 0] for task in self.tasks], 1)
                 loss = functional.binary_cross_entropy_with_logits(found, truth[rows])
                 loop.step(loss, optimizer)
-        self._keep(network)
+        self.network, self.tables = network, network.freeze()
         self.calibration = torch.stack(
             [
                 platt(logit, truth[late, place])

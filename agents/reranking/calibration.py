@@ -13,6 +13,7 @@ from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.item_vectors import genre_shares, mean_shares
 from agenticrs.agents.reranking.greedy import (
+    RERANKING_LOOP,
     GreedyConfig,
     GreedyReranker,
     Pool,
@@ -22,7 +23,6 @@ from agenticrs.agents.reranking.greedy import (
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import (
     AgentSpec,
-    ClosedLoop,
     DecisionSpace,
     FloatRange,
     InnerReward,
@@ -55,12 +55,7 @@ class Calibration(GreedyReranker[CalibrationConfig]):
         role="reranking",
         summary="Re-ranks so that the list has the genres of the history in their proportions.",
         paper="Steck 2018, Calibrated recommendations",
-        loop=ClosedLoop(
-            inputs=(Port.USERS, Port.CANDIDATES),
-            output=Port.CANDIDATES,
-            executor="the surface shows the list in this order",
-            feedback="click",
-        ),
+        loop=RERANKING_LOOP.model_copy(update={"inputs": (Port.USERS, Port.CANDIDATES)}),
         inner_reward=InnerReward(metric="relevance_calibration", k=10),
         on_request=True,
         space=DecisionSpace(
@@ -75,12 +70,12 @@ class Calibration(GreedyReranker[CalibrationConfig]):
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Look up each item's genres."""
         super().fit(data, budget)
-        self._use(genre_shares(data))
+        self.shares = genre_shares(data)
         budget.report(1.0, "genres ready")
 
-    def _use(self, shares: Tensor) -> None:
-        self.shares = shares
-        self.width = 2 * shares.shape[1]
+    def floats_each(self) -> int:
+        """The item's genres, and those of the list with it."""
+        return 2 * self.shares.shape[1]
 
     def _pick(self, pool: Pool, users: UserBatch, count: int) -> Candidates:
         wanted = mean_shares(users.within(self.n_users, len(self.shares)), self.shares)
@@ -104,7 +99,7 @@ class Calibration(GreedyReranker[CalibrationConfig]):
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the genres."""
         super().load(state, n_users=n_users, n_items=n_items)
-        self._use(state["shares"].to(self.device))
+        self.shares = state["shares"].to(self.device)
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:

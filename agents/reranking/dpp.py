@@ -6,32 +6,26 @@ arXiv 1709.05135, algorithm 1; the kernel is that of their equation 8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
-from agenticrs.agents.item_vectors import item_vectors
 from agenticrs.agents.reranking.greedy import (
+    RERANKING_LOOP,
     GreedyConfig,
-    GreedyReranker,
     Pool,
+    VectorReranker,
     descending,
     rows_of,
 )
-from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import (
     AgentSpec,
-    ClosedLoop,
     DecisionSpace,
     FloatRange,
     InnerReward,
     IntRange,
-    Port,
 )
 
 _SMALLEST = 1e-10
@@ -46,7 +40,7 @@ class DppConfig(GreedyConfig):
     """Factor on the likeness of two items: below 1 no item is forbidden by another one."""
 
 
-class Dpp(GreedyReranker[DppConfig]):
+class Dpp(VectorReranker[DppConfig]):
     """Picks by the log determinant of L = diag(q) S diag(q), q = exp(alpha r), S the likeness."""
 
     config_type = DppConfig
@@ -56,12 +50,7 @@ class Dpp(GreedyReranker[DppConfig]):
         role="reranking",
         summary="Re-ranks so that the shown items, weighed by relevance, span the most.",
         paper="Chen, Zhang & Zhou 2018, Fast greedy MAP inference for DPP",
-        loop=ClosedLoop(
-            inputs=(Port.CANDIDATES,),
-            output=Port.CANDIDATES,
-            executor="the surface shows the list in this order",
-            feedback="click",
-        ),
+        loop=RERANKING_LOOP,
         inner_reward=InnerReward(metric="relevance_diversity", k=10),
         on_request=True,
         space=DecisionSpace(
@@ -74,15 +63,9 @@ class Dpp(GreedyReranker[DppConfig]):
         outer_weight=0.5,
     )
 
-    def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Look up what each item is about."""
-        super().fit(data, budget)
-        self._use(item_vectors(data))
-        budget.report(1.0, "vectors ready")
-
-    def _use(self, vectors: Tensor) -> None:
-        self.vectors = vectors
-        self.width = vectors.shape[1] + self.config.depth
+    def floats_each(self) -> int:
+        """The vector, and a row of the Cholesky factor."""
+        return super().floats_each() + self.config.depth
 
     def _pick(self, pool: Pool, users: UserBatch, count: int) -> Candidates:
         alpha = self.config.relevance / (2 * (1 - self.config.relevance))
@@ -105,17 +88,3 @@ class Dpp(GreedyReranker[DppConfig]):
             known[:, :, step] = rest
             gain = gain - rest.square()
         return descending(items)
-
-    def state(self) -> dict[str, Tensor]:
-        """The item vectors."""
-        return {"vectors": self.vectors.cpu()}
-
-    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
-        """Take over the item vectors."""
-        super().load(state, n_users=n_users, n_items=n_items)
-        self._use(state["vectors"].to(self.device))
-
-    @classmethod
-    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
-        """A vector for each item; its length depends on the tags, which are not known here."""
-        return 64 * n_items

@@ -16,6 +16,7 @@ from torch import Tensor
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.reranking.greedy import (
+    RERANKING_LOOP,
     GreedyConfig,
     GreedyReranker,
     Pool,
@@ -26,12 +27,10 @@ from agenticrs.agents.retrieval.common import item_counts
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import (
     AgentSpec,
-    ClosedLoop,
     DecisionSpace,
     FloatRange,
     InnerReward,
     IntRange,
-    Port,
 )
 
 
@@ -55,12 +54,7 @@ class Fairness(GreedyReranker[FairnessConfig]):
         role="reranking",
         summary="Re-ranks so that items of the long tail get their share of the places.",
         paper="Zehlike et al. 2017, FA*IR; Geyik et al. 2019, Fairness-aware ranking",
-        loop=ClosedLoop(
-            inputs=(Port.CANDIDATES,),
-            output=Port.CANDIDATES,
-            executor="the surface shows the list in this order",
-            feedback="click",
-        ),
+        loop=RERANKING_LOOP,
         inner_reward=InnerReward(metric="relevance_novelty", k=10),
         on_request=True,
         space=DecisionSpace(

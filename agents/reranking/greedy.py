@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,9 +12,18 @@ from pydantic import Field
 from torch import Tensor
 
 from agenticrs.agents import lists
-from agenticrs.agents.agent import Agent, AgentConfig
+from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.item_vectors import item_vectors
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.registry.spec import ClosedLoop, Port
 
+RERANKING_LOOP = ClosedLoop(
+    inputs=(Port.CANDIDATES,),
+    output=Port.CANDIDATES,
+    executor="the surface shows the list in this order",
+    feedback="click",
+)
 _CELLS_AT_ONCE = 16_000_000
 
 
@@ -51,8 +60,9 @@ class Pool:
 class GreedyReranker(Agent[ConfigT]):
     """Re-orders the head of a list; a subclass says in which order it picks."""
 
-    width = 1
-    """Floats that a subclass holds for each candidate; bounds the memory of a batch."""
+    def floats_each(self) -> int:
+        """Floats that are held for each candidate; bounds the memory of a batch."""
+        return 1
 
     @abstractmethod
     def _pick(self, pool: Pool, users: UserBatch, count: int) -> Candidates:
@@ -62,7 +72,7 @@ class GreedyReranker(Agent[ConfigT]):
         """The first input's candidates in their new order, k at most."""
         (source,) = inputs
         depth = min(self.config.depth, source.items.shape[1])
-        at_once = max(1, _CELLS_AT_ONCE // max(1, depth * self.width))
+        at_once = max(1, _CELLS_AT_ONCE // max(1, depth * self.floats_each()))
         parts = []
         for start in range(0, len(source.items), at_once):
             rows = torch.arange(start, min(start + at_once, len(source.items)))
@@ -86,6 +96,36 @@ class GreedyReranker(Agent[ConfigT]):
             torch.cat([head.items, tail], 1),
             torch.cat([head.scores, below.masked_fill(tail < 0, -torch.inf)], 1),
         )
+
+
+class VectorReranker(GreedyReranker[ConfigT]):
+    """A re-ranker that knows what each item is about: ``vectors`` (n_items, d), unit or zero."""
+
+    vectors: Tensor
+
+    def floats_each(self) -> int:
+        """The item's vector."""
+        return self.vectors.shape[1]
+
+    def fit(self, data: TrainingData, budget: Budget) -> None:
+        """Look up what each item is about."""
+        super().fit(data, budget)
+        self.vectors = item_vectors(data)
+        budget.report(1.0, "vectors ready")
+
+    def state(self) -> dict[str, Tensor]:
+        """The item vectors."""
+        return {"vectors": self.vectors.cpu()}
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        """Take over the item vectors."""
+        super().load(state, n_users=n_users, n_items=n_items)
+        self.vectors = state["vectors"].to(self.device)
+
+    @classmethod
+    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
+        """A vector for each item; its length depends on the tags, which are not known here."""
+        return 64 * n_items
 
 
 def scaled(pool: Candidates) -> Tensor:

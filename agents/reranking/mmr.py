@@ -5,26 +5,25 @@ Carbonell & Goldstein 1998, The use of MMR, diversity-based reranking.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
-from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
-from agenticrs.agents.item_vectors import item_vectors
-from agenticrs.agents.reranking.greedy import GreedyConfig, GreedyReranker, Pool, rows_of
-from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.reranking.greedy import (
+    RERANKING_LOOP,
+    GreedyConfig,
+    Pool,
+    VectorReranker,
+    rows_of,
+)
 from agenticrs.registry.spec import (
     AgentSpec,
-    ClosedLoop,
     DecisionSpace,
     FloatRange,
     InnerReward,
     IntRange,
-    Port,
 )
 
 
@@ -35,7 +34,7 @@ class MmrConfig(GreedyConfig):
     """1 keeps the order by relevance, 0 asks only for variety."""
 
 
-class Mmr(GreedyReranker[MmrConfig]):
+class Mmr(VectorReranker[MmrConfig]):
     """Picks item after item: argmax of t rel(i) - (1 - t) max over picked j of cos(v_i, v_j).
 
     Relevance is the incoming score, scaled to [0, 1] within each user's list. Vectors come from
@@ -49,12 +48,7 @@ class Mmr(GreedyReranker[MmrConfig]):
         role="reranking",
         summary="Re-ranks for variety: each item should differ from those above it.",
         paper="Carbonell & Goldstein 1998, The use of MMR, diversity-based reranking",
-        loop=ClosedLoop(
-            inputs=(Port.CANDIDATES,),
-            output=Port.CANDIDATES,
-            executor="the surface shows the list in this order",
-            feedback="click",
-        ),
+        loop=RERANKING_LOOP,
         inner_reward=InnerReward(metric="relevance_diversity", k=10),
         space=DecisionSpace(
             parameters=(
@@ -64,13 +58,6 @@ class Mmr(GreedyReranker[MmrConfig]):
         ),
         outer_weight=0.5,
     )
-
-    def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Look up what each item is about."""
-        super().fit(data, budget)
-        self.vectors = item_vectors(data)
-        self.width = self.vectors.shape[1]
-        budget.report(1.0, "vectors ready")
 
     def _pick(self, pool: Pool, users: UserBatch, count: int) -> Candidates:
         t = self.config.trade_off
@@ -85,18 +72,3 @@ class Mmr(GreedyReranker[MmrConfig]):
             likeness = torch.einsum("bnd,bd->bn", vectors, vectors[row, place])
             closest = torch.maximum(closest, likeness)
         return Candidates(torch.stack(items, 1), torch.stack(scores, 1))
-
-    def state(self) -> dict[str, Tensor]:
-        """The item vectors."""
-        return {"vectors": self.vectors.cpu()}
-
-    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
-        """Take over the item vectors."""
-        super().load(state, n_users=n_users, n_items=n_items)
-        self.vectors = state["vectors"].to(self.device)
-        self.width = self.vectors.shape[1]
-
-    @classmethod
-    def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
-        """A vector for each item; its length depends on the tags, which are not known here."""
-        return 64 * n_items
