@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from agenticrs.agents.batch import Candidates, Route, UserBatch
+from agenticrs.agents.lesson import Lesson
 from agenticrs.agents.top_k import top_k
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.registry.spec import AgentSpec
@@ -92,6 +93,17 @@ class Agent(ABC, Generic[ConfigT]):
 
     def input_names(self, names: Sequence[str]) -> None:
         """Be told which agents feed ``act`` (in order), before it is called. Fusion needs it."""
+
+
+class OutcomeLearner(Agent[ConfigT]):
+    """An agent that decides over others' lists, and learns from how those did: fusion, routing.
+
+    A log shows no lists, so ``fit`` cannot teach it; ``learn`` follows after ``fit``.
+    """
+
+    @abstractmethod
+    def learn(self, lesson: Lesson) -> None:
+        """Learn from lists and outcomes (replacing what was learnt before)."""
 
 
 class Retriever(Agent[ConfigT]):

@@ -23,9 +23,10 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from agenticrs.agents.agent import Agent, AgentConfig, Budget
+from agenticrs.agents.agent import Agent, AgentConfig, Budget, OutcomeLearner
 from agenticrs.agents.batch import Candidates, Route, UserBatch
-from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.lesson import Lesson
+from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.data.dataset import Dataset, Features, Interactions, Positive
 from agenticrs.registry.spec import AgentSpec, Choice, PerInput, Port
 
@@ -51,7 +52,19 @@ class AgentContract:
         """An agent that has learnt the small log."""
         agent = self.make(seed)
         agent.fit(small_log(), Budget())
+        self.taught(agent)
         return agent
+
+    def taught(self, agent: Agent[Any]) -> None:
+        """Let an agent that learns from outcomes learn: every user took the first list's third."""
+        if not isinstance(agent, OutcomeLearner):
+            return
+        users = small_log().histories
+        count = len(agent.spec.segments) or len(self.names())
+        given = [some_candidates(users, N_ITEMS, seed=place, gaps=False) for place in range(count)]
+        everybody = torch.arange(len(users) + 1)
+        taken = Heldout(users.users, everybody, given[0].items[:, 2], torch.ones(len(users)))
+        agent.learn(Lesson(users, tuple(given), taken))
 
     def names(self) -> list[str]:
         """Names of the agents whose lists are handed over."""

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from agenticrs.agents.agent import Agent, AgentConfig, Budget
+from agenticrs.agents.agent import Agent, AgentConfig, Budget, OutcomeLearner
 from agenticrs.agents.batch import Candidates
 from agenticrs.agents.evaluation import evaluate
+from agenticrs.agents.lesson import Lesson
 from agenticrs.agents.retrieval.itemknn import ItemKNN, ItemKNNConfig
 from agenticrs.agents.retrieval.popularity import Popularity, PopularityConfig
 from agenticrs.agents.training_data import Heldout, TrainingData
@@ -61,6 +62,8 @@ class AgentProbe:
         torch.manual_seed(seed)
         epochs = getattr(checked, "epochs", _EPOCHS)
         agent.fit(self._data, Budget(effort=min(1.0, _EPOCHS / epochs)))
+        if isinstance(agent, OutcomeLearner):
+            agent.learn(Lesson.of(self._data, self._heldout, self._inputs))
         found = evaluate(agent, self._data, self._heldout, self._inputs)
         return found.totals[str(self._spec.inner_reward)]
 

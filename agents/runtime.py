@@ -6,7 +6,7 @@ Every agent has a time budget and a stand-in for when it fails or is late:
 retriever           nothing; the others' candidates remain
 ranker, reranker    its first list of candidates, as it came
 fusion              for each user the first input that has anything
-router              the first segment for everybody
+router              its last segment, the common path, for everybody
 the whole           popular items that the user has not had fill what is missing
 =================== ===================================================================
 
@@ -191,8 +191,9 @@ class Runtime:
         if when is None:
             return None
         router = next(other for other in self._steps if other.node.id == when.node)
-        code = router.spec.segments.index(when.segment)
-        chosen = routes[when.node] == code
+        codes = [router.spec.segments.index(segment) for segment in when.segments]
+        routed = routes[when.node]
+        chosen = torch.isin(routed, routed.new_tensor(codes))
         return None if bool(chosen.all()) else chosen.nonzero()[:, 0]
 
     def _called(
@@ -256,7 +257,8 @@ def _stand_in(
 ) -> Candidates | Route:
     n, device = len(users), users.users.device
     if spec.loop.output is Port.ROUTE:
-        return Route(torch.zeros(n, dtype=torch.int64, device=device))
+        last = len(spec.segments) - 1
+        return Route(torch.full((n,), last, dtype=torch.int64, device=device))
     if not inputs:
         return Candidates.empty(n, 1, device)
     width = max(source.items.shape[1] for source in inputs)

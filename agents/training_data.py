@@ -128,6 +128,14 @@ class Heldout:
             value=tensor(fold.dataset.value_of(rows), device, torch.float32),
         )
 
+    def take(self, rows: Tensor) -> Heldout:
+        """The truth of the users at ``rows`` ((n,) indices)."""
+        entries = torch.arange(len(self.items), device=self.items.device)
+        chosen = UserBatch(self.users, self.offsets, entries).take(rows)
+        return Heldout(
+            chosen.users, chosen.offsets, self.items[chosen.items], self.value[chosen.items]
+        )
+
 
 def histories(positives: Interactions, n_users: int, device: str = "cpu") -> UserBatch:
     """The positives (sorted by user, time) as one batch with row u = user u, for all users."""

@@ -53,14 +53,19 @@ class TrainingLoop:
     def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Go one step down the gradient; AgentError when the loss is NaN or infinite."""
         if not bool(torch.isfinite(loss)):
-            raise AgentError(
-                f"training diverged: the loss is {loss.item()}",
-                hint="lower the learning rate or raise the regularisation",
-            )
+            raise diverged(loss)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
         self._losses.append(loss.detach())
+
+
+def diverged(loss: Tensor) -> AgentError:
+    """The error for a loss that is no number."""
+    return AgentError(
+        f"training diverged: the loss is {loss.item()}",
+        hint="lower the learning rate or raise the regularisation",
+    )
 
 
 def cosine(done: float) -> float:

@@ -9,6 +9,7 @@ registry nor MLflow: versions come as their files.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from agenticrs.agents import artifact, catalogue
-from agenticrs.agents.agent import Agent, Budget
+from agenticrs.agents.agent import Agent, Budget, OutcomeLearner
 from agenticrs.agents.batch import Candidates, UserBatch
-from agenticrs.agents.evaluation import Evaluation, evaluate, measure
+from agenticrs.agents.evaluation import Evaluation, act_for, measure
+from agenticrs.agents.lesson import Lesson, halves, teaching_rows
 from agenticrs.agents.runtime import NodeTrace, Runtime
 from agenticrs.agents.training_data import Heldout, TrainingData, tensor
 from agenticrs.platform.data.dataset import Fold
@@ -32,6 +35,7 @@ from agenticrs.registry.spec import AgentSpec
 Report = Callable[[float, str], None]
 Files = Mapping[str, bytes]
 _REQUESTS = 40
+_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,15 @@ def run_trial(
         tell(0.9 * fraction, text)
 
     agent.fit(data, Budget(request.effort, request.seconds, learning))
+    lesson = _lesson(data, fold, inputs, request.user_fraction)
+    pupils = _taught(agent, lesson) if isinstance(agent, OutcomeLearner) else ()
     _refuse_broken_weights(agent)
     tell(0.9, "trained, measuring")
     # What the files hold is what will serve, so that is what is measured.
     files = artifact.pack(agent, names)
     agent = artifact.unpack(files, device)
-    users, found = _measured(agent, data, fold, inputs, request.user_fraction)
+    found = _measured(agent, data, lesson, pupils)
+    users = lesson.truth.users.cpu().numpy()
     whole = request.effort >= 1.0 and request.user_fraction >= 1.0
     tell(1.0, "measured")
     result = _result(agent, users, found, begin, files if whole else None)
@@ -149,8 +156,9 @@ def evaluate_version(
     if inputs:
         agent.input_names([source.agent for source in inputs])
     data = TrainingData.of(fold.dataset, chosen)
-    users, found = _measured(agent, data, fold, inputs)
-    return _result(agent, users, found, begin, None)
+    lesson = _lesson(data, fold, inputs)
+    found = _measured(agent, data, lesson)
+    return _result(agent, lesson.truth.users.cpu().numpy(), found, begin, None)
 
 
 def run_composition(
@@ -223,43 +231,56 @@ def sample_of(users: npt.NDArray[Any], fraction: float) -> npt.NDArray[np.bool_]
     return mask
 
 
-def _measured(
-    agent: Agent[Any],
-    data: TrainingData,
-    fold: Fold,
-    inputs: Sequence[CandidateArrays],
-    fraction: float = 1.0,
-) -> tuple[npt.NDArray[np.int64], Evaluation]:
-    device = str(agent.device)
-    users = fold.users.astype(np.int64)
+def _lesson(
+    data: TrainingData, fold: Fold, inputs: Sequence[CandidateArrays], fraction: float = 1.0
+) -> Lesson:
+    """The held-out users (a fixed share of them), with the lists they are given."""
+    device = str(data.histories.users.device)
     for source in inputs:
-        if len(source.items) != len(users):
+        if len(source.items) != len(fold.users):
             raise AgentError(
                 f"candidates of {source.agent or 'an input'} are for {len(source.items)} users, "
-                f"the fold holds out {len(users)}"
+                f"the fold holds out {len(fold.users)}"
             )
-    heldout = Heldout.of(fold, device)
-    mask = sample_of(users, fraction) if fraction < 1.0 else np.ones(len(users), np.bool_)
     given = [
         Candidates(
-            tensor(source.items[mask], device, torch.int64),
-            tensor(source.scores[mask], device, torch.float32),
+            tensor(source.items, device, torch.int64), tensor(source.scores, device, torch.float32)
         )
         for source in inputs
     ]
-    return users[mask], evaluate(agent, data, _some(heldout, mask), given)
+    lesson = Lesson.of(data, Heldout.of(fold, device), given)
+    if fraction >= 1.0:
+        return lesson
+    rows = np.flatnonzero(sample_of(fold.users.astype(np.int64), fraction))
+    return lesson.take(torch.from_numpy(rows).to(device))
 
 
-def _some(heldout: Heldout, mask: npt.NDArray[np.bool_]) -> Heldout:
-    if mask.all():
-        return heldout
-    device = heldout.users.device
-    rows = torch.from_numpy(np.flatnonzero(mask)).to(device)
-    batch = UserBatch(heldout.users, heldout.offsets, torch.arange(len(heldout.items)).to(device))
-    chosen = batch.take(rows)
-    return Heldout(
-        chosen.users, chosen.offsets, heldout.items[chosen.items], heldout.value[chosen.items]
-    )
+def _taught(agent: OutcomeLearner[Any], lesson: Lesson) -> tuple[tuple[Agent[Any], Tensor], ...]:
+    """Teach the agent, and for each half of the teaching users one that never saw them."""
+    teaching = teaching_rows(lesson.truth.users)
+    pupils = []
+    for learn_from, judged in halves(teaching):
+        pupil = copy.copy(agent)
+        pupil.learn(lesson.take(learn_from))
+        pupils.append((pupil, judged))
+    agent.learn(lesson.take(teaching))
+    return tuple(pupils)
+
+
+def _measured(
+    agent: Agent[Any],
+    data: TrainingData,
+    lesson: Lesson,
+    pupils: Sequence[tuple[Agent[Any], Tensor]] = (),
+) -> Evaluation:
+    """Metrics of the agent's lists; for the rows of a pupil, of the pupil's."""
+    k = max(_DEPTH, agent.spec.inner_reward.k)
+    users, truth = lesson.truth.users, lesson.truth
+    ranked = act_for(agent, data, users, lesson.inputs, k)
+    for pupil, rows in pupils:
+        own = act_for(pupil, data, users[rows], lesson.take(rows).inputs, k)
+        ranked = ranked.index_copy(0, rows, own)
+    return measure(ranked, data, truth, agent.spec.inner_reward)
 
 
 def _refuse_broken_weights(agent: Agent[Any]) -> None:

@@ -118,6 +118,16 @@ def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> di
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Keep the rows of a comparison, and print them."""
+    keep(name, rows)
+    for row in rows:
+        print(
+            f"{row['task']:42} ours {row['ours_seconds']:9.4f} s   {row['name']:10} "
+            f"{row['peer_seconds']:9.4f} s   ratio {row['ratio']:.2f}"
+        )
+
+
+def keep(name: str, rows: list[dict[str, Any]]) -> None:
     """Keep the rows of a benchmark, with what decides about them."""
     commit = subprocess.run(
         ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
@@ -134,8 +144,3 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
         "rows": rows,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    for row in rows:
-        print(
-            f"{row['task']:42} ours {row['ours_seconds']:9.4f} s   {row['name']:10} "
-            f"{row['peer_seconds']:9.4f} s   ratio {row['ratio']:.2f}"
-        )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agenticrs.agents import artifact, catalogue
 from agenticrs.agents.trial import CompositionResult, run_composition
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.platform.data.dataset import Fold
@@ -85,12 +86,18 @@ class Arena:
             answers[key] = outcome.value if isinstance(outcome, Succeeded) else outcome
         return answers
 
+    def measure_all(self, entries: Sequence[Entry]) -> dict[str, CompositionResult]:
+        """Every entry by key; raises EvolutionError when one fails."""
+        found = {}
+        for key, answer in self.measure(entries).items():
+            if isinstance(answer, Failed):
+                raise EvolutionError(f"composition {key!r}: {answer.cause}: {answer.message}")
+            found[key] = answer
+        return found
+
     def measure_one(self, entry: Entry) -> CompositionResult:
         """One entry; raises EvolutionError when it fails."""
-        answer = self.measure([entry])[entry.key]
-        if isinstance(answer, Failed):
-            raise EvolutionError(f"composition {entry.key!r}: {answer.cause}: {answer.message}")
-        return answer
+        return self.measure_all([entry])[entry.key]
 
     def _reference(self, agent: str, version: int, given: Mapping[str, Files]) -> Any:
         if agent in given:
@@ -99,6 +106,15 @@ class Arena:
         if key not in self._shared:
             self._shared[key] = self._cycle.runner.share(dict(self.files(agent, version)))
         return self._shared[key]
+
+
+def functional_files(cycle: Cycle, agent: str, settings: Mapping[str, Any]) -> Files:
+    """The files of an agent that learns nothing, at its defaults with ``settings`` in place."""
+    implementation = catalogue.load_agents()[agent]
+    config = {**implementation.config_type().model_dump(mode="json"), **settings}
+    made = catalogue.build(agent, config, seed=cycle.request.seed)
+    made.load({}, n_users=cycle.dataset.n_users, n_items=cycle.dataset.n_items)
+    return artifact.pack(made, [])
 
 
 def _run(

@@ -6,19 +6,18 @@ Nothing serves yet, so nobody has to approve: the alternative to a first composi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from agenticrs.agents import artifact, catalogue
-from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
-from agenticrs.evolution import blueprint, stages
-from agenticrs.evolution.arena import Arena, Entry, Files
+from agenticrs.agents import catalogue
+from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
+from agenticrs.evolution import blueprint, stages, upstream
+from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName
 from agenticrs.evolution.rungs import keep, propose, resources, stored_id, training_seconds
+from agenticrs.evolution.upstream import Upstream
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Job, Succeeded
 from agenticrs.registry import promotion, trials
-from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import Role
 from agenticrs.registry.tables import TrialRow
 
@@ -42,7 +41,7 @@ def plan(cycle: Cycle) -> Result:
     cycle.say(f"first versions of {len(names)} agents: {', '.join(names)}")
     return {
         "agents": names,
-        "starter": {"retrievers": starter.retrievers, "cold": starter.cold},
+        "starter": {"retrievers": starter.retrievers, "paths": dict(starter.paths)},
         "reason": "nothing serves on this surface yet",
     }
 
@@ -68,8 +67,8 @@ def evaluate(cycle: Cycle) -> Result:
                 for r in trials.of_cycle(session, cycle.id)
                 if r.state == "proposed" and cycle.specs[r.agent].role in group
             ]
-        inputs = _inputs(cycle, [row.agent for row in rows]) if group != ("retrieval",) else {}
-        _train(cycle, rows, inputs)
+        above = _upstream(cycle) if rows and group != ("retrieval",) else None
+        _train(cycle, rows, above)
     with session_scope(cycle.services.engine) as session:
         rows = list(trials.of_cycle(session, cycle.id))
         return {
@@ -137,9 +136,7 @@ STEPS: dict[StepName, StepFunction] = {
 }
 
 
-def _train(
-    cycle: Cycle, rows: Sequence[TrialRow], inputs: dict[str, tuple[CandidateArrays, ...]]
-) -> None:
+def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> None:
     implementations = catalogue.load_agents()
     by_key = {f"cycle-{cycle.id}/{row.agent}/0/full": row for row in rows}
     jobs = [
@@ -154,7 +151,7 @@ def _train(
                     seed=row.seed,
                     seconds=training_seconds(cycle),
                 ),
-                inputs.get(row.agent, ()),
+                above.inputs(cycle.specs[row.agent]) if above else (),
             ),
             resources(cycle, implementations[row.agent]),
         )
@@ -177,58 +174,18 @@ def _train(
             cycle.say(f"{row.agent} failed: {outcome.message}")
 
 
-def _inputs(cycle: Cycle, agents: Sequence[str]) -> dict[str, tuple[CandidateArrays, ...]]:
-    """Upstream candidates for agents that re-order or route, out of the starter's members."""
-    if not agents:
-        return {}
+def _upstream(cycle: Cycle) -> Upstream:
+    """The lists of all retrievers that trained, and the starter's fused ones."""
     start = blueprint.starter(cycle.specs)
-    fused = blueprint.graph_of(
-        blueprint.Blueprint(retrievers=start.retrievers, fusion=start.fusion),
-        cycle.specs,
-        dict.fromkeys(cycle.specs, 1),
-    )
-    sources = [*start.retrievers, *([start.cold] if start.cold else [])]
-    lists = {name: _alone(cycle, name) for name in sources}
-    files = {name: _trained_files(cycle, name) for name in start.retrievers}
+    common = blueprint.Blueprint(retrievers=start.retrievers, fusion=start.fusion)
+    fused = blueprint.graph_of(common, cycle.specs, dict.fromkeys(cycle.specs, 1))
+    with session_scope(cycle.services.engine) as session:
+        done = {row.agent for row in trials.of_cycle(session, cycle.id) if row.state == "done"}
+    trained = [name for name in blueprint.of_role(cycle.specs, "retrieval") if name in done]
+    files = {name: _trained_files(cycle, name) for name in {*trained, *start.retrievers}}
     files[start.fusion] = functional_files(cycle, start.fusion, {})
-    merged = (
-        Arena(cycle)
-        .measure_one(Entry("upstream", fused, files, keep=(start.fusion,)))
-        .kept[start.fusion]
-    )
-    given: dict[str, tuple[CandidateArrays, ...]] = {}
-    for name in agents:
-        role = cycle.specs[name].role
-        if role == "fusion":
-            given[name] = tuple(lists.values())
-        elif role == "routing":
-            cold = lists[start.cold] if start.cold else merged
-            given[name] = (cold, *[merged] * (len(cycle.specs[name].segments) - 1))
-        else:
-            given[name] = (merged,)
-    return given
-
-
-def _alone(cycle: Cycle, retriever: str) -> CandidateArrays:
-    start = blueprint.starter(cycle.specs)
-    graph = Graph.model_validate(
-        {
-            "nodes": [
-                {"id": retriever, "agent": retriever, "version": 1},
-                {"id": start.fusion, "agent": start.fusion, "version": 1, "inputs": [retriever]},
-            ],
-            "output": start.fusion,
-        }
-    )
-    files = {
-        retriever: _trained_files(cycle, retriever),
-        start.fusion: functional_files(cycle, start.fusion, {}),
-    }
-    return (
-        Arena(cycle)
-        .measure_one(Entry(f"alone-{retriever}", graph, files, keep=(retriever,)))
-        .kept[retriever]
-    )
+    special = next(iter(start.paths.values()), None)
+    return upstream.measure(cycle, fused, dict.fromkeys(trained, 1), files, special)
 
 
 def _trained_files(cycle: Cycle, agent: str) -> Files:
@@ -237,12 +194,3 @@ def _trained_files(cycle: Cycle, agent: str) -> Files:
             if row.state == "done":
                 return stages.files_of_trial(cycle, row)
     raise EvolutionError(f"the first composition needs {agent}, which failed")
-
-
-def functional_files(cycle: Cycle, agent: str, settings: dict[str, Any]) -> Files:
-    """The files of an agent that learns nothing, at its defaults with ``settings`` in place."""
-    implementation = catalogue.load_agents()[agent]
-    config = {**implementation.config_type().model_dump(mode="json"), **settings}
-    made = catalogue.build(agent, config, seed=cycle.request.seed)
-    made.load({}, n_users=cycle.dataset.n_users, n_items=cycle.dataset.n_items)
-    return artifact.pack(made, [])

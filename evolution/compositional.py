@@ -13,8 +13,7 @@ import numpy as np
 
 from agenticrs.agents.trial import CompositionResult
 from agenticrs.evolution import blueprint, stages, trial_files
-from agenticrs.evolution.arena import Arena, Entry, Files
-from agenticrs.evolution.bootstrap import functional_files
+from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.rungs import propose as propose_trial
@@ -208,7 +207,7 @@ def _candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Fi
     versions = {n: members[n] + (1 if n in plan_of.configs else 0) for n in members}
     graph = blueprint.graph_of(plan_of, specs, versions)
     validate(graph, cycle.all_specs)
-    files = {name: functional_files(cycle, name, dict(c)) for name, c in plan_of.configs.items()}
+    files = {name: functional_files(cycle, name, c) for name, c in plan_of.configs.items()}
     return graph, files
 
 

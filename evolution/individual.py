@@ -1,18 +1,20 @@
 """Individual evolution: single agents change, the graph stands still.
 
-Retrievers, rankers and re-rankers are searched here, one after the other, each on its inner
-reward; who wins is decided by the blended reward on users that no search saw. Fusion and routing
-decide for the whole system and are searched in compositional cycles.
+Retrievers, rankers, re-rankers, and fusion and routing agents that learn are searched here, one
+after the other, each on its inner reward; who wins is decided by the blended reward on users that
+no search saw. Fusion and routing by settings alone decide for the whole system and are searched in
+compositional cycles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from agenticrs.agents import catalogue
-from agenticrs.agents.trial import CandidateArrays, CompositionResult, TrialResult, evaluate_version
-from agenticrs.evolution import blueprint, stages, trial_files
+from agenticrs.agents.trial import CompositionResult, TrialResult, evaluate_version
+from agenticrs.evolution import blueprint, stages, trial_files, upstream
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence, Guardrail
@@ -24,24 +26,41 @@ from agenticrs.evolution.selection import (
     compare,
     guardrails,
     membership,
-    search_users,
 )
 from agenticrs.evolution.stages import OUTER
+from agenticrs.evolution.upstream import Upstream
+from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed, Job
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
-from agenticrs.registry.spec import Role
+from agenticrs.registry.spec import AgentSpec, Role
 from agenticrs.registry.tables import TrialRow
 
-ROLES: tuple[Role, ...] = ("retrieval", "coarse_ranking", "ranking", "reranking")
+ROLES: tuple[Role, ...] = (
+    "retrieval",
+    "fusion",
+    "routing",
+    "coarse_ranking",
+    "ranking",
+    "reranking",
+)
+_SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")
+"""Roles whose functional agents are settings of a composition."""
 INNER = "ndcg@10"
 
 
 def plan(cycle: Cycle) -> Result:
     """Which agents are searched, by which method, and what it will cost."""
-    names = [name for role in ROLES for name in blueprint.of_role(cycle.specs, role)]
+    champions = stages.champion_versions(cycle)
+    names = [
+        name
+        for role in ROLES
+        for name in blueprint.of_role(cycle.specs, role)
+        # A functional one needs a first version to be chosen from; its settings come later.
+        if role not in _SETTINGS_ONLY or cycle.specs[name].kind == "model" or name not in champions
+    ]
     left_out = {
         name: f"{spec.role} evolves in compositional cycles"
         for name, spec in cycle.specs.items()
@@ -78,12 +97,11 @@ def evaluate(cycle: Cycle) -> Result:
     """Run the cascade of every agent; fixed order, so that the same seed draws the same."""
     names = cycle.results["plan"]["agents"]
     implementations = catalogue.load_agents()
-    upstream = _upstream(cycle)
+    shared = _Shared(cycle)
     for place, name in enumerate(names):
         spec = cycle.specs[name]
-        inputs: Any = () if spec.role == "retrieval" else cycle.runner.share(upstream)
         cycle.say(f"searching {name}", place / len(names))
-        Rungs(cycle, spec, implementations[name], _search(cycle, name), inputs).run()
+        Rungs(cycle, spec, implementations[name], _search(cycle, name), shared.inputs(spec)).run()
     with session_scope(cycle.services.engine) as session:
         rows = list(trials.of_cycle(session, cycle.id))
     states = {name: [row.state for row in rows if row.agent == name] for name in names}
@@ -207,12 +225,40 @@ def _memory(cycle: Cycle, agent: str) -> list[tuple[dict[str, Any], float]]:
         ]
 
 
-def _upstream(cycle: Cycle) -> tuple[CandidateArrays, ...]:
-    """What the serving composition's fusion hands on, for every held-out user."""
-    graph = Graph.model_validate(stages.champion(cycle).graph)
-    fusion = next(n.id for n in graph.nodes if cycle.all_specs[n.agent].role == "fusion")
-    found = Arena(cycle).measure_one(Entry("upstream", graph, keep=(fusion,)))
-    return (found.kept[fusion],)
+class _Shared:
+    """Upstream candidates in shared memory, computed when an agent first needs them."""
+
+    def __init__(self, cycle: Cycle) -> None:
+        self._cycle = cycle
+        self._given: dict[tuple[Role, int], Any] = {("retrieval", 0): ()}
+
+    def inputs(self, spec: AgentSpec) -> Any:
+        """A reference to what an agent of that role and with so many segments gets."""
+        key = (spec.role, len(spec.segments))
+        if key not in self._given:
+            found = self._alone if spec.role in _SETTINGS_ONLY else self._fused
+            self._given[key] = self._cycle.runner.share(found.inputs(spec))
+        return self._given[key]
+
+    @cached_property
+    def _fused(self) -> Upstream:
+        return upstream.measure(self._cycle, self._graph, {})
+
+    @cached_property
+    def _alone(self) -> Upstream:
+        cycle, champions = self._cycle, stages.champion_versions(self._cycle)
+        retrievers = {
+            name: champions[name]
+            for name in blueprint.of_role(cycle.all_specs, "retrieval")
+            if name in champions
+        }
+        off_path = [n.agent for n in self._graph.nodes if n.when and n.agent in retrievers]
+        special = next(iter(sorted(off_path, key=lambda name: name != "popularity")), "popularity")
+        return upstream.measure(cycle, self._graph, retrievers, special=special)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph.model_validate(stages.champion(self._cycle).graph)
 
 
 def _best(cycle: Cycle, agent: str) -> TrialRow | None:
@@ -225,13 +271,10 @@ def _champions_measured(
     cycle: Cycle, names: Sequence[str], champions: Mapping[str, int]
 ) -> dict[str, TrialResult]:
     arena, implementations = Arena(cycle), catalogue.load_agents()
-    upstream: Any = None
+    shared = _Shared(cycle)
     jobs = []
     for name in names:
-        inputs: Any = ()
-        if cycle.specs[name].role != "retrieval":
-            upstream = upstream or cycle.runner.share(_upstream(cycle))
-            inputs = upstream
+        inputs = shared.inputs(cycle.specs[name])
         arguments = (cycle.shared_fold, dict(arena.files(name, champions[name])), inputs)
         jobs.append(
             Job(

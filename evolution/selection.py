@@ -1,8 +1,7 @@
 """Who wins: paired comparisons on users that the search never saw, and guardrails. Pure functions.
 
-Held-out users are cut in two by a hash of their index: one third, the *search* users, steers the
-search; two thirds, the *confirm* users, decide. The cut is the same in every cycle, so that rewards
-of earlier cycles on the same data can be compared with new ones.
+The *search* users (``splits.search_users``) steer the search; the others, the *confirm* users,
+decide.
 """
 
 from __future__ import annotations
@@ -15,19 +14,13 @@ import numpy.typing as npt
 import torch
 
 from agenticrs.evolution.evidence import Comparison, Estimate, Guardrail, Members
+from agenticrs.platform.data.splits import search_users
 from agenticrs.registry.graph import Graph
 from agenticrs.rewards.blend import blended_difference
 from agenticrs.rewards.significance import bootstrap_mean, holm, paired_bootstrap
 
 PerUser = npt.NDArray[np.floating[Any]]
 BoolArray = npt.NDArray[np.bool_]
-
-
-def search_users(users: npt.NDArray[Any]) -> BoolArray:
-    """Mask (n,) of the users whose held-out rows may steer the search; the rest confirms."""
-    mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    mask: BoolArray = (mixed >> np.uint64(40)) % np.uint64(3) == 0
-    return mask
 
 
 def mean_reward(values: PerUser, users: npt.NDArray[Any]) -> float:

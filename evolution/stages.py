@@ -11,8 +11,8 @@ from agenticrs.evolution import trial_files
 from agenticrs.evolution.arena import Arena, Files
 from agenticrs.evolution.cycle import Cycle, Result
 from agenticrs.evolution.evidence import Cost, Evidence, Members
-from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails, search_users
-from agenticrs.platform.data.splits import make_fold
+from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails
+from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed

@@ -20,11 +20,11 @@ SOURCE = "users"
 
 
 class Condition(BaseModel):
-    """Run a node only for the users that router ``node`` put into ``segment``."""
+    """Run a node only for the users that router ``node`` put into one of ``segments``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     node: str
-    segment: str
+    segments: tuple[str, ...] = Field(min_length=1)
 
 
 class Node(BaseModel):
@@ -147,11 +147,12 @@ def _check_condition(node: Node, by_id: Mapping[str, Node], specs: Mapping[str, 
     if node.when.node == SOURCE:
         raise InvalidComposition(f"node {node.id!r}: its condition must name a router")
     router = specs[by_id[node.when.node].agent]
-    if node.when.segment not in router.segments:
-        raise InvalidComposition(
-            f"node {node.id!r}: {node.when.node!r} has no segment {node.when.segment!r}",
-            hint="segments: " + (", ".join(router.segments) or "none, it is no router"),
-        )
+    for segment in node.when.segments:
+        if segment not in router.segments:
+            raise InvalidComposition(
+                f"node {node.id!r}: {node.when.node!r} has no segment {segment!r}",
+                hint="segments: " + (", ".join(router.segments) or "none, it is no router"),
+            )
 
 
 def _check_output(graph: Graph, by_id: Mapping[str, Node], specs: Mapping[str, AgentSpec]) -> None:

@@ -164,7 +164,8 @@ class AgentSpec(_Frozen):
     on_request: bool = False
     """Takes part in cycles only when it is asked for by name, or has a version already."""
     segments: tuple[str, ...] = ()
-    """Names of the segments that a routing agent tells apart, in the order of its output codes."""
+    """Names of the segments that a routing agent tells apart, in the order of its output codes. The
+    last one is the common path, which everybody takes when the router fails."""
 
     @model_validator(mode="after")
     def _check(self) -> AgentSpec:

@@ -36,6 +36,12 @@ def item_counts(histories: UserBatch, n_items: int) -> Tensor:
     return torch.bincount(histories.items, minlength=n_items).to(torch.float32)
 
 
+def log_popularity(histories: UserBatch, n_items: int) -> Tensor:
+    """log(1 + count) of each item over the largest, (n_items,), in [0, 1]."""
+    counts = item_counts(histories, n_items).log1p()
+    return counts / counts.max().clamp(min=1e-6)
+
+
 def tie_breaker(counts: Tensor) -> Tensor:
     """Popularity scaled to at most 1e-6, (n_items,).
 

@@ -10,14 +10,8 @@ from pydantic import Field
 
 from agenticrs.agents.agent import Agent, AgentConfig
 from agenticrs.agents.batch import Candidates, Route, UserBatch
-from agenticrs.registry.spec import (
-    AgentSpec,
-    ClosedLoop,
-    DecisionSpace,
-    InnerReward,
-    IntRange,
-    Port,
-)
+from agenticrs.agents.routing.common import ROUTING_LOOP, ROUTING_REWARD
+from agenticrs.registry.spec import AgentSpec, DecisionSpace, IntRange
 
 
 class HistoryLengthRouterConfig(AgentConfig):
@@ -36,13 +30,8 @@ class HistoryLengthRouter(Agent[HistoryLengthRouterConfig]):
         kind="functional",
         role="routing",
         summary="Sends users with a short history down another path than the rest.",
-        loop=ClosedLoop(
-            inputs=(Port.USERS,),
-            output=Port.ROUTE,
-            executor="the runtime runs the agents of a user's segment",
-            feedback="click",
-        ),
-        inner_reward=InnerReward(metric="ndcg", k=10),
+        loop=ROUTING_LOOP,
+        inner_reward=ROUTING_REWARD,
         space=DecisionSpace(parameters=(IntRange(name="threshold", low=1, high=50),)),
         outer_weight=0.5,
         segments=("cold", "warm"),

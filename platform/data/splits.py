@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +119,17 @@ def make_fold(dataset: Dataset, split: str, part: Part) -> Fold:
         split=split.strip(),
         part=part,
     )
+
+
+def search_users(users: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Mask (n,) of the held-out users whose rows may steer a search or teach an agent.
+
+    One third, by a hash of the index: the same in every cycle, so that rewards of earlier cycles on
+    the same data can be compared with new ones. The others confirm.
+    """
+    mixed = users.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mask: npt.NDArray[np.bool_] = (mixed >> np.uint64(40)) % np.uint64(3) == 0
+    return mask
 
 
 def _leave_one_out(dataset: Dataset, rows: Interactions, part: Part) -> tuple[Mask, Mask]:

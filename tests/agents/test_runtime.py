@@ -98,7 +98,7 @@ def people(*histories: Sequence[int]) -> UserBatch:
 
 
 def node(agent: str, *inputs: str, when: tuple[str, str] | None = None) -> Node:
-    condition = Condition(node=when[0], segment=when[1]) if when else None
+    condition = Condition(node=when[0], segments=(when[1],)) if when else None
     return Node(id=agent, agent=agent, version=1, inputs=inputs or ("users",), when=condition)
 
 
@@ -271,11 +271,11 @@ def test_a_router_behind_a_router_sends_only_the_users_that_reached_it() -> None
 @pytest.mark.parametrize(
     "route", [fails, lambda u, i, k: Route(torch.full((len(u),), 2)), lambda u, i, k: 3]
 )
-def test_a_router_that_fails_sends_everybody_to_its_first_segment(route: Act) -> None:
+def test_a_router_that_fails_sends_everybody_down_the_common_path(route: Act) -> None:
     acts: Acts = {"route": route, "c": always(10), "w": always(12), "rrf": rrf()}
     serve = runtime(ROUTED, acts, {"route": "routing"})
     slate = serve.recommend(people([1, 2], []), 1)
-    assert shown(slate) == [[10], [10]]
+    assert shown(slate) == [[12], [12]]
     assert of(slate, "route").status == "failed"
 
 
@@ -335,7 +335,7 @@ def real(fold: Fold) -> tuple[Runtime, TrainingData]:
                 id="knn",
                 agent="itemknn",
                 version=1,
-                when=Condition(node="route", segment="warm"),
+                when=Condition(node="route", segments=("warm",)),
             ),
             Node(id="fuse", agent="rrf", version=1, inputs=("knn",)),
             Node(id="mmr", agent="mmr", version=1, inputs=("fuse",)),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from agenticrs.agents import catalogue
-from agenticrs.agents.agent import AgentConfig, Budget, Retriever
+from agenticrs.agents.agent import AgentConfig, Budget, OutcomeLearner, Retriever
 from agenticrs.agents.artifact import unpack
-from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.catalogue import Catalogue
+from agenticrs.agents.fusion.learned import LearnedFusion
+from agenticrs.agents.lesson import Lesson
+from agenticrs.agents.lists import compact
 from agenticrs.agents.retrieval.popularity import Popularity
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.trial import (
@@ -26,6 +29,7 @@ from agenticrs.agents.trial import (
     sample_of,
 )
 from agenticrs.platform.data.dataset import Fold
+from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.graph import Condition, Graph, Node
 from agenticrs.registry.spec import AgentSpec
@@ -72,7 +76,7 @@ def specs() -> dict[str, AgentSpec]:
 
 
 def node(agent: str, *inputs: str, when: str | None = None) -> Node:
-    condition = Condition(node="history_router", segment=when) if when else None
+    condition = Condition(node="history_router", segments=(when,)) if when else None
     return Node(id=agent, agent=agent, version=1, inputs=inputs or ("users",), when=condition)
 
 
@@ -261,3 +265,44 @@ def test_budget_seconds_reach_the_agent(fold: Fold, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Popularity, "fit", fit)
     run_trial(fold, TrialRequest("popularity", {}, effort=0.25, seconds=3.0))
     assert (seen[0].effort, seen[0].seconds) == (0.25, 3.0)
+
+
+class Memoriser(OutcomeLearner[AgentConfig]):
+    """A fusion that shows each user it has learnt from exactly what that user took."""
+
+    config_type: ClassVar[type[AgentConfig]] = AgentConfig
+    spec: ClassVar[AgentSpec] = LearnedFusion.spec.model_copy(update={"name": "memoriser"})
+
+    def learn(self, lesson: Lesson) -> None:
+        owner = torch.repeat_interleave(lesson.truth.users, lesson.truth.offsets.diff())
+        self.taken = torch.full((self.n_users,), -1).index_put((owner,), lesson.truth.items)
+
+    def act(self, users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+        known = self.taken[users.users][:, None]
+        items = torch.cat([known, torch.where(inputs[0].items == known, -1, inputs[0].items)], 1)
+        scores = -torch.arange(items.shape[1]).expand(items.shape).float()
+        return compact(Candidates(items, scores), items >= 0)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"taken": self.taken}
+
+    def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
+        super().load(state, n_users=n_users, n_items=n_items)
+        self.taken = state["taken"]
+
+
+def test_who_learns_from_outcomes_is_never_measured_on_what_it_learnt_from(
+    fold: Fold, members: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = kept_of(fold, members)
+    installed = {"memoriser": Memoriser}
+    monkeypatch.setattr(catalogue, "installed", lambda: Catalogue(installed, {}))
+    result = run_trial(fold, TrialRequest("memoriser", {}), inputs)
+    learnt = search_users(result.users)
+    assert learnt.any()
+    assert result.artifacts is not None
+    again = evaluate_version(fold, result.artifacts, inputs)
+    own, cross = again.per_user["ndcg@10"], result.per_user["ndcg@10"]
+    assert own[learnt].mean() > 0.9
+    assert cross[learnt].mean() < own[learnt].mean() - 0.2
+    np.testing.assert_array_equal(own[~learnt], cross[~learnt])

@@ -9,8 +9,8 @@ from agenticrs.evolution.selection import (
     compare,
     guardrails,
     mean_reward,
-    search_users,
 )
+from agenticrs.platform.data.splits import search_users
 
 
 def test_about_a_third_of_the_users_steers_the_search_and_always_the_same() -> None:

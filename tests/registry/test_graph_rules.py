@@ -63,12 +63,12 @@ def test_the_digest_changes_with_the_content_only() -> None:
         ([node("ease"), node("rrf", "users")], "rrf", "carries users"),
         ([node("ease", "users", "users")], "ease", "takes 1 inputs, got 2"),
         (
-            [node("ease", when={"node": "itemknn", "segment": "cold"}), *GOOD[1:]],
+            [node("ease", when={"node": "itemknn", "segments": ["cold"]}), *GOOD[1:]],
             "rrf",
             "no segment 'cold'",
         ),
         (
-            [node("ease", when={"node": "users", "segment": "cold"}), *GOOD[1:]],
+            [node("ease", when={"node": "users", "segments": ["cold"]}), *GOOD[1:]],
             "rrf",
             "must name a router",
         ),

@@ -89,7 +89,9 @@ def describe(graph: Graph, marks: Mapping[str, Mark]) -> str:
     for node in graph.order():
         sentence = f"{node.agent} version {node.version} reads {' and '.join(node.inputs)}"
         if node.when is not None:
-            sentence += f", only for users in segment {node.when.segment} of {node.when.node}"
+            sentence += (
+                f", only for users in segment {' or '.join(node.when.segments)} of {node.when.node}"
+            )
         if node.id in marks:
             sentence += f" ({marks[node.id]})"
         sentences.append(sentence)
@@ -213,7 +215,7 @@ def _segment_labels(graph: Graph, layout: Layout, direction: Direction) -> list[
         x, y = centre.x - NODE_WIDTH / 2 + 12, centre.y - NODE_HEIGHT / 2
         if direction == "down":
             x = centre.x - NODE_WIDTH / 2 + 4
-        text = _short(node.when.segment, 14)
+        text = _short(" or ".join(node.when.segments), 14)
         labels.append(
             Markup(
                 '<g class="segment"><rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="16" '

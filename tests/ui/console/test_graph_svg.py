@@ -17,7 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def node(name: str, *inputs: str, when: str | None = None, version: int = 1) -> Node:
-    condition = Condition(node="router", segment=when) if when else None
+    condition = Condition(node="router", segments=(when,)) if when else None
     return Node(id=name, agent=name, version=version, inputs=inputs or (SOURCE,), when=condition)
 
 
