@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from agenticrs.agents.batch import Candidates, Route, UserBatch
+from agenticrs.agents.checkpoint import Checkpoint
 from agenticrs.agents.lesson import Lesson
 from agenticrs.agents.top_k import top_k
 from agenticrs.agents.training_data import TrainingData
@@ -39,12 +40,14 @@ class Budget:
     """How much training one fit may use.
 
     ``effort`` in (0, 1] scales the number of epochs (at least one); ``seconds`` stops training at
-    the next epoch's end; ``report`` is told (fraction done, text) as training goes on.
+    the next epoch's end; ``report`` is told (fraction done, text) as training goes on; a training
+    that was interrupted goes on from its ``checkpoint``.
     """
 
     effort: float = 1.0
     seconds: float = float("inf")
     report: Callable[[float, str], None] = field(default=lambda fraction, text: None)
+    checkpoint: Checkpoint | None = None
 
 
 class Agent(ABC, Generic[ConfigT]):

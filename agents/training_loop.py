@@ -1,47 +1,103 @@
 """The loop around gradient training: epochs within a budget, and a loss that must stay finite.
 
-It does not know what is trained: a model iterates over it and hands in each step's loss.
+It does not know what is trained: a model iterates over it and hands in each step's loss. What
+training changes is told to it as ``Trained``, so that it can be put down and taken up again.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from agenticrs.agents.agent import Budget
+from agenticrs.agents.early_stopping import EarlyStopping
 from agenticrs.platform.errors import AgentError
 
 _WARM_UP = 0.05
 _LAST_RATE = 0.1
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Everything that a training changes: weights by name, the optimiser's memory, random draws."""
+
+    weights: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it as flat tensors."""
+        memory = self.optimizer.state_dict()["state"]
+        return {
+            "generator": self.generator.get_state(),
+            **{f"weight.{name}": weight for name, weight in self.weights.items()},
+            **{
+                f"optimizer.{place}.{key}": value
+                for place, values in memory.items()
+                for key, value in values.items()
+            },
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Put everything back as ``state`` has it."""
+        self.generator.set_state(state["generator"])
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state[f"weight.{name}"])
+        memory: dict[int, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            if name.startswith("optimizer."):
+                _, place, key = name.split(".", 2)
+                memory.setdefault(int(place), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+
+
 class TrainingLoop:
     """Epochs 0, 1, ... of one fit, as many as the budget allows (at least one).
 
-    ``total`` is the number of epochs when time does not run out. The budget's report is told
-    after every epoch.
+    ``total`` is the number of epochs when neither time runs out nor ``stopping`` ends it. The
+    budget's report is told after every epoch. With ``trained`` and a checkpoint in the budget it
+    begins where an interrupted training ended.
     """
 
-    def __init__(self, budget: Budget, epochs: int) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        epochs: int,
+        trained: Trained | None = None,
+        stopping: EarlyStopping | None = None,
+    ) -> None:
         self.total = max(1, round(epochs * budget.effort))
         self._budget = budget
+        self._trained = trained
+        self._stopping = stopping
+        self._checkpoint = budget.checkpoint if trained else None
         self._losses: list[Tensor] = []
 
     def __iter__(self) -> Iterator[int]:
         """Yield epoch numbers until all are done or the seconds are used up."""
-        end = time.monotonic() + self._budget.seconds
-        for epoch in range(self.total):
+        first, spent = self._resume()
+        begin = time.monotonic() - spent
+        for epoch in range(first, self.total):
             self._losses = []
             yield epoch
             loss = float(torch.stack(self._losses).mean()) if self._losses else 0.0
             text = f"epoch {epoch + 1} of {self.total}, loss {loss:.4f}"
-            self._budget.report((epoch + 1) / self.total, text)
-            if time.monotonic() >= end:
-                return
+            stop = self._stopping is not None and self._stopping.should_stop()
+            done = 1.0 if stop else (epoch + 1) / self.total
+            self._budget.report(done, text + (", no better: stopped" if stop else ""))
+            spent = time.monotonic() - begin
+            if stop or spent >= self._budget.seconds:
+                break
+            self._keep(epoch + 1, spent)
+        if self._stopping is not None:
+            self._stopping.restore_best()
 
     @staticmethod
     def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -58,6 +114,28 @@ class TrainingLoop:
         torch.autograd.backward(loss)
         optimizer.step()
         self._losses.append(loss.detach())
+
+    def _resume(self) -> tuple[int, float]:
+        """The epoch to begin with, and the seconds that earlier ones took."""
+        state = self._checkpoint.load() if self._checkpoint else None
+        if state is None or self._trained is None:
+            return 0, 0.0
+        self._trained.load(state)
+        if self._stopping is not None:
+            known = {n.removeprefix("stopping."): t for n, t in state.items()}
+            self._stopping.load(known)
+        epoch, spent = state["progress"].tolist()
+        self._budget.report(epoch / self.total, f"goes on after epoch {epoch:.0f} of {self.total}")
+        return int(epoch), spent
+
+    def _keep(self, epochs: int, spent: float) -> None:
+        if self._checkpoint is None or self._trained is None or not self._checkpoint.due():
+            return
+        state = self._trained.state()
+        state["progress"] = torch.tensor([epochs, spent], dtype=torch.float64)
+        if self._stopping is not None:
+            state |= {f"stopping.{name}": t for name, t in self._stopping.state().items()}
+        self._checkpoint.save(state)
 
 
 def diverged(loss: Tensor) -> AgentError:

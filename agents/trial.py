@@ -10,9 +10,12 @@ registry nor MLflow: versions come as their files.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from torch import Tensor
 from agenticrs.agents import artifact, catalogue
 from agenticrs.agents.agent import Agent, Budget, OutcomeLearner
 from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.checkpoint import Checkpoint
 from agenticrs.agents.evaluation import Evaluation, act_for, measure
 from agenticrs.agents.lesson import Lesson, halves, teaching_rows
 from agenticrs.agents.runtime import NodeTrace, Runtime
@@ -67,6 +71,8 @@ class TrialRequest:
     seconds: float = float("inf")
     """Training stops at the end of the epoch in which these are used up, and the total
     ``trained_share`` says how much of it was done: below 1, a repetition may differ."""
+    checkpoint: str = ""
+    """A file from which an interrupted training goes on; empty: from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,8 @@ def run_trial(
         trained = fraction
         tell(0.9 * fraction, text)
 
-    agent.fit(data, Budget(request.effort, request.seconds, learning))
+    checkpoint = _checkpoint(request, fold, device) if request.checkpoint else None
+    agent.fit(data, Budget(request.effort, request.seconds, learning, checkpoint))
     lesson = _lesson(data, fold, inputs, request.user_fraction)
     pupils = _taught(agent, lesson) if isinstance(agent, OutcomeLearner) else ()
     _refuse_broken_weights(agent)
@@ -229,6 +236,17 @@ def sample_of(users: npt.NDArray[Any], fraction: float) -> npt.NDArray[np.bool_]
     mask = np.zeros(len(users), dtype=np.bool_)
     mask[np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[:wanted]] = True
     return mask
+
+
+def _checkpoint(request: TrialRequest, fold: Fold, device: str) -> Checkpoint:
+    """The request's checkpoint, of this training and no other."""
+    decides = {
+        **asdict(replace(request, checkpoint="", seconds=0.0)),
+        "data": [fold.dataset.fingerprint, fold.split, fold.part],
+        "made by": [device, torch.__version__, torch.get_num_threads()],
+    }
+    text = json.dumps(decides, sort_keys=True, default=str)
+    return Checkpoint(Path(request.checkpoint), hashlib.sha256(text.encode()).hexdigest())
 
 
 def _lesson(

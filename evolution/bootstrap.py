@@ -150,6 +150,7 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
                     config=row.config,
                     seed=row.seed,
                     seconds=training_seconds(cycle),
+                    checkpoint=str(cycle.checkpoint(row, "full")),
                 ),
                 above.inputs(cycle.specs[row.agent]) if above else (),
             ),
@@ -172,6 +173,7 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
                     seconds=outcome.seconds,
                 )
             cycle.say(f"{row.agent} failed: {outcome.message}")
+        cycle.forget_checkpoints(row)
 
 
 def _upstream(cycle: Cycle) -> Upstream:

@@ -83,8 +83,10 @@ class Rungs:
         for row, outcome in sorted(self._outcomes(short, "short"), key=lambda pair: pair[0].number):
             if self._finish_short(row, outcome):
                 survivors.add(row.id)
+            self.cycle.forget_checkpoints(row)
         for row, outcome in self._outcomes([r for r in wave if r.id in survivors], "full"):
             self._finish_full(row, outcome)
+            self.cycle.forget_checkpoints(row)
 
     def _passes_static_check(self, row: TrialRow) -> bool:
         dataset = self.cycle.dataset
@@ -127,6 +129,7 @@ class Rungs:
                     effort=request.short_effort if short else 1.0,
                     user_fraction=request.short_users if short else 1.0,
                     seconds=training_seconds(self.cycle) * (request.short_effort if short else 1.0),
+                    checkpoint=str(self.cycle.checkpoint(row, rung)),
                 ),
                 self.inputs,
             ),

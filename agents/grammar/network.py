@@ -142,8 +142,12 @@ class Network(nn.Module):
     def freeze(self) -> Tables:
         """Train no more; return the tables that serving reads, computed once."""
         self.requires_grad_(False)
+        return self.serving_tables()
+
+    def serving_tables(self) -> Tables:
+        """The tables that serving reads, as the weights are now."""
         tables = self.tables()
-        return {name: tables[name].contiguous() for name in self.needed_tables()}
+        return {name: tables[name].detach().contiguous() for name in self.needed_tables()}
 
     def serving_state(self, tables: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What ``take_over`` takes: the tables and the weights that answering needs beside them."""
@@ -317,10 +321,27 @@ class PropagationModule(nn.Module):
         x = torch.cat([users, items])
         total = x
         for _ in range(self.layers):
-            x = torch.sparse.mm(self.graph, x)
+            x = _Propagate.apply(self.graph, x)  # type: ignore[no-untyped-call]
             total = total + x
         mean = total / (self.layers + 1)
         return mean[: len(users)], mean[len(users) :]
+
+
+class _Propagate(torch.autograd.Function):
+    """graph @ x for a symmetric graph: its gradient is the same product, and nothing is transposed.
+
+    torch.sparse.mm would build the transposed CSR matrix anew in every backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, graph: Tensor, x: Tensor) -> Tensor:
+        ctx.graph = graph
+        product: Tensor = torch.sparse.mm(graph, x)
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, torch.sparse.mm(ctx.graph, gradients[0])
 
 
 def _module(block: Any, shapes: Mapping[str, Shape], sizes: Sizes) -> nn.Module | None:

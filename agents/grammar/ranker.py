@@ -23,7 +23,7 @@ from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weight
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
 from agenticrs.agents.retrieval.common import item_counts, within_limit
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.agents.training_loop import TrainingLoop
+from agenticrs.agents.training_loop import Trained, TrainingLoop
 from agenticrs.registry.spec import ClosedLoop, Port
 
 RANKING_LOOP = ClosedLoop(
@@ -182,7 +182,8 @@ class DocumentRanker(CandidateRanker[ConfigT]):
             generator=generator,
         )
         rows, n = data.histories.rows, len(data.histories.items)
-        loop = TrainingLoop(budget, config.epochs)
+        trained = Trained(dict(network.named_parameters()), optimizer, generator)
+        loop = TrainingLoop(budget, config.epochs, trained)
         for _ in loop:
             taken = 0
             for entry in loop.batches(n, config.batch_size, generator):

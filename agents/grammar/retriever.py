@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TypeVar, cast
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.early_stopping import EarlyStopping, hold_back
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, catalogue_loss
 from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
@@ -25,8 +27,10 @@ from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_l
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.agents.training_loop import TrainingLoop, cosine
+from agenticrs.agents.training_loop import Trained, TrainingLoop, cosine
+from agenticrs.rewards.ranking import ranking_metrics
 
+_LOOKED_AT = 10
 _UNKNOWN_SHARE = 0.1
 """Share of examples in which the user is unknown, so that unknown users are learnt too."""
 
@@ -50,6 +54,9 @@ class DocumentConfig(AgentConfig):
     """Passes over the data."""
     batch_size: int = Field(default=64, ge=1)
     """Windows (sequences) or positives (vectors) in one step."""
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better NDCG@10 after which training stops, at the best epoch's weights. It
+    is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
     max_length: int = Field(default=50, ge=1)
     """How many of the newest items are looked at."""
 
@@ -70,19 +77,27 @@ class DocumentRetriever(DotRetriever[ConfigT]):
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Train with AdamW, then keep the tables that serving reads."""
         super().fit(data, budget)
-        config, histories = self.config, data.histories
+        config = self.config
         generator = torch.Generator(self.device).manual_seed(self.seed)
         network = Network(self.document(config), Sizes.of(data)).to(self.device)
         network.initialise(generator)
+        weights = dict(network.named_parameters())
+        self.prior = tie_breaker(item_counts(data.histories, self.n_items))
+        histories, stopping = data.histories, None
+        if config.patience:
+            histories, users, truth = hold_back(data.histories, generator)
+            score = partial(self._validated, network, histories.take(users), truth)
+            stopping = EarlyStopping(weights, score, config.patience)
         head = network.dot_head()
-        graph = normalised_graph(data) if _has_graph(network) else None
+        graph = normalised_graph(histories, self.n_items) if _has_graph(network) else None
         network.give(data.user_features, data.item_features, graph)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         unknown = _UNKNOWN_SHARE if network.reads_history() else 0.0
         sequential = network.shapes[head.query].kind == "sequence"
-        loop = TrainingLoop(budget, config.epochs)
+        trained = Trained(weights, optimizer, generator)
+        loop = TrainingLoop(budget, config.epochs, trained, stopping)
         for epoch in loop:
             examples = (
                 self._windows(histories, generator)
@@ -99,9 +114,22 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                     self._loss(network, tables[head.items], query[real], target[real], generator),
                     optimizer,
                 )
-        self.prior = tie_breaker(item_counts(histories, self.n_items))
-        self.network, self.tables = network, network.freeze()
+        network.requires_grad_(False)
+        self._serve(network)
+
+    def _serve(self, network: Network) -> None:
+        """Answer by the network as it is now."""
+        self.network, self.tables = network, network.serving_tables()
         self._index()
+
+    def _validated(self, network: Network, users: UserBatch, truth: Tensor) -> float:
+        """Mean NDCG@10 of one held-back item (n,) for each of the users."""
+        with torch.no_grad():
+            self._serve(network)
+            ranked = self.act(users, (), _LOOKED_AT).items
+        each = torch.arange(len(truth) + 1, device=truth.device)
+        metric = f"ndcg@{_LOOKED_AT}"
+        return float(ranking_metrics(ranked, each, truth, [_LOOKED_AT])[metric].mean())
 
     def _loss(
         self,
@@ -202,12 +230,13 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         return within_limit(cls.spec.name, weights + n_items)
 
 
-def normalised_graph(data: TrainingData) -> Tensor:
+def normalised_graph(histories: UserBatch, n_items: int) -> Tensor:
     """D^-1/2 A D^-1/2 over users and items, (n_users + n_items) square, sparse CSR (LightGCN)."""
-    histories, n = data.histories, data.n_users + data.n_items
-    pairs = torch.unique(histories.rows * data.n_items + histories.items)
-    user = pairs // data.n_items
-    item = pairs % data.n_items + data.n_users
+    n_users = len(histories)
+    n = n_users + n_items
+    pairs = torch.unique(histories.rows * n_items + histories.items)
+    user = pairs // n_items
+    item = pairs % n_items + n_users
     row, column = torch.cat([user, item]), torch.cat([item, user])
     degree = torch.bincount(row, minlength=n).to(torch.float32)
     weight = (degree[row] * degree[column]).rsqrt()

@@ -22,7 +22,7 @@ from agenticrs.agents.grammar.network import Batch
 from agenticrs.agents.grammar.ranker import RANKING_LOOP, CandidateConfig, CandidateRanker
 from agenticrs.agents.retrieval.common import RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.agents.training_loop import TrainingLoop
+from agenticrs.agents.training_loop import Trained, TrainingLoop
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
 
@@ -109,7 +109,8 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             network.parameters(), lr=self.config.learning_rate, weight_decay=self.config.l2
         )
         before = data.events.earlier_positives()
-        loop = TrainingLoop(budget, self.config.epochs)
+        trained = Trained(dict(network.named_parameters()), optimizer, generator)
+        loop = TrainingLoop(budget, self.config.epochs, trained)
         for _ in loop:
             for chosen in loop.batches(len(early), self.config.batch_size, generator):
                 rows = early[chosen]

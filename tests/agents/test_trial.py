@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from agenticrs.agents.agent import AgentConfig, Budget, OutcomeLearner, Retrieve
 from agenticrs.agents.artifact import unpack
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.catalogue import Catalogue
+from agenticrs.agents.checkpoint import Checkpoint
 from agenticrs.agents.fusion.learned import LearnedFusion
 from agenticrs.agents.lesson import Lesson
 from agenticrs.agents.lists import compact
@@ -112,6 +114,28 @@ def test_a_trial_out_of_time_keeps_what_it_has_learnt_and_says_so(fold: Fold) ->
     assert cut.artifacts is not None
     assert cut.totals["trained_share"] == pytest.approx(1 / 3)
     assert run_trial(fold, BPR).totals["trained_share"] == 1.0
+
+
+def test_a_killed_trial_goes_on_where_it_was_with_the_same_result(
+    fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"epochs": 4, "embedding_size": 8, "batch_size": 16, "dropout": 0.2}
+    request = TrialRequest("sasrec", config, seed=5, checkpoint=str(tmp_path / "1.full.checkpoint"))
+    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+    told: list[str] = []
+
+    def dies(fraction: float, text: str) -> None:
+        if text.startswith("epoch 4 of"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(fold, request, (), dies)
+    resumed = run_trial(fold, request, (), lambda fraction, text: told.append(text))
+    assert "goes on after epoch 3 of 4" in told
+    assert resumed.artifacts == run_trial(fold, replace(request, checkpoint="")).artifacts
+    told.clear()
+    run_trial(fold, replace(request, seed=6), (), lambda fraction, text: told.append(text))
+    assert not any(text.startswith("goes on") for text in told)
 
 
 def test_a_trial_is_repeatable_by_its_seed_and_travels_between_processes(fold: Fold) -> None:

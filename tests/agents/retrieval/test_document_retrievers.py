@@ -82,7 +82,7 @@ def test_the_graph_is_normalised_by_both_degrees(make_data: MakeData) -> None:
     both[:3, 3:], both[3:, :3] = seen, seen.T
     degree = both.sum(1).clamp(min=1)
     wanted = both / degree[:, None].sqrt() / degree.sqrt()
-    torch.testing.assert_close(normalised_graph(data).to_dense(), wanted)
+    torch.testing.assert_close(normalised_graph(data.histories, data.n_items).to_dense(), wanted)
 
 
 def test_smoothing_brings_users_of_one_circle_together(make_data: MakeData) -> None:
