@@ -60,6 +60,16 @@ class UserBatch:
         found = self.items[entry.clamp(0, len(self.items) - 1)]
         return torch.where(place < lengths[:, None], found, -1), lengths
 
+    def without_newest(self) -> UserBatch:
+        """The same users before their newest item."""
+        if not len(self.items):
+            return self
+        kept = torch.ones_like(self.items, dtype=torch.bool)
+        kept[(self.offsets[1:] - 1)[self.lengths > 0]] = False
+        shorter = (self.lengths - 1).clamp(min=0)
+        offsets = torch.cat([shorter.new_zeros(1), shorter.cumsum(0)])
+        return UserBatch(self.users, offsets, self.items[kept])
+
     def take(self, rows: Tensor) -> UserBatch:
         """The users at ``rows`` ((n,) indices), with their histories."""
         lengths = self.lengths[rows]

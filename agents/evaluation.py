@@ -33,6 +33,7 @@ from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import AgentSpec, InnerReward, Port
 from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
+from agenticrs.rewards.expert_routing import routing_health
 from agenticrs.rewards.outer import captured_value
 from agenticrs.rewards.ranking import ranking_metrics
 
@@ -41,6 +42,7 @@ SLATE = 10
 _ACCURACY = ("ndcg@10", "recall@10", "recall@50", "mrr@10", "hit@10")
 _FAMILIES = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 _RELEVANCE_SHARE = 0.8
+_ROUTING = "relevance_routing"
 _CHUNK = 1024
 
 
@@ -70,7 +72,25 @@ def evaluate(
     spec = agent.spec
     k = max(k, spec.inner_reward.k, 50)
     ranked = act_for(agent, data, heldout.users, inputs, k)
-    return measure(ranked, data, heldout, spec.inner_reward)
+    health = router_health(agent, data, heldout.users, inputs)
+    return measure(ranked, data, heldout, spec.inner_reward, health)
+
+
+def router_health(
+    agent: Agent[Any], data: TrainingData, users: Tensor, inputs: Sequence[Candidates]
+) -> Tensor | None:
+    """How well an agent that is judged by it routes to its experts, (U,); None for all others.
+
+    Raises AgentError when the agent does not say how it routes (``shares``).
+    """
+    if agent.spec.inner_reward.metric != _ROUTING:
+        return None
+    shares = getattr(agent, "shares", None)
+    if shares is None:
+        raise AgentError(f"{agent.spec.name} is judged as a router and has no method shares")
+    now = data.histories.take(users)
+    with torch.inference_mode():
+        return routing_health(shares(now, inputs), shares(now.without_newest(), inputs))
 
 
 def act_for(
@@ -104,9 +124,11 @@ def measure(
     data: TrainingData,
     heldout: Heldout,
     inner: InnerReward | None = None,
+    health: Tensor | None = None,
 ) -> Evaluation:
     """Metrics of ranked lists (U, K), rows as ``heldout.users``.
 
+    ``health`` is the ``router_health`` of an agent whose inner reward asks for it.
     Raises AgentError when ``inner`` names a metric that is not known here.
     """
     slate = ranked[:, :SLATE]
@@ -119,9 +141,12 @@ def measure(
     vectors = described_vectors(data.item_features)
     if vectors is not None:
         per_user[f"diversity@{SLATE}"] = intra_list_diversity(slate, vectors)
-    if inner is not None and inner.metric in _SECOND:
+    if inner is not None and inner.metric in (*_SECOND, _ROUTING):
         relevance = _accuracy(ranked, heldout, InnerReward(metric="ndcg", k=inner.k))
-        second = _SECOND[inner.metric](ranked[:, : inner.k], data, heldout)
+        if health is None:
+            second = _SECOND[inner.metric](ranked[:, : inner.k], data, heldout)
+        else:
+            second = health
         per_user[str(inner)] = (
             _RELEVANCE_SHARE * relevance[f"ndcg@{inner.k}"] + (1 - _RELEVANCE_SHARE) * second
         )
@@ -132,10 +157,10 @@ def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> di
     wanted = list(_ACCURACY)
     if inner is not None and inner.metric in _FAMILIES:
         wanted.append(str(inner))
-    elif inner is not None and inner.metric not in _SECOND:
+    elif inner is not None and inner.metric not in (*_SECOND, _ROUTING):
         raise AgentError(
             f"inner reward {inner} is not known",
-            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND)),
+            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING)),
         )
     cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
     computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)

@@ -27,7 +27,7 @@ from agenticrs.agents import artifact, catalogue
 from agenticrs.agents.agent import Agent, Budget, OutcomeLearner
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.checkpoint import Checkpoint
-from agenticrs.agents.evaluation import Evaluation, act_for, measure
+from agenticrs.agents.evaluation import Evaluation, act_for, measure, router_health
 from agenticrs.agents.lesson import Lesson, halves, teaching_rows
 from agenticrs.agents.runtime import NodeTrace, Runtime
 from agenticrs.agents.training_data import Heldout, TrainingData, tensor
@@ -298,7 +298,8 @@ def _measured(
     for pupil, rows in pupils:
         own = act_for(pupil, data, users[rows], lesson.take(rows).inputs, k)
         ranked = ranked.index_copy(0, rows, own)
-    return measure(ranked, data, truth, agent.spec.inner_reward)
+    health = router_health(agent, data, users, lesson.inputs)
+    return measure(ranked, data, truth, agent.spec.inner_reward, health)
 
 
 def _refuse_broken_weights(agent: Agent[Any]) -> None:

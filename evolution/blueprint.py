@@ -49,8 +49,8 @@ class Blueprint:
 
 
 def of_role(specs: Mapping[str, AgentSpec], role: Role) -> list[str]:
-    """Names of the agents with that role, sorted."""
-    return sorted(name for name, spec in specs.items() if spec.role == role)
+    """Names of the agents with that role, sorted; parts of other agents are not among them."""
+    return sorted(n for n, spec in specs.items() if spec.role == role and not spec.part_of)
 
 
 def plain(specs: Mapping[str, AgentSpec], role: Role) -> str:

@@ -54,7 +54,9 @@ INNER = "ndcg@10"
 def plan(cycle: Cycle) -> Result:
     """Which agents are searched, by which method, and what it will cost."""
     champions = stages.champion_versions(cycle)
-    names = [
+    # Parts come first: what they find is offered to the agents that they are parts of.
+    parts = sorted(name for name, spec in cycle.specs.items() if spec.part_of)
+    names = parts + [
         name
         for role in ROLES
         for name in blueprint.of_role(cycle.specs, role)
@@ -101,7 +103,9 @@ def evaluate(cycle: Cycle) -> Result:
     for place, name in enumerate(names):
         spec = cycle.specs[name]
         cycle.say(f"searching {name}", place / len(names))
-        Rungs(cycle, spec, implementations[name], _search(cycle, name), shared.inputs(spec)).run()
+        search = _search(cycle, name)
+        search.enqueue(_offered(cycle, name))
+        Rungs(cycle, spec, implementations[name], search, shared.inputs(spec)).run()
     with session_scope(cycle.services.engine) as session:
         rows = list(trials.of_cycle(session, cycle.id))
     states = {name: [row.state for row in rows if row.agent == name] for name in names}
@@ -259,6 +263,21 @@ class _Shared:
     @cached_property
     def _graph(self) -> Graph:
         return Graph.model_validate(stages.champion(self._cycle).graph)
+
+
+def _offered(cycle: Cycle, whole: str) -> list[dict[str, Any]]:
+    """What the parts of an agent found in this cycle, each put into its best known settings."""
+    known = max(_memory(cycle, whole), key=lambda pair: pair[1], default=({}, 0.0))[0]
+    default = catalogue.load_agents()[whole].config_type().model_dump(mode="json")
+    space = [parameter.name for parameter in cycle.specs[whole].space.expand()]
+    base = {name: known.get(name, default.get(name)) for name in space}
+    points = []
+    for part, spec in sorted(cycle.specs.items()):
+        row = _best(cycle, part) if spec.part_of == whole else None
+        if row is not None:
+            own = {p.name: row.config[p.name] for p in spec.space.expand() if p.name in space}
+            points.append({**base, **own})
+    return points
 
 
 def _best(cycle: Cycle, agent: str) -> TrialRow | None:

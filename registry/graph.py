@@ -78,9 +78,9 @@ def validate(graph: Graph, specs: Mapping[str, AgentSpec]) -> None:
     """Refuse what could not run; ``specs`` are the admitted agents by name.
 
     Raises InvalidComposition for: no nodes, an id used twice, an unknown agent, an agent at two
-    versions, an edge from nowhere, a loop, a wrong number or type of inputs, a condition on what
-    is no router or names no segment of it, an output that is missing or no list of candidates, a
-    node from which no path leads to the output.
+    versions, a part of another agent, an edge from nowhere, a loop, a wrong number or type of
+    inputs, a condition on what is no router or names no segment of it, an output that is missing or
+    no list of candidates, a node from which no path leads to the output.
     """
     if not graph.nodes:
         raise InvalidComposition("the composition has no nodes", hint="add at least one retriever")
@@ -94,6 +94,11 @@ def validate(graph: Graph, specs: Mapping[str, AgentSpec]) -> None:
             raise InvalidComposition(
                 f"node {node.id!r}: unknown agent {node.agent!r}",
                 hint="admit it first, or choose one of " + ", ".join(sorted(specs)),
+            )
+        if whole := specs[node.agent].part_of:
+            raise InvalidComposition(
+                f"node {node.id!r}: agent {node.agent!r} is a part of {whole!r}",
+                hint=f"let {whole!r} stand there",
             )
         if versions.setdefault(node.agent, node.version) != node.version:
             raise InvalidComposition(

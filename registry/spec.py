@@ -163,6 +163,9 @@ class AgentSpec(_Frozen):
     outer_weight_reason: str = ""
     on_request: bool = False
     """Takes part in cycles only when it is asked for by name, or has a version already."""
+    part_of: str = ""
+    """The agent that this one is a part of (a tower, a router of experts). A part never stands in a
+    composition; the settings that it finds are offered to the whole, whose space holds them too."""
     segments: tuple[str, ...] = ()
     """Names of the segments that a routing agent tells apart, in the order of its output codes. The
     last one is the common path, which everybody takes when the router fails."""

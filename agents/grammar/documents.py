@@ -259,6 +259,48 @@ def multi_task(
     )
 
 
+ROUTER_SHARE = "experts.main.share"
+"""The value of ``towers`` that says how the experts were blended."""
+
+
+def towers(*, width: int, hidden: int, long: int, cold: int, experts: int) -> Architecture:
+    """A general tower, one over the history as the candidate sees it, one over content alone."""
+
+    def tower(name: str, of: list[str], inner: int) -> Blocks:
+        return [
+            {"block": "concat", "name": f"{name}_sees", "of": of},
+            {"block": "mlp", "name": name, "input": f"{name}_sees", "widths": [inner, inner]},
+        ]
+
+    return _made(
+        [
+            *features(width),
+            {
+                "block": "target_attention",
+                "name": "attended",
+                "input": "history",
+                "candidate": "item",
+                "hidden": long,
+            },
+            {"block": "lookup", "name": "user_said", "table": "users_said", "at": "user"},
+            {"block": "lookup", "name": "item_said", "table": "items_said", "at": "candidates"},
+            *tower("general", ["context", "user", "item", "taste", "newest"], hidden),
+            *tower("long", ["context", "item", "attended"], long),
+            *tower("cold", ["context", "user_said", "item_said"], cold),
+            {"block": "concat", "name": "towers", "of": ["general", "long", "cold"]},
+            {
+                "block": "mixture",
+                "name": "experts",
+                "input": "towers",
+                "gates": ["main"],
+                "shared": experts,
+                "widths": [hidden],
+            },
+        ],
+        {"head": "logits", "tasks": {"main": "experts.main", "long": "long", "cold": "cold"}},
+    )
+
+
 def features(width: int) -> Blocks:
     """What rankers see: ``user``, ``item``, ``history``, ``taste``, ``newest``, ``context``."""
     blocks: Blocks = [{"block": "context", "name": "context"}]

@@ -227,12 +227,15 @@ class Network(nn.Module):
         self, tables: Mapping[str, Tensor], batch: Batch, noise: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Task -> logits (B, N)."""
+        return self.task_logits(self.values(tables, batch, noise))
+
+    def task_logits(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Task -> logits (B, N) out of all values of a batch."""
         head = self.architecture.head
         if not isinstance(head, form.LogitHead):
             raise AgentError(
                 "the document has no head for candidates", hint="give it a logits head"
             )
-        values = self.values(tables, batch, noise)
         return {
             task: self.tasks[_key(task)](values[name])[..., 0] for task, name in head.tasks.items()
         }

@@ -7,7 +7,7 @@ negatives. A subclass says which document its config stands for.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -123,18 +123,26 @@ class CandidateRanker(Agent[CandidateConfigT]):
     def _scores(self, users: UserBatch, items: Tensor) -> Tensor:
         """Final scores of compacted lists ``items`` (B, K), -inf at pads."""
         known = torch.where(items < self.n_items, items, -1)
-        full = users.lengths
-        past, lengths = users.newest(self.config.history)
         parts = [items.new_zeros(0, items.shape[1], dtype=torch.float32)]
-        for start in range(0, len(items), _CHUNK):
-            some = slice(start, start + _CHUNK)
-            batch = self._batch(
-                users.users[some], past[some], lengths[some], full[some], known[some]
-            )
-            parts.append(self.combined(self.network.logits(self.tables, batch)))
+        for _, values in self.values(users, known):
+            parts.append(self.combined(self.network.task_logits(values)))
         rank = torch.arange(1, items.shape[1] + 1, device=items.device)
         scores = torch.cat(parts) - self.config.upstream_weight * rank.log()
         return scores.masked_fill(items < 0, -torch.inf)
+
+    def values(self, users: UserBatch, items: Tensor) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """All values of the network for known users and items (B, K), a part of them at a time.
+
+        Yields that part of ``items`` and its values by name.
+        """
+        full = users.lengths
+        past, lengths = users.newest(self.config.history)
+        for start in range(0, len(items), _CHUNK):
+            some = slice(start, start + _CHUNK)
+            batch = self._batch(
+                users.users[some], past[some], lengths[some], full[some], items[some]
+            )
+            yield items[some], self.network.values(self.tables, batch)
 
     def state(self) -> dict[str, Tensor]:
         """The tables that serving reads, the weights of the other blocks, and the counts."""
@@ -191,10 +199,14 @@ class DocumentRanker(CandidateRanker[ConfigT]):
                     break
                 taken += len(entry)
                 batch = self._lists(data.histories, rows[entry], entry, sampler, generator)
-                (logits,) = network.logits(network.tables(), batch, generator).values()
-                target = torch.zeros(len(entry), dtype=torch.int64, device=self.device)
-                loop.step(functional.cross_entropy(logits, target), optimizer)
+                loop.step(self.loss(network, batch, generator), optimizer)
         self.network, self.tables = network, network.freeze()
+
+    def loss(self, network: Network, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The loss of lists whose first candidate is the positive."""
+        (logits,) = network.logits(network.tables(), batch, generator).values()
+        target = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+        return functional.cross_entropy(logits, target)
 
     def _lists(
         self,

@@ -86,7 +86,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         histories, stopping = data.histories, None
         if config.patience:
             histories, users, truth = hold_back(data.histories, generator)
-            score = partial(self._validated, network, histories.take(users), truth)
+            score = partial(self._validated, histories.take(users), truth)
             stopping = EarlyStopping(weights, score, config.patience)
         head = network.dot_head()
         graph = normalised_graph(histories, self.n_items) if _has_graph(network) else None
@@ -114,18 +114,19 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                     self._loss(network, tables[head.items], query[real], target[real], generator),
                     optimizer,
                 )
+            self._serve(network)  # whoever is told of the epoch may look at how good it is
         network.requires_grad_(False)
         self._serve(network)
 
     def _serve(self, network: Network) -> None:
         """Answer by the network as it is now."""
-        self.network, self.tables = network, network.serving_tables()
-        self._index()
+        with torch.no_grad():
+            self.network, self.tables = network, network.serving_tables()
+            self._index()
 
-    def _validated(self, network: Network, users: UserBatch, truth: Tensor) -> float:
+    def _validated(self, users: UserBatch, truth: Tensor) -> float:
         """Mean NDCG@10 of one held-back item (n,) for each of the users."""
         with torch.no_grad():
-            self._serve(network)
             ranked = self.act(users, (), _LOOKED_AT).items
         each = torch.arange(len(truth) + 1, device=truth.device)
         metric = f"ndcg@{_LOOKED_AT}"

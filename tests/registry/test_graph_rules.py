@@ -49,6 +49,7 @@ def test_the_digest_changes_with_the_content_only() -> None:
         ([], "rrf", "no nodes"),
         ([*GOOD, node("ease")], "rrf", "'ease' is used twice"),
         ([*GOOD, node("ghost")], "rrf", "unknown agent 'ghost'"),
+        ([*GOOD, node("long_tower", "users", "rrf")], "long_tower", "is a part of 'towers'"),
         (
             [*GOOD, node("twin", agent="ease") | {"version": 2}],
             "rrf",

@@ -13,6 +13,16 @@ from agenticrs.agents.ranking.classics import (
 )
 from agenticrs.agents.ranking.dcn import DcnV2
 from agenticrs.agents.ranking.multi_task import Mmoe, Ple
+from agenticrs.agents.ranking.towers import ColdTower, ExpertRouter, LongTower, Towers
+
+TOWERS: dict[str, Any] = {
+    "embedding_size": 4,
+    "hidden": 8,
+    "long_hidden": 4,
+    "cold_hidden": 4,
+    "epochs": 2,
+    "negatives": 5,
+}
 
 
 class TestDcnV2(AgentContract):
@@ -58,3 +68,23 @@ class TestMmoe(AgentContract):
 class TestPle(AgentContract):
     agent_type = Ple
     config: ClassVar[dict[str, Any]] = {"embedding_size": 4, "hidden": 4, "experts": 2}
+
+
+class TestTowers(AgentContract):
+    agent_type = Towers
+    config: ClassVar[dict[str, Any]] = TOWERS
+
+
+class TestLongTower(AgentContract):
+    agent_type = LongTower
+    config: ClassVar[dict[str, Any]] = TOWERS
+
+
+class TestColdTower(AgentContract):
+    agent_type = ColdTower
+    config: ClassVar[dict[str, Any]] = TOWERS
+
+
+class TestExpertRouter(AgentContract):
+    agent_type = ExpertRouter
+    config: ClassVar[dict[str, Any]] = TOWERS
