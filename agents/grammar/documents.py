@@ -226,15 +226,17 @@ def multi_task(
     own: int = 0,
     top: int | None = None,
 ) -> Architecture:
-    """Experts that tasks share, blended by a gate for each (MMoE); ``own`` ones make it a PLE."""
+    """Experts that tasks share, blended by a gate for each (MMoE); ``own`` ones make it a PLE.
+
+    Beside its tower each task has its own linear view of the vectors and of the products of their
+    pairs, as a single-task DeepFM has.
+    """
+    given = ["user", "taste", "newest", "item"]
     return _made(
         [
             *features(width),
-            {
-                "block": "concat",
-                "name": "all",
-                "of": ["context", "user", "item", "taste", "newest"],
-            },
+            {"block": "concat", "name": "all", "of": [*given, "context"]},
+            {"block": "factorisation", "name": "pairs", "of": given},
             {
                 "block": "mixture",
                 "name": "experts",
@@ -246,13 +248,21 @@ def multi_task(
                 "top": top,
             },
             *(
-                {
-                    "block": "mlp",
-                    "name": f"tower_{task}",
-                    "input": f"experts.{task}",
-                    "widths": [hidden // 2],
-                }
+                block
                 for task in tasks
+                for block in (
+                    {
+                        "block": "mlp",
+                        "name": f"deep_{task}",
+                        "input": f"experts.{task}",
+                        "widths": [hidden],
+                    },
+                    {
+                        "block": "concat",
+                        "name": f"tower_{task}",
+                        "of": ["pairs", "context", *given, f"deep_{task}"],
+                    },
+                )
             ),
         ],
         {"head": "logits", "tasks": {task: f"tower_{task}" for task in tasks}},

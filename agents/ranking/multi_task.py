@@ -18,7 +18,7 @@ from torch.nn import functional
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Batch
+from agenticrs.agents.grammar.network import Batch, count_weights
 from agenticrs.agents.grammar.ranker import RANKING_LOOP, CandidateConfig, CandidateRanker
 from agenticrs.agents.retrieval.common import RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.training_data import TrainingData
@@ -32,6 +32,8 @@ _CALIBRATION_SHARE = 0.1
 _CHUNK = 8192
 _FEW = 20
 """A behaviour with fewer positives is left out: nothing could be learnt of it."""
+_MOST_TASKS = 8
+"""Behaviours that an estimate of the weights allows for, before the log is seen."""
 
 
 class MultiTaskConfig(CandidateConfig):
@@ -186,9 +188,16 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
-        """Vectors of users and items, and the counts; the experts are few beside them."""
-        size = cast(MultiTaskConfig, config).embedding_size
-        return within_limit(cls.spec.name, (n_users + n_items) * size + n_items)
+        """The document's weights for as many behaviours as a log may have, and the counts."""
+        config = cast(MultiTaskConfig, config)
+        document = documents.multi_task(
+            tuple(f"task_{place}" for place in range(_MOST_TASKS)),
+            width=config.embedding_size,
+            hidden=config.hidden,
+            shared=config.experts,
+            own=cls.own,
+        )
+        return within_limit(cls.spec.name, count_weights(document, n_users, n_items) + n_items)
 
 
 class Ple(Mmoe):
