@@ -27,12 +27,13 @@ class Trained:
     """Everything that a training changes: weights by name, the optimiser's memory, random draws."""
 
     weights: Mapping[str, Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
+    """None where the optimiser's memory is among the weights."""
     generator: torch.Generator
 
     def state(self) -> dict[str, Tensor]:
         """All of it as flat tensors."""
-        memory = self.optimizer.state_dict()["state"]
+        memory = self.optimizer.state_dict()["state"] if self.optimizer else {}
         return {
             "generator": self.generator.get_state(),
             **{f"weight.{name}": weight for name, weight in self.weights.items()},
@@ -49,6 +50,8 @@ class Trained:
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(state[f"weight.{name}"])
+        if self.optimizer is None:
+            return
         memory: dict[int, dict[str, Tensor]] = {}
         for name, value in state.items():
             if name.startswith("optimizer."):
@@ -87,7 +90,7 @@ class TrainingLoop:
         for epoch in range(first, self.total):
             self._losses = []
             yield epoch
-            loss = float(torch.stack(self._losses).mean()) if self._losses else 0.0
+            loss = self._mean_loss()
             text = f"epoch {epoch + 1} of {self.total}, loss {loss:.4f}"
             stop = self._stopping is not None and self._stopping.should_stop()
             done = 1.0 if stop else (epoch + 1) / self.total
@@ -114,6 +117,18 @@ class TrainingLoop:
         torch.autograd.backward(loss)
         optimizer.step()
         self._losses.append(loss.detach())
+
+    def note(self, loss: Tensor) -> None:
+        """Count a step that the model went by itself; whether it is finite, the epoch's end asks."""
+        self._losses.append(loss)
+
+    def _mean_loss(self) -> float:
+        if not self._losses:
+            return 0.0
+        mean = torch.stack(self._losses).mean()
+        if not bool(torch.isfinite(mean)):
+            raise diverged(mean)
+        return float(mean)
 
     def _resume(self) -> tuple[int, float]:
         """The epoch to begin with, and the seconds that earlier ones took."""

@@ -1,6 +1,6 @@
 """Trains on 20 million interactions of 200,000 items, and says how much memory that takes.
 
-    python benchmarks/memory.py [--agent bpr] [--interactions 20000000] [--items 200000]
+    python benchmarks/memory.py [--agents bpr] [--interactions 20000000] [--items 200000]
 
 Generated data: items by a power law, users with as many as they come to. Each agent runs in a
 process of its own; the figure is that process's peak, everything included (torch itself, the log,
@@ -10,6 +10,7 @@ the weights, the optimiser).
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 from typing import Any
 
 import torch
-from sidebyside import keep
+from sidebyside import RESULTS, keep
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.agent import Budget
@@ -87,7 +88,8 @@ def peak() -> float:
 def main() -> None:
     """Run every agent in a process of its own and keep the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--agent", choices=sorted(CONFIGS))
+    parser.add_argument("--agents", default=",".join(CONFIGS), help="rows of others stay")
+    parser.add_argument("--agent", choices=sorted(CONFIGS), help="train it in this process")
     parser.add_argument("--interactions", type=int, default=20_000_000)
     parser.add_argument("--users", type=int, default=400_000)
     parser.add_argument("--items", type=int, default=200_000)
@@ -95,8 +97,12 @@ def main() -> None:
     if chosen.agent:
         train(chosen.agent, chosen.interactions, chosen.users, chosen.items)
         return
-    rows = []
-    for agent, config in CONFIGS.items():
+    file = RESULTS / "memory.json"
+    rows = (
+        {row["agent"]: row for row in json.loads(file.read_text())["rows"]} if file.exists() else {}
+    )
+    for agent in chosen.agents.split(","):
+        config = CONFIGS[agent]
         sizes = [f"--{name}={getattr(chosen, name)}" for name in ("interactions", "users", "items")]
         done = subprocess.run(
             [sys.executable, __file__, f"--agent={agent}", *sizes],
@@ -107,7 +113,7 @@ def main() -> None:
         if done.returncode:
             sys.exit(f"{agent}: {done.stderr[-800:]}")
         data, most, seconds, told = done.stdout.strip().split(" ", 3)
-        row = {
+        rows[agent] = {
             "agent": agent,
             **{k: getattr(chosen, k) for k in ("interactions", "users", "items")},
             "config": config,
@@ -117,9 +123,8 @@ def main() -> None:
             "told": told,
             "within_limit": float(most) < LIMIT_GB,
         }
-        rows.append(row)
         print(f"{agent:12} peak {most} GB (data alone {data})  {seconds} s  {told}", flush=True)
-    keep("memory", rows)
+    keep("memory", list(rows.values()))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,10 @@ def _stream(process: subprocess.Popen[str] | None, name: str) -> IO[str]:
 
 
 def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> dict[str, Any]:
-    """Both sides in turn, ``count`` times after one warm-up of ours: medians and their ratio."""
+    """Both sides in turn, ``count`` times after one warm-up of ours: medians and their ratio.
+
+    A side that is more than what counts tells its ``seconds`` itself.
+    """
     ours()
     mine: list[float] = []
     theirs: list[float] = []
@@ -103,7 +106,7 @@ def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> di
     for _ in range(count):
         begin = time.perf_counter()
         told = ours()
-        mine.append(time.perf_counter() - begin)
+        mine.append(told.get("seconds", time.perf_counter() - begin))
         answered = peer.once()
         theirs.append(answered["seconds"])
     own, other = statistics.median(mine), statistics.median(theirs)
@@ -112,14 +115,20 @@ def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> di
         "peer_seconds": round(other, 5),
         "ratio": round(other / own, 2),
         "pairs": count,
-        "ours": dict(told),
+        "ours": {k: v for k, v in told.items() if k != "seconds"},
         "peer": {k: v for k, v in answered.items() if k != "seconds"},
     }
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:
-    """Keep the rows of a comparison, and print them."""
-    keep(name, rows)
+    """Keep the rows of a comparison (in place of those of the same task and peer); print them."""
+    file = RESULTS / f"{name}.json"
+    old = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    run = ("command", "commit", "threads", "torch")
+    new = {"command": _command(), "commit": _commit(), **_machine()}
+    kept = {(row["task"], row["name"]): {k: old[k] for k in run} | row for row in old["rows"]}
+    kept |= {(row["task"], row["name"]): {k: new[k] for k in run} | row for row in rows}
+    keep(name, list(kept.values()))
     for row in rows:
         print(
             f"{row['task']:42} ours {row['ours_seconds']:9.4f} s   {row['name']:10} "
@@ -129,18 +138,26 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
 
 def keep(name: str, rows: list[dict[str, Any]]) -> None:
     """Keep the rows of a benchmark, with what decides about them."""
-    commit = subprocess.run(
+    content = {"command": _command(), "commit": _commit(), **_machine(), "rows": rows}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _command() -> str:
+    return " ".join(["python", *sys.argv])
+
+
+def _commit() -> str:
+    return subprocess.run(
         ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
         capture_output=True,
         text=True,
         check=False,
     ).stdout.strip()
-    content = {
-        "command": " ".join(["python", *sys.argv]),
-        "commit": commit,
+
+
+def _machine() -> dict[str, Any]:
+    return {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "rows": rows,
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -21,6 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lightgcn": {"epochs": 4, "batch_size": 64, "embedding_size": 8},
     "hstu": {"epochs": 4, "batch_size": 16, "embedding_size": 8, "patience": 2},
     "dcn": {"epochs": 4, "embedding_size": 8},
+    "bpr": {"epochs": 4, "embedding_size": 8, "batch_size": 64},
     "mmoe": {"epochs": 4, "embedding_size": 8, "hidden": 8},
 }
 

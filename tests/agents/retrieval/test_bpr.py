@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from agenticrs.agents.agent import Budget, Retriever
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.retrieval.bpr import BprConfig, BprMF
+from agenticrs.agents.retrieval.bpr import BprConfig, BprMF, _Factors
 from agenticrs.agents.retrieval.popularity import Popularity, PopularityConfig
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.platform.errors import AgentError
 
-CONFIG = BprConfig(embedding_size=8, epochs=15, batch_size=64, learning_rate=0.02, l2=1e-3)
+CONFIG = BprConfig(embedding_size=8, epochs=15, batch_size=64, learning_rate=0.8, l2=1e-3)
 
 
 def precision(agent: Retriever[Any], data: TrainingData, relevant: torch.Tensor) -> float:
@@ -69,3 +70,52 @@ def test_no_time_still_means_one_epoch(blocks: tuple[TrainingData, torch.Tensor]
     agent.fit(data, Budget(seconds=0.0, report=lambda fraction, text: told.append(text)))
     assert len(told) == 1
     assert told[0].startswith("epoch 1 of 15")
+
+
+def test_a_step_is_the_gradient_times_each_rows_rate() -> None:
+    config = BprConfig(embedding_size=4, learning_rate=0.3, l2=0.2, batch_size=6)
+    factors = _Factors(3, 5, config, torch.Generator().manual_seed(0))
+    users, items = factors.users.clone().requires_grad_(), factors.items.clone().requires_grad_()
+    bias = factors.bias.clone().requires_grad_()
+    user = torch.tensor([0, 0, 1, 2, 0, 1])
+    better, worse = torch.tensor([0, 1, 0, 3, 2, 0]), torch.tensor([4, 0, 2, 2, 4, 3])
+    gain = (users[user] * (items[better] - items[worse])).sum(1) + bias[better] - bias[worse]
+    losses = functional.softplus(-gain)
+    slopes = torch.autograd.grad(losses.sum(), (users, items, bias))
+    square = torch.sigmoid(-gain.detach()).square()
+    loss = factors.learn(user, better, worse[:, None])
+    torch.testing.assert_close(loss, losses.mean().detach())
+    of_users = torch.zeros(3).index_add_(0, user, square)
+    of_items = torch.zeros(5).index_add_(0, better, square).index_add_(0, worse, square)
+    for table, slope, trained, sums, count in (
+        (users, slopes[0], factors.users, of_users, torch.bincount(user)),
+        (items, slopes[1], factors.items, of_items, torch.bincount(torch.cat([better, worse]))),
+    ):
+        rate = 0.3 / sums.sqrt()[:, None]
+        shrunk = torch.exp(-0.2 * rate * count[:, None])
+        torch.testing.assert_close(trained, (table.detach() - rate * slope) * shrunk)
+    torch.testing.assert_close(factors.bias, -0.3 / of_items.sqrt() * slopes[2])
+
+
+def test_of_several_drawn_items_the_best_scored_is_trained_on() -> None:
+    config = BprConfig(embedding_size=4, l2=0.0)
+    factors = _Factors(1, 3, config, torch.Generator().manual_seed(0))
+    factors.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))
+    before = factors.items.clone()
+    factors.learn(torch.tensor([0]), torch.tensor([0]), torch.tensor([[2, 1]]))
+    assert (factors.items != before).any(1).tolist() == [True, True, False]
+
+
+def test_the_number_of_threads_does_not_change_the_weights(
+    blocks: tuple[TrainingData, torch.Tensor],
+) -> None:
+    data, _ = blocks
+    weights, before = [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        agent = BprMF(BprConfig(epochs=2, batch_size=512))
+        agent.fit(data, Budget())
+        weights.append(agent.state())
+    torch.set_num_threads(before)
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], rtol=1e-5, atol=1e-6)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
+from agenticrs.agents.retrieval import negatives
 from agenticrs.agents.retrieval.negatives import NegativeSampler
 from agenticrs.agents.training_data import TrainingData
 
@@ -23,7 +25,11 @@ def test_negatives_are_never_items_of_the_users_history(
     assert set(drawn.flatten().tolist()) == set(range(60))
 
 
-def test_contains_agrees_with_the_histories(make_data: MakeData) -> None:
+@pytest.mark.parametrize("most_cells", [100, 0], ids=["bits", "search"])
+def test_contains_agrees_with_the_histories(
+    make_data: MakeData, monkeypatch: pytest.MonkeyPatch, most_cells: int
+) -> None:
+    monkeypatch.setattr(negatives, "_MOST_CELLS", most_cells)
     data = make_data([[3, 1], [], [0]], 4)
     sampler = NegativeSampler(data.histories, 4, torch.Generator().manual_seed(0))
     table = sampler.contains(torch.arange(3)[:, None], torch.arange(4)[None])
