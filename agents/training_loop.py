@@ -119,7 +119,7 @@ class TrainingLoop:
         self._losses.append(loss.detach())
 
     def note(self, loss: Tensor) -> None:
-        """Count a step that the model went by itself; whether it is finite, the epoch's end asks."""
+        """Count a step that the model went by itself; at the epoch's end it must be finite."""
         self._losses.append(loss)
 
     def _mean_loss(self) -> float:
