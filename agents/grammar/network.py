@@ -331,20 +331,32 @@ class PropagationModule(nn.Module):
 
 
 class _Propagate(torch.autograd.Function):
-    """graph @ x for a symmetric graph: its gradient is the same product, and nothing is transposed.
+    """graph @ x for a symmetric graph (CSR): its gradient is the same product, nothing transposed.
 
-    torch.sparse.mm would build the transposed CSR matrix anew in every backward pass.
+    torch.sparse.mm would build the transposed matrix anew in every backward pass, and takes more
+    than twice as long for the product itself.
     """
 
     @staticmethod
     def forward(ctx: Any, graph: Tensor, x: Tensor) -> Tensor:
         ctx.graph = graph
-        product: Tensor = torch.sparse.mm(graph, x)
-        return product
+        return _product(graph, x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        return None, torch.sparse.mm(ctx.graph, gradients[0])
+        return None, _product(ctx.graph, gradients[0].contiguous())
+
+
+def _product(graph: Tensor, x: Tensor) -> Tensor:
+    """A CSR matrix times ``x``: weighted sums of the rows that each row of the matrix names."""
+    return functional.embedding_bag(
+        graph.col_indices(),
+        x,
+        graph.crow_indices(),
+        mode="sum",
+        per_sample_weights=graph.values(),
+        include_last_offset=True,
+    )
 
 
 def _module(block: Any, shapes: Mapping[str, Shape], sizes: Sizes) -> nn.Module | None:

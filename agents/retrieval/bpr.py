@@ -178,7 +178,7 @@ class _Factors:
         user = functional.embedding(users, self.users)
         both = torch.stack([positive, self._hardest(user, drawn)])
         # q_i - q_j in one pass, without copies of the two.
-        signs = self._signs.repeat(len(users), 1)
+        signs = self._signs.expand(len(users), 2)
         apart = functional.embedding_bag(
             both.T.contiguous(), self.items, per_sample_weights=signs, mode="sum"
         )
@@ -186,7 +186,7 @@ class _Factors:
         gain = (user * apart).sum(1).add_(bias[0]).sub_(bias[1])
         error = torch.sigmoid(-gain)
         rows = torch.cat([users, (both + len(self.users)).flatten()])
-        self._squares.index_add_(0, rows, error.square().repeat(3))
+        self._squares.index_add_(0, rows, error.square().expand(3, -1).flatten())
         rates = self._squares.index_select(0, rows).rsqrt_().mul_(self._config.learning_rate)
         self._rates.index_add_(0, rows, rates)
         moves = rates.view(3, -1, 1) * error[:, None]

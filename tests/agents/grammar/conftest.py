@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -29,7 +31,9 @@ def built(architecture: Architecture, seed: int = 0) -> Network:
     """The network with weights and features, ready to answer."""
     network = Network(architecture, SIZES)
     network.initialise(torch.Generator().manual_seed(seed))
-    graph = torch.eye(SIZES.n_users + SIZES.n_items).to_sparse()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
+        graph = torch.eye(SIZES.n_users + SIZES.n_items).to_sparse_csr()
     network.give(features(SIZES.n_users, SIZES.users), features(SIZES.n_items, SIZES.items), graph)
     return network.requires_grad_(False)
 
