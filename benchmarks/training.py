@@ -63,9 +63,9 @@ class Task:
 
 
 FACTORS = {"embedding_size": 64, "batch_size": 2048}
-GRAPH = {**FACTORS, "layers": 3, "loss": "bpr", "negatives": 1024}
+GRAPH = {**FACTORS, "layers": 3, "loss": "bpr", "negatives": 256}
 BATCHES = {"embedding_size": 64, "train_batch_size": 2048}
-SHARED_NEGATIVES = "ours: 1,024 negatives, shared by the batch; RecBole: one for each positive"
+SHARED_NEGATIVES = "ours: 256 negatives, shared by the batch; RecBole: one for each positive"
 TASKS = {
     "bpr": Task("bpr: 2 epochs, ML-1M", "bpr", {**FACTORS, "negatives": 1}, "implicit", epochs=2),
     "ials": Task("ials: 2 epochs, ML-1M", "ials", {"embedding_size": 64}, "implicit", epochs=2),
