@@ -34,6 +34,7 @@ def list_(as_json: JsonOption = False) -> None:
                     "inner_reward": f"{row.spec['inner_reward']['metric']}"
                     f"@{row.spec['inner_reward']['k']}",
                     "takes_part": "on request" if row.spec.get("on_request") else "always",
+                    "part_of": row.spec.get("part_of", ""),
                     "versions": len(versions.of_agent(session, surface, row.name)),
                 }
                 for row in known
