@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from agenticrs.agents.artifact import unpack
+from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.runtime import Runtime
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.data.store import DatasetStore
@@ -285,6 +286,9 @@ class ServingModel:
             )
             for node in graph.nodes
         }
+        for agent in agents.values():
+            if isinstance(agent, DotRetriever):
+                agent.serve_approximately()
         before = self._loaded
         # The same snapshot is the same arrays: only a new one is read again.
         if before and (before.dataset.name, before.dataset.fingerprint) == (row.dataset, newest):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -19,6 +20,8 @@ from agenticrs.registry.spec import DecisionSpace, FloatRange, IntRange
 _MOST_COLUMNS = 4096
 """The regression solves a system of this size; categorical features that would not fit, such as an
 author of whom each has a few items, are left out."""
+_ITEMS_AT_ONCE = 8192
+"""Items whose columns are in memory at a time: for a million items they would take 16 GB."""
 
 
 class ColdItemConfig(IalsConfig):
@@ -59,8 +62,9 @@ class ColdItem(Ials):
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Factorise, then learn the map from content; AgentError when items have no content."""
         config = cast(ColdItemConfig, self.config)
-        content = content_columns(data.item_features)
-        if not content.shape[1]:
+        features = data.item_features
+        width = content_columns(_some(features, slice(0, 0))).shape[1]
+        if not width:
             raise AgentError(
                 "cold_item: nothing is said of the items of this dataset",
                 hint="import tags, categories or numbers of items with it, or use ials",
@@ -68,11 +72,18 @@ class ColdItem(Ials):
         super().fit(data, budget)
         takers = item_counts(data.histories, self.n_items)[:, None]
         known = takers / (takers + config.trust)
-        weighted = content * known
-        system = content.T @ weighted
-        system.diagonal().add_(config.ridge)
-        factor = torch.linalg.cholesky_ex(system).L
-        pointed = content @ torch.cholesky_solve(weighted.T @ self.items, factor)
+        blocks = [
+            slice(start, start + _ITEMS_AT_ONCE) for start in range(0, self.n_items, _ITEMS_AT_ONCE)
+        ]
+        system = config.ridge * torch.eye(width, device=self.device)
+        wanted = self.items.new_zeros(width, self.items.shape[1])
+        for rows in blocks:
+            content = content_columns(_some(features, rows))
+            weighted = content * known[rows]
+            system += content.T @ weighted
+            wanted += weighted.T @ self.items[rows]
+        to_space = torch.cholesky_solve(wanted, torch.linalg.cholesky_ex(system).L)
+        pointed = torch.cat([content_columns(_some(features, rows)) @ to_space for rows in blocks])
         self.items = known * self.items + (1 - known) * pointed
         self._index()
 
@@ -94,3 +105,12 @@ def content_columns(features: FeatureTensors) -> Tensor:
     if not joined.shape[1]:
         return joined
     return torch.cat([joined, joined.new_ones(len(joined), 1)], 1)
+
+
+def _some(features: FeatureTensors, rows: slice) -> FeatureTensors:
+    return replace(
+        features,
+        codes=features.codes[rows],
+        tags=features.tags[rows],
+        numeric=features.numeric[rows],
+    )
