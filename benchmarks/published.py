@@ -114,6 +114,7 @@ TASKS = {
             "popularity": {"half_life_days": 1e6},
             "itemknn": {"half_life": NO_RECENCY, "shrinkage": 5.0},
             "ease": {"half_life": NO_RECENCY, "l2": 500.0},
+            "slim": {"half_life": NO_RECENCY, "neighbours": 400},
         },
     ),
     "ml-1m": Task(
@@ -147,7 +148,8 @@ TASKS = {
         configs={
             "popularity": {"half_life_days": 1e6},
             "itemknn": {"half_life": NO_RECENCY},
-            "ease": {"half_life": NO_RECENCY},
+            "ease": {"half_life": NO_RECENCY, "l2": 200.0, "max_items": 46_000},
+            "lightgcn": {"layers": 3, "learning_rate": 0.04, "l2": 1e-3, "epochs": 24},
         },
     ),
     "generated": Task(

@@ -13,6 +13,7 @@ from agenticrs.agents.batch import UserBatch
 
 _PAIRS_AT_ONCE = 8_000_000
 _DENSE_CELLS_AT_ONCE = 16_000_000
+_ROWS_CELLS_AT_ONCE = 32_000_000
 _MULTIPLICATIONS_PER_PAIR = 500
 """A scattered pair costs about as much time as this many multiplications inside a GEMM."""
 
@@ -24,6 +25,16 @@ def binary_pairs(histories: UserBatch, n_items: int) -> UserBatch:
     offsets = torch.zeros(len(histories) + 1, dtype=torch.int64, device=items.device)
     torch.cumsum(torch.bincount(rows, minlength=len(histories)), 0, out=offsets[1:])
     return UserBatch(histories.users, offsets, items)
+
+
+def gram(distinct: UserBatch, n_items: int) -> Tensor:
+    """All of G, (n_items, n_items) float32: beside it only some rows are held while counting."""
+    found = torch.empty(n_items, n_items, device=distinct.items.device)
+    rows_at_once = max(1, _ROWS_CELLS_AT_ONCE // n_items)
+    for start in range(0, n_items, rows_at_once):
+        stop = min(start + rows_at_once, n_items)
+        found[start:stop] = gram_rows(distinct, n_items, start, stop)
+    return found
 
 
 def gram_rows(distinct: UserBatch, n_items: int, start: int, stop: int) -> Tensor:

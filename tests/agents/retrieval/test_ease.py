@@ -37,6 +37,18 @@ def test_weights_follow_the_closed_form_of_the_paper(random_data: TrainingData) 
     np.testing.assert_allclose(agent.score(random_data.histories), X @ B, atol=1e-4)
 
 
+def test_fewer_users_than_items_lead_to_the_same_weights(
+    random_data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = Ease(EaseConfig(l2=20.0))
+    direct.fit(random_data, Budget())
+    monkeypatch.setattr(ease, "_FEW_USERS", 1e9)
+    monkeypatch.setattr(ease, "_CELLS_AT_ONCE", 7 * 30)
+    by_users = Ease(EaseConfig(l2=20.0))
+    by_users.fit(random_data, Budget())
+    torch.testing.assert_close(by_users.weights, direct.weights, rtol=1e-3, atol=1e-5)
+
+
 def test_the_penalty_divides_by_counts_to_its_power(random_data: TrainingData) -> None:
     plain = fitted(random_data, popularity_penalty=0.0)
     damped = fitted(random_data, popularity_penalty=0.5)
