@@ -1,0 +1,1 @@
+"""How candidates are found: one verb, ``ask``, behind which every method stands."""
