@@ -88,13 +88,17 @@ class PerInput(_Frozen):
 Parameter = Annotated[FloatRange | IntRange | Choice | PerInput, Field(discriminator="type")]
 ConcreteParameter = FloatRange | IntRange | Choice
 Method = Literal["tpe", "random", "gp", "cmaes"]
+Grammar = Literal["retrieval", "ranking"]
+"""Documents that score the whole catalogue, or the candidates that are handed over."""
 
 
 class DecisionSpace(_Frozen):
-    """The low-dimensional space that a search method may move in."""
+    """The low-dimensional space that a search method may move in, and whether structures may."""
 
     parameters: tuple[Parameter, ...] = ()
     methods: tuple[Method, ...] = ("tpe",)
+    grammar: Grammar | None = None
+    """The structure may be drawn anew, as a document of this kind; None: it is fixed."""
 
     def expand(self, inputs: Sequence[str] = ()) -> tuple[ConcreteParameter, ...]:
         """The parameters with every ``PerInput`` replaced by one range for each input's name."""

@@ -20,6 +20,11 @@ from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
+from agenticrs.agents.grammar.structured import (
+    StructuredConfig,
+    architecture,
+    check_structure,
+)
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
 from agenticrs.agents.retrieval.common import item_counts, within_limit
 from agenticrs.agents.training_data import TrainingData
@@ -54,7 +59,7 @@ class CandidateConfig(AgentConfig):
     """Positives, or events, in one step."""
 
 
-class RankerConfig(CandidateConfig):
+class RankerConfig(CandidateConfig, StructuredConfig):
     """How lists to learn from are made."""
 
     neighbour_share: float = Field(default=0.4, ge=0, le=1)
@@ -171,7 +176,7 @@ class DocumentRanker(CandidateRanker[ConfigT]):
 
     def structure(self) -> Architecture:
         """The document of the config."""
-        return self.document(self.config)
+        return architecture(type(self), self.config)
 
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Train with AdamW on positives and sampled negatives."""
@@ -232,5 +237,8 @@ class DocumentRanker(CandidateRanker[ConfigT]):
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
         """The document's weights and the items' counts, without the features' vectors."""
-        weights = count_weights(cls.document(cast(ConfigT, config)), n_users, n_items)
+        own = cast(ConfigT, config)
+        if own.structure is not None:
+            check_structure(own.structure, cls.spec.space.grammar)
+        weights = count_weights(architecture(cls, own), n_users, n_items)
         return within_limit(cls.spec.name, weights + n_items)

@@ -23,6 +23,11 @@ from agenticrs.agents.early_stopping import EarlyStopping, hold_back
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, catalogue_loss
 from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
+from agenticrs.agents.grammar.structured import (
+    StructuredConfig,
+    architecture,
+    check_structure,
+)
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.windows import cut
@@ -35,7 +40,7 @@ _UNKNOWN_SHARE = 0.1
 """Share of examples in which the user is unknown, so that unknown users are learnt too."""
 
 
-class DocumentConfig(AgentConfig):
+class DocumentConfig(StructuredConfig):
     """How a document is trained."""
 
     loss: Loss = "softmax"
@@ -79,7 +84,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         super().fit(data, budget)
         config = self.config
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        network = Network(self.document(config), Sizes.of(data)).to(self.device)
+        network = Network(architecture(type(self), config), Sizes.of(data)).to(self.device)
         network.initialise(generator)
         weights = dict(network.named_parameters())
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
@@ -218,7 +223,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the tables and weights."""
         super().load(state, n_users=n_users, n_items=n_items)
-        network = Network(self.document(self.config), Sizes(0, n_items))
+        network = Network(architecture(type(self), self.config), Sizes(0, n_items))
         self.tables = network.take_over(state, self.device)
         self.network = network.to(self.device).requires_grad_(False)
         self.prior = state["prior"].to(self.device)
@@ -227,7 +232,10 @@ class DocumentRetriever(DotRetriever[ConfigT]):
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
         """The document's weights and popularity, without the features' vectors."""
-        weights = count_weights(cls.document(cast(ConfigT, config)), n_users, n_items)
+        own = cast(ConfigT, config)
+        if own.structure is not None:
+            check_structure(own.structure, cls.spec.space.grammar)
+        weights = count_weights(architecture(cls, own), n_users, n_items)
         return within_limit(cls.spec.name, weights + n_items)
 
 

@@ -15,6 +15,7 @@ from agenticrs.registry.spec import (
     ConcreteParameter,
     DecisionSpace,
     FloatRange,
+    Grammar,
     IntRange,
 )
 
@@ -28,7 +29,11 @@ _TRAINING: tuple[ConcreteParameter, ...] = (
 
 
 def _spec(
-    name: str, summary: str, paper: str, parameters: tuple[ConcreteParameter, ...] = ()
+    name: str,
+    summary: str,
+    paper: str,
+    parameters: tuple[ConcreteParameter, ...] = (),
+    grammar: Grammar | None = None,
 ) -> AgentSpec:
     return AgentSpec(
         name=name,
@@ -39,7 +44,7 @@ def _spec(
         loop=RANKING_LOOP,
         inner_reward=RETRIEVAL_REWARD,
         on_request=True,
-        space=DecisionSpace(parameters=(*_TRAINING, *parameters)),
+        space=DecisionSpace(parameters=(*_TRAINING, *parameters), grammar=grammar),
     )
 
 
@@ -105,6 +110,7 @@ class DeepFm(DocumentRanker[DeepConfig]):
         "Ranks by products of pairs, and by dense layers on the same vectors.",
         "Guo et al. 2017, DeepFM",
         _DEEP,
+        "ranking",
     )
 
     @classmethod
@@ -122,6 +128,7 @@ class Din(DocumentRanker[DeepConfig]):
         "Ranks by the part of the history that each candidate speaks to.",
         "Zhou et al. 2018, Deep interest network",
         _DEEP,
+        "ranking",
     )
 
     @classmethod

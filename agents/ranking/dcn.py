@@ -37,6 +37,7 @@ class DcnV2(DocumentRanker[DcnConfig]):
         loop=RANKING_LOOP,
         inner_reward=RETRIEVAL_REWARD,
         space=DecisionSpace(
+            grammar="ranking",
             parameters=(
                 FloatRange(name="upstream_weight", low=0.0, high=10.0),
                 FloatRange(name="neighbour_share", low=0.0, high=0.5),
@@ -47,7 +48,7 @@ class DcnV2(DocumentRanker[DcnConfig]):
                 FloatRange(name="learning_rate", low=2e-4, high=2e-2, log=True),
                 FloatRange(name="l2", low=1e-7, high=1e-2, log=True),
                 IntRange(name="epochs", low=1, high=20, log=True),
-            )
+            ),
         ),
     )
 

@@ -43,6 +43,7 @@ class Gru4Rec(DocumentRetriever[Gru4RecConfig]):
         inner_reward=RETRIEVAL_REWARD,
         on_request=True,
         space=DecisionSpace(
+            grammar="retrieval",
             parameters=(
                 Choice(name="embedding_size", values=(32, 64, 128, 256)),
                 IntRange(name="layers", low=1, high=2),
@@ -51,7 +52,7 @@ class Gru4Rec(DocumentRetriever[Gru4RecConfig]):
                 FloatRange(name="learning_rate", low=5e-4, high=1e-2, log=True),
                 FloatRange(name="weight_decay", low=0.0, high=0.3),
                 IntRange(name="epochs", low=5, high=60, log=True),
-            )
+            ),
         ),
     )
 

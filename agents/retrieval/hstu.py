@@ -53,6 +53,7 @@ class Hstu(DocumentRetriever[HstuConfig]):
         inner_reward=RETRIEVAL_REWARD,
         on_request=True,
         space=DecisionSpace(
+            grammar="retrieval",
             parameters=(
                 Choice(name="embedding_size", values=(32, 64, 96, 128)),
                 IntRange(name="layers", low=1, high=6),
@@ -62,7 +63,7 @@ class Hstu(DocumentRetriever[HstuConfig]):
                 FloatRange(name="learning_rate", low=2e-4, high=1e-2, log=True),
                 FloatRange(name="weight_decay", low=0.0, high=0.3),
                 IntRange(name="epochs", low=10, high=100, log=True),
-            )
+            ),
         ),
     )
 

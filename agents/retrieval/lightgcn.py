@@ -48,6 +48,7 @@ class LightGcn(DocumentRetriever[LightGcnConfig]):
         inner_reward=RETRIEVAL_REWARD,
         on_request=True,
         space=DecisionSpace(
+            grammar="retrieval",
             parameters=(
                 IntRange(name="embedding_size", low=16, high=256, log=True),
                 IntRange(name="layers", low=1, high=4),
@@ -55,7 +56,7 @@ class LightGcn(DocumentRetriever[LightGcnConfig]):
                 FloatRange(name="learning_rate", low=1e-3, high=1e-1, log=True),
                 FloatRange(name="l2", low=1e-6, high=1e-2, log=True),
                 IntRange(name="epochs", low=10, high=100, log=True),
-            )
+            ),
         ),
     )
 

@@ -45,6 +45,7 @@ class TwoTower(DocumentRetriever[TwoTowerConfig]):
         inner_reward=RETRIEVAL_REWARD,
         on_request=True,
         space=DecisionSpace(
+            grammar="retrieval",
             parameters=(
                 IntRange(name="embedding_size", low=16, high=256, log=True),
                 IntRange(name="hidden", low=32, high=512, log=True),
@@ -52,7 +53,7 @@ class TwoTower(DocumentRetriever[TwoTowerConfig]):
                 FloatRange(name="learning_rate", low=5e-4, high=2e-2, log=True),
                 FloatRange(name="weight_decay", low=0.0, high=0.3),
                 IntRange(name="epochs", low=3, high=40, log=True),
-            )
+            ),
         ),
     )
 
