@@ -1,8 +1,8 @@
 """Calls with a time limit: the caller goes on, the overdue call is left behind.
 
 Python cannot stop a thread, so a call that hangs keeps its thread. Threads are therefore daemons
-(they never keep the process alive), a thread that was left behind is replaced, and a caller that
-keeps hanging is refused before it can collect threads without end.
+(they hold up the end of the process for some seconds at most), a thread that was left behind is
+replaced, and a caller that keeps hanging is refused before it can collect threads without end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 import torch
+
+from agenticrs.agents.work_at_exit import at_work
 
 T = TypeVar("T")
 _Work = Callable[[], None]
@@ -61,7 +63,7 @@ class TimedCalls:
     ) -> None:
         error: BaseException | None = None
         try:
-            with torch.inference_mode():
+            with at_work(), torch.inference_mode():
                 value = function()
         except BaseException as raised:  # handed to the caller, whatever it is
             error = raised

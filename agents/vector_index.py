@@ -16,6 +16,7 @@ from torch import Tensor
 from agenticrs.agents import lists
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.vector_search import search
+from agenticrs.agents.work_at_exit import at_work
 
 if TYPE_CHECKING:
     import faiss
@@ -177,13 +178,14 @@ class ApproximateSearch:
             return self._index
 
     def _build(self, table: Tensor, sample: Tensor) -> None:
-        index = VectorIndex(table)
-        for share in _SHARES:
-            index.look_through(share)
-            if index.recall(sample) >= self._least_recall:
-                break
-        else:
-            return
+        with at_work():
+            index = VectorIndex(table)
+            for share in _SHARES:
+                index.look_through(share)
+                if index.recall(sample) >= self._least_recall:
+                    break
+            else:
+                return
         with self._lock:
             if self._table is table:  # else another one has come meanwhile
                 self._index = index
