@@ -1,0 +1,1 @@
+"""Language models: the port, what they cost, and the OpenAI-compatible adapter."""
