@@ -25,11 +25,17 @@ ACTIVATIONS: dict[form.Activation, Callable[[Tensor], Tensor]] = {
 
 
 def drop(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Dropout from its own generator, so that training repeats exactly; None = not training."""
+    """Dropout from its own generator, so that training repeats exactly; None = not training.
+
+    ``rate`` counts in steps of 2**-16: every draw gives four random numbers of 16 bits.
+    """
     if not rate or generator is None:
         return x
-    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
-    return x * (keep * (1.0 / (1.0 - rate)))
+    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    draws.random_(-(2**63), None, generator=generator)
+    limit = round(rate * 2**16)
+    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= limit - 2**15
+    return x * keep.to(x.dtype).mul_(2**16 / (2**16 - limit))
 
 
 def real_places(x: Tensor, lengths: Tensor) -> Tensor:
@@ -137,15 +143,13 @@ class AttentionModule(nn.Module):
         query, key, value = parts[0], parts[1], parts[2]
         bias = self._bias(places, x) if self.block.relative else None
         if self.block.kernel == "softmax":
-            mask = None if bias is None else bias.masked_fill(_future(places, x), -torch.inf)
-            seen = functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=mask, is_causal=mask is None
-            )
+            seen = _softmax_attention(query, key, value, bias)
             return seen.transpose(1, 2).reshape(n, places, width)
-        weight = query @ key.transpose(2, 3)
-        weight = functional.silu(weight if bias is None else weight + bias)
-        weight = weight.masked_fill(_future(places, x), 0.0) / self._seen(places, x)
-        seen = (weight @ value).transpose(1, 2).reshape(n, places, width)
+        mask = _causal(bias, _NOTHING_FOR_SILU, query)
+        weight = functional.silu((query @ key.transpose(2, 3)).add_(mask))
+        # A place sums over as many others as it sees: the mean keeps the scale along the sequence.
+        count = torch.arange(1, places + 1, device=x.device, dtype=x.dtype)[:, None]
+        seen = ((weight @ value) / count).transpose(1, 2).reshape(n, places, width)
         gate = parts[3].transpose(1, 2).reshape(n, places, width)
         gated: Tensor = self.norm_gate(seen) * gate
         return gated
@@ -153,16 +157,31 @@ class AttentionModule(nn.Module):
     def _bias(self, places: int, x: Tensor) -> Tensor:
         place = torch.arange(places, device=x.device)
         apart = (place[:, None] - place).clamp(0, self.block.relative - 1)
-        return self.distance[:, apart][None]
-
-    @staticmethod
-    def _seen(places: int, x: Tensor) -> Tensor:
-        # A place sums over as many others as it sees: the mean keeps the scale along the sequence.
-        return torch.arange(1, places + 1, device=x.device, dtype=x.dtype)[:, None]
+        return functional.embedding(apart, self.distance.T).permute(2, 0, 1)[None]
 
 
-def _future(places: int, x: Tensor) -> Tensor:
-    return torch.ones(places, places, dtype=torch.bool, device=x.device).triu(1)
+def _softmax_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """What each place sees, (B, heads, T, width), under a bias that broadcasts."""
+    if bias is None and (query.dtype != torch.bfloat16 or query.device.type != "cpu"):
+        return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    # A bias that is learnt keeps torch's function from its fast path, and in bfloat16 on a CPU
+    # that path takes more than twice as long as the plain products.
+    mask = _causal(bias, -torch.inf, query)
+    score = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
+    return score.add_(mask).softmax(-1) @ value
+
+
+_NOTHING_FOR_SILU = -1e4
+"""SiLU of so negative a number is zero, and so is its slope; of minus infinity it is none."""
+
+
+def _causal(bias: Tensor | None, hidden: float, query: Tensor) -> Tensor:
+    """The bias, with ``hidden`` wherever a place would see a later one; broadcasts over scores."""
+    places = query.shape[2]
+    future = torch.ones(places, places, dtype=torch.bool, device=query.device).triu(1)
+    if bias is None:
+        bias = torch.zeros(places, places, device=query.device)
+    return bias.masked_fill(future, hidden).to(query.dtype)
 
 
 class RecurrentModule(nn.Module):

@@ -30,6 +30,7 @@ from agenticrs.agents.grammar.structured import (
 )
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
+from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16
 from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, cosine
@@ -97,8 +98,12 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         graph = normalised_graph(histories, self.n_items) if _has_graph(network) else None
         network.give(data.user_features, data.item_features, graph)
         optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            network.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
+        fast = torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device))
         unknown = _UNKNOWN_SHARE if network.reads_history() else 0.0
         sequential = network.shapes[head.query].kind == "sequence"
         trained = Trained(weights, optimizer, generator)
@@ -113,7 +118,8 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * cosine((epoch + done) / loop.total)
                 tables = network.tables()
-                query = network.query(tables, batch, generator)
+                with fast:
+                    query = network.query(tables, batch, generator).to(torch.float32)
                 real = target >= 0
                 loop.step(
                     self._loss(network, tables[head.items], query[real], target[real], generator),

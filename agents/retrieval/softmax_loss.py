@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_CELLS_AT_ONCE = 4_000_000
+_CELLS_AT_ONCE = 500_000
 """Logits in memory at a time: small enough to stay in cache between the passes over them."""
+_FEWEST_ROWS = 64
+"""Places at a time at least, however large the catalogue: products of fewer rows are slow."""
 _SMALLEST = 1e-35
 """Probabilities below this count as this, so that one hopeless place gives no infinite loss."""
 
@@ -24,7 +26,8 @@ def softmax_loss(
     """Mean of -log softmax(hidden @ table.T)[target].
 
     Shapes: ``hidden`` (n, d), ``table`` (n_items, d), ``target`` (n,) int64. With ``bfloat16``
-    the matrix products take bfloat16 inputs; exponentials and sums stay in float32.
+    logits and probabilities are bfloat16; sums, and all that is said of the targets themselves,
+    stay in float32.
     """
     loss: Tensor = _SoftmaxLoss.apply(hidden, table, target, bfloat16)  # type: ignore[no-untyped-call]
     return loss
@@ -39,19 +42,18 @@ class _SoftmaxLoss(torch.autograd.Function):
     ) -> Tensor:
         dtype = torch.bfloat16 if bfloat16 else torch.float32
         low, low_table = hidden.to(dtype), table.to(dtype)
-        hidden_gradient = torch.empty_like(hidden)
-        table_gradient = torch.zeros_like(table)
+        # The gradient is that of the expected item less that of the target.
+        hidden_gradient = -table[target]
+        table_gradient = torch.zeros_like(table).index_add_(0, target, hidden, alpha=-1)
         total = hidden.new_zeros(())
-        size = max(1, _CELLS_AT_ONCE // len(table))
+        size = max(_FEWEST_ROWS, _CELLS_AT_ONCE // len(table))
         for start in range(0, len(hidden), size):
             part, goal = low[start : start + size], target[start : start + size, None]
-            probability = (part @ low_table.T).to(torch.float32).softmax(1)
-            right = probability.gather(1, goal)
+            probability = (part @ low_table.T).softmax(1)
+            right = probability.gather(1, goal).to(torch.float32)
             total -= right.clamp(min=_SMALLEST).log().sum()
-            probability.scatter_(1, goal, right - 1.0)
-            gradient = probability.to(dtype)
-            hidden_gradient[start : start + size] = gradient @ low_table
-            table_gradient += (part.T @ gradient).T
+            hidden_gradient[start : start + size] += probability @ low_table
+            table_gradient += (part.T @ probability).T
         n = max(1, len(hidden))
         context.save_for_backward(hidden_gradient.div_(n), table_gradient.div_(n))
         return total / n
