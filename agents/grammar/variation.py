@@ -1,8 +1,8 @@
 """Structures out of structures by chance: one change to a document, or a cross of two.
 
-What stands in where no language model drafts structures. Every change keeps the document valid, has
-an effect on what is computed (the fingerprint differs), and is said in a sentence. The same random
-numbers give the same change.
+What stands in where no language model drafts structures. Every change keeps the document valid and
+its numbers finite, has an effect on what is computed (the fingerprint differs), and is said in a
+sentence. The same random numbers give the same change.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.cost import Machine, estimate
 from agenticrs.agents.grammar.crossing import CROSSES
+from agenticrs.agents.grammar.degree import MOST, degree
 from agenticrs.agents.grammar.document import MAX_BLOCKS, Architecture, DotHead
 from agenticrs.agents.grammar.draft import Draft
 from agenticrs.agents.grammar.network import Network, Sizes
@@ -126,6 +127,8 @@ def _kept(
     try:
         made = draft.finished()
     except AgentError:  # the draw does not fit: another one is made
+        return None
+    if degree(made) > max(MOST, *(degree(parent) for parent in parents)):
         return None
     if fingerprint(made) in {fingerprint(parent) for parent in parents}:
         return None

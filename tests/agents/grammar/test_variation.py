@@ -15,6 +15,7 @@ from tests.agents.grammar.test_documents import KNOWN
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.crossing import CROSSES
+from agenticrs.agents.grammar.degree import MOST, degree
 from agenticrs.agents.grammar.document import MAX_BLOCKS, Architecture, DotHead
 from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
 from agenticrs.agents.grammar.shapes import infer
@@ -145,6 +146,17 @@ def test_what_nothing_reads_is_dropped() -> None:
             read = {value.partition(".")[0] for block in blocks for value in block.inputs()}
             read |= {value.partition(".")[0] for value in step.architecture.head.inputs()}
             assert {block.name for block in blocks} <= read
+
+
+def test_products_of_products_do_not_run_away() -> None:
+    operators = {name: OPERATORS[name] for name in ("duplicate", "cross_layers", "products")}
+    rng, made = np.random.default_rng(0), documents.ranker("dcn")
+    for _ in range(12):
+        made = mutate(made, rng, operators=operators).architecture
+        assert degree(made) <= MOST
+    check_that_it_learns(made)
+    assert degree(documents.ranker("dcn", crosses=2)) == 2 * 3  # crosses of similarities
+    assert degree(documents.sasrec()) == 1
 
 
 def test_limits_are_kept_all_along_a_chain() -> None:
