@@ -1,0 +1,1 @@
+"""Runs code that nobody has read in a confined child process, or refuses to run it at all."""

@@ -1,0 +1,118 @@
+"""Runs the program in a process that is confined already, and writes down its answer.
+
+A request is two lengths, a JSON object and a safetensors file; so is an answer. Programs may import
+what the request allows: a guard against mistakes, for the process cannot do harm in any case.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+HEADER = struct.Struct("<QQ")
+"""Bytes of JSON, bytes of tensors."""
+
+FAILURES = ("error", "memory", "import", "answer")
+MAIN = "program"
+"""Name of the module that holds the called function."""
+
+_WITHHELD = ("open", "exec", "eval", "compile", "input", "breakpoint", "help", "exit", "quit")
+
+
+class NotAllowedHere(ImportError):
+    """The program wants a module that it may not have."""
+
+
+def run(python: Sequence[str], reply: int) -> NoReturn:
+    """Read the request from stdin, run it, write the answer to ``reply``, end the process."""
+    sys.path.extend(python)
+    request, data = _read_request()
+    try:
+        tensors = _loaded(data)
+        function = _function(request["modules"], request["function"], request["imports"])
+        answer = _answer(function(tensors, request["arguments"]))
+    except BaseException as error:  # whatever it is, it is the program's answer
+        answer = _failure(error)
+    sys.stdout.flush()
+    for part in (HEADER.pack(len(answer[0]), len(answer[1])), *answer):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(reply, view) :]
+    os._exit(0)
+
+
+def _read_request() -> tuple[dict[str, Any], bytes]:
+    with os.fdopen(0, "rb") as stream:
+        n_json, n_tensors = HEADER.unpack(stream.read(HEADER.size))
+        return json.loads(stream.read(n_json)), stream.read(n_tensors)
+
+
+def _loaded(data: bytes) -> dict[str, Any]:
+    if not data:
+        return {}
+    from safetensors.torch import load
+
+    return load(data)
+
+
+def _function(
+    sources: Mapping[str, str], name: str, imports: Sequence[str] | None
+) -> Callable[..., Any]:
+    """Execute the modules in order; the last one holds the function."""
+    allowed = None if imports is None else {*imports, *sources}
+    for module, source in sources.items():
+        made = ModuleType(module)
+        if allowed is not None:
+            made.__dict__["__builtins__"] = _few_builtins(allowed)
+        sys.modules[module] = made
+        exec(compile(source, f"<{module}>", "exec"), made.__dict__)  # noqa: S102 (what it is for)
+    function: Callable[..., Any] = getattr(sys.modules[MAIN], name)
+    return function
+
+
+def _few_builtins(allowed: set[str]) -> dict[str, Any]:
+    def guarded(name: str, *rest: Any, **named: Any) -> Any:
+        if name not in allowed:
+            raise NotAllowedHere(f"import of {name!r} is not allowed")
+        return builtins.__import__(name, *rest, **named)
+
+    few = {name: value for name, value in vars(builtins).items() if name not in _WITHHELD}
+    return {**few, "__import__": guarded}
+
+
+def _answer(returned: Any) -> tuple[bytes, bytes]:
+    try:
+        tensors, values = returned
+        text = json.dumps({"values": values}, allow_nan=False).encode()
+        if not tensors:
+            return text, b""
+        from safetensors.torch import save
+
+        return text, save({name: t.detach().contiguous() for name, t in tensors.items()})
+    except MemoryError:
+        raise
+    except Exception as error:
+        return _described("answer", f"{type(error).__name__}: {error}", "")
+
+
+def _failure(error: BaseException) -> tuple[bytes, bytes]:
+    text = f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error)[-20:])
+    if isinstance(error, NotAllowedHere):
+        return _described("import", str(error), trace)
+    # torch has no error of its own for a full memory of the CPU.
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return _described("memory", text, trace)
+    return _described("error", text, trace)
+
+
+def _described(kind: str, message: str, trace: str) -> tuple[bytes, bytes]:
+    failed = {"kind": kind, "message": message[:2000], "trace": trace[-8000:]}
+    return json.dumps({"failed": failed}).encode(), b""
