@@ -1,0 +1,1 @@
+"""Health checks that a candidate passes before it is trained in full."""

@@ -1,0 +1,241 @@
+"""Checks of a fold, before anybody learns from it: nothing of what is held out may be in sight.
+
+They hold for every candidate on the fold, and cost a few passes over its rows. What a feature may
+know is judged by how much it tells of the held-out rows: more than any honest one could.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agenticrs.agents.health.report import Check, HealthReport
+from agenticrs.platform.data.dataset import Dataset, Features, Fold, Interactions
+from agenticrs.platform.data.splits import parse_split
+
+Column = npt.NDArray[Any]
+_TELLS = 0.9
+"""Correlation, or share of pure groups, from which a feature knows the answer."""
+_ENOUGH = 20
+_ENOUGH_WITH_TAG = 8
+_MOST_COMMON = 0.5
+
+
+def check_fold(fold: Fold) -> HealthReport:
+    """Examine a fold: its held-out rows, their times, and its features."""
+    asked = (
+        Check(
+            "held-out rows are sound",
+            lambda: sound(fold),
+            "hold out positive rows of known users and items, in order of user",
+        ),
+        Check(
+            "nothing is held out twice",
+            lambda: held_out_once(fold),
+            "a user's first positive row with an item stands for the pair",
+        ),
+        Check(
+            "held-out rows are unseen",
+            lambda: unseen(fold),
+            "take the held-out rows out of the history",
+        ),
+        Check(
+            "times are in order",
+            lambda: in_order(fold),
+            "cut by time: nothing that came after the held-out rows may be learnt from",
+        ),
+        Check(
+            "features are finite",
+            lambda: finite_features(fold.dataset),
+            "fill in what is missing when the log is imported",
+        ),
+        Check(
+            "no feature is the label",
+            lambda: no_label(fold),
+            "make features of what was known before the held-out rows",
+        ),
+    )
+    return HealthReport(tuple(check.run() for check in asked))
+
+
+def sound(fold: Fold) -> str:
+    """Whether held-out rows are positives of known users and items, in order of user."""
+    rows, dataset = fold.heldout, fold.dataset
+    if not len(rows):
+        return "nothing is held out"
+    if rows.user.min() < 0 or rows.user.max() >= dataset.n_users:
+        return "a held-out row is of a user that the dataset does not know"
+    if rows.item.min() < 0 or rows.item.max() >= dataset.n_items:
+        return "a held-out row is of an item that the dataset does not know"
+    if (np.diff(rows.user) < 0).any():
+        return "held-out rows are not in order of user"
+    wrong = int((~dataset.is_positive(rows)).sum())
+    return f"{wrong} held-out rows are no positives" if wrong else ""
+
+
+def held_out_once(fold: Fold) -> str:
+    """Whether a pair of user and item is held out once."""
+    repeated = len(fold.heldout) - len(np.unique(_pairs(fold.dataset, fold.heldout)))
+    return f"{repeated} held-out rows repeat a user and an item" if repeated else ""
+
+
+def unseen(fold: Fold) -> str:
+    """Whether no held-out pair is among the positives of the history."""
+    dataset = fold.dataset
+    positives = dataset.interactions.take(dataset.is_positive(dataset.interactions))
+    both = np.isin(_pairs(dataset, fold.heldout), _pairs(dataset, positives))
+    return f"{int(both.sum())} held-out rows are in the history" if both.any() else ""
+
+
+def in_order(fold: Fold) -> str:
+    """Whether history rows are in order, and none is later than the split allows."""
+    rows, heldout, kind = fold.dataset.interactions, fold.heldout, parse_split(fold.split).kind
+    same_user = rows.user[1:] == rows.user[:-1]
+    if (np.diff(rows.user) < 0).any() or (np.diff(rows.timestamp)[same_user] < 0).any():
+        return "history rows are not in order of user and time"
+    if kind == "temporal":
+        late = rows.timestamp >= heldout.timestamp.min(initial=np.iinfo(np.int64).max)
+        return f"{int(late.sum())} history rows are later than the cut" if late.any() else ""
+    if kind == "leave_one_out":
+        last = np.full(fold.dataset.n_users, np.iinfo(np.int64).max)
+        np.minimum.at(last, heldout.user, heldout.timestamp)
+        late = rows.timestamp > last[rows.user]
+        return f"{int(late.sum())} history rows are later than held-out ones" if late.any() else ""
+    return ""
+
+
+def finite_features(dataset: Dataset) -> str:
+    """Whether features are numbers and codes are within what is declared."""
+    for whose, features in (("user", dataset.user_features), ("item", dataset.item_features)):
+        for name, column in [*features.numeric.items(), *features.multi_hot.items()]:
+            if not np.isfinite(column).all():
+                return f"{whose} feature {name!r} holds NaN or infinite numbers"
+        for name, codes in features.categorical.items():
+            if len(codes) and not 0 <= codes.min() <= codes.max() < features.cardinality[name]:
+                return f"{whose} feature {name!r} has codes beyond those that it declares"
+    return ""
+
+
+def no_label(fold: Fold) -> str:
+    """Whether a feature or a context tells what is held out, or what was taken."""
+    return (
+        _fault_of_user_features(fold)
+        or _fault_of_item_features(fold)
+        or _fault_of_context(fold.dataset)
+    )
+
+
+def _fault_of_user_features(fold: Fold) -> str:
+    """A user feature must not name the item that the user is going to take."""
+    features = fold.dataset.user_features
+    users, first = np.unique(fold.heldout.user, return_index=True)
+    if len(users) < _ENOUGH:
+        return ""
+    last = np.append(first[1:], len(fold.heldout)) - 1
+    for place in (first, last):
+        item = fold.heldout.item[place]
+        if _share_of_most_common(item) > _MOST_COMMON:
+            continue
+        for name, column in [*features.categorical.items(), *features.numeric.items()]:
+            if _follows(column[users], item) or _pure(column[users], item) > _TELLS:
+                return f"user feature {name!r} tells which item is held out"
+        for name, table in features.multi_hot.items():
+            for tag in range(table.shape[1]):
+                tagged = item[table[users, tag] > 0]
+                if len(tagged) >= _ENOUGH_WITH_TAG and _share_of_most_common(tagged) > _TELLS:
+                    return f"user feature {name!r} tells which item is held out"
+    return ""
+
+
+def _fault_of_item_features(fold: Fold) -> str:
+    """An item feature must not count held-out takers, beyond what takers so far say."""
+    dataset = fold.dataset
+    rows = dataset.interactions
+    known = np.bincount(rows.item[dataset.is_positive(rows)], minlength=dataset.n_items)
+    taken = np.bincount(fold.heldout.item, minlength=dataset.n_items)
+    if (taken > 0).sum() < _ENOUGH or (taken == 0).sum() == 0:
+        return ""
+    for target in (taken.astype(np.float64), (taken > 0).astype(np.float64)):
+        for name, column in _columns(dataset.item_features):
+            beyond = _beyond(column.astype(np.float64), known), _beyond(target, known)
+            if _correlation(*beyond) > _TELLS and _follows(*beyond):
+                return f"item feature {name!r} tells how often an item is held out"
+    return ""
+
+
+def _fault_of_context(dataset: Dataset) -> str:
+    """A context must not say whether the row is a positive."""
+    rows = dataset.interactions
+    label = dataset.is_positive(rows)
+    if len(rows) < _ENOUGH or not 0.05 < label.mean() < 0.95:
+        return ""
+    for name, codes in rows.context.items():
+        if _pure(codes, label) > 0.99:
+            return f"context {name!r} tells which rows are positives"
+    return ""
+
+
+def _columns(features: Features) -> list[tuple[str, Column]]:
+    """Numbers, tags, and each of a categorical feature's commoner codes as a column."""
+    found: list[tuple[str, Column]] = list(features.numeric.items())
+    for name, table in features.multi_hot.items():
+        found += [(name, table[:, tag]) for tag in range(table.shape[1])]
+    for name, codes in features.categorical.items():
+        counts = np.bincount(codes)
+        common = np.argsort(-counts, kind="stable")[:32]
+        found.append((name, codes))
+        found += [(name, codes == code) for code in common if counts[code]]
+    return found
+
+
+def _pairs(dataset: Dataset, rows: Interactions) -> npt.NDArray[np.int64]:
+    pairs: npt.NDArray[np.int64] = rows.user.astype(np.int64) * dataset.n_items + rows.item
+    return pairs
+
+
+def _share_of_most_common(values: Column) -> float:
+    return float(np.unique(values, return_counts=True)[1].max() / len(values))
+
+
+def _pure(groups: Column, values: Column) -> float:
+    """Share of those who have company in their group whose whole group has one value.
+
+    0 where fewer than 20 have company, or all are one group.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    _, value = np.unique(values, return_inverse=True)
+    size = np.bincount(group)
+    both = np.unique(group * (value.max() + 1) + value) // (value.max() + 1)
+    single = np.bincount(both, minlength=len(size)) == 1
+    company = size > 1
+    if size[company].sum() < _ENOUGH or len(size) < 2:
+        return 0.0
+    return float(size[company & single].sum() / size[company].sum())
+
+
+def _beyond(values: Column, known: Column) -> Column:
+    """What is left of the values when a straight line on ``known`` is taken away."""
+    line = np.stack([np.ones(len(known)), known.astype(np.float64)], 1)
+    rest: Column = values - line @ np.linalg.lstsq(line, values, rcond=None)[0]
+    return rest.round(9)
+
+
+def _follows(a: Column, b: Column) -> bool:
+    """Whether two columns have (nearly) the same order, or the opposite one."""
+    return _correlation(_ranks(a), _ranks(b)) > _TELLS
+
+
+def _ranks(values: Column) -> Column:
+    """Ranks; equal values share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle: Column = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return middle
+
+
+def _correlation(a: Column, b: Column) -> float:
+    """Absolute correlation; 0 where one of them does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return abs(float(a @ b)) / size if size > 1e-12 else 0.0
