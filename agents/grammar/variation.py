@@ -31,7 +31,7 @@ OPERATORS: Mapping[str, Operator] = {**SETTINGS, **BLOCKS, **JOINS, **TABLES}
 _FAMILIES = (tuple(SETTINGS), (*BLOCKS, *JOINS), tuple(TABLES))
 _SHARES = (0.4, 0.45, 0.15)
 """How often a setting, the blocks or the tables are changed."""
-_ATTEMPTS = 200
+_ATTEMPTS = 100
 REFERENCE = Machine(flops=2e10, bytes=5e9, overhead=5e-6)
 """A machine to estimate latency for that is the same everywhere, so that draws repeat."""
 
