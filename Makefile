@@ -53,7 +53,7 @@ format: setup  ## Let ruff format and fix
 bench: setup  ## Run the quick benchmark and write benchmarks/results/*.json
 	$(BIN)/python benchmarks/published.py --task generated
 
-lock: setup  ## Resolve the dependencies anew
+lock:  ## Resolve the dependencies anew
 	UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv lock --python $(BIN)/python
 	$(BIN)/uv export --quiet --frozen --all-groups --prune torch --no-hashes --no-emit-project \
 		--no-header --no-annotate -o requirements.lock

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agenticrs.evolution.search import Value
+from agenticrs.evolution.methods.method import Value
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.graph import SOURCE, Condition, Graph, Node
 from agenticrs.registry.spec import (

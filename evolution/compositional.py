@@ -16,9 +16,10 @@ from agenticrs.evolution import blueprint, stages, trial_files
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence
+from agenticrs.evolution.methods.points import tried
+from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.rungs import propose as propose_trial
 from agenticrs.evolution.rungs import stored_id
-from agenticrs.evolution.search import Search, open_storage
 from agenticrs.evolution.selection import mean_reward, membership
 from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.evolution.trial_files import TrialFiles
@@ -54,7 +55,6 @@ def propose(cycle: Cycle) -> Result:
             for name in specs
         }
     points = blueprint.given_points(specs, {n: r for n, r in rewards.items() if r is not None})
-    _search(cycle).enqueue(points)
     return {"given": points}
 
 
@@ -66,25 +66,23 @@ def evaluate(cycle: Cycle) -> Result:
     while True:
         with session_scope(cycle.services.engine) as session:
             rows = list(trials.of_cycle(session, cycle.id, cycle.surface))
-        for number in set(search.open_numbers()) - {row.number for row in rows}:
-            search.tell(number, None)
-        for row in rows:
-            if row.state != "proposed":
-                search.tell(row.number, row.reward if row.state == "done" else None)
         wave = [row for row in rows if row.state == "proposed"]
         if not wave:
             left = wanted - len(rows)
             if left <= 0 or cycle.spent_seconds() >= cycle.request.seconds:
                 break
+            first = 1 + max((row.number for row in rows), default=-1)
+            drawn = search.ask([tried(row) for row in rows], min(left, 2 * cycle.runner.parallel))
             wave = [
                 propose_trial(
                     cycle,
                     agent=cycle.surface,
-                    number=candidate.number,
-                    method="given" if candidate.enqueued else "tpe",
+                    number=number,
+                    method=candidate.origin,
                     config=dict(candidate.values),
+                    note=candidate.note,
                 )
-                for candidate in search.ask(min(left, 2 * cycle.runner.parallel))
+                for number, candidate in enumerate(drawn, first)
             ]
         _measure(cycle, arena, wave, baseline)
         cycle.say("compositions measured", min(1.0, (len(rows) + len(wave)) / wanted))
@@ -180,10 +178,9 @@ def _weight(cycle: Cycle) -> float:
 
 def _search(cycle: Cycle) -> Search:
     return Search(
-        open_storage(cycle.services.settings.registry_url),
-        f"{cycle.surface}/cycle-{cycle.id}/composition",
         blueprint.space(_specs(cycle, cycle.results["plan"]["members"])),
         seed=cycle.request.seed,
+        given=cycle.results["propose"]["given"],
     )
 
 

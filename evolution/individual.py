@@ -18,8 +18,10 @@ from agenticrs.evolution import blueprint, stages, trial_files, upstream
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence, Guardrail
+from agenticrs.evolution.methods.method import Tried, Values
+from agenticrs.evolution.methods.points import tried
+from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.rungs import Rungs, resources, stored_id
-from agenticrs.evolution.search import Search, open_storage
 from agenticrs.evolution.selection import (
     accepted,
     blended,
@@ -49,6 +51,8 @@ ROLES: tuple[Role, ...] = (
 _SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")
 """Roles whose functional agents are settings of a composition."""
 INNER = "ndcg@10"
+_OTHER_DATA = 2
+"""Earlier snapshots whose best point is tried first on a new one."""
 
 
 def plan(cycle: Cycle) -> Result:
@@ -88,11 +92,14 @@ def plan(cycle: Cycle) -> Result:
 
 
 def propose(cycle: Cycle) -> Result:
-    """Open the studies, with what earlier cycles on the same data have paid for."""
-    remembered = {}
+    """What each search begins with: rewards on the same data, and the best points on other data."""
+    begins = {}
     for name in cycle.results["plan"]["agents"]:
-        remembered[name] = _search(cycle, name).remember(_memory(cycle, name))
-    return {"remembered": remembered}
+        begins[name] = {
+            "remembered": len(_remembered(cycle, name)),
+            "given": _earlier_best(cycle, name),
+        }
+    return {"begins": begins}
 
 
 def evaluate(cycle: Cycle) -> Result:
@@ -103,9 +110,7 @@ def evaluate(cycle: Cycle) -> Result:
     for place, name in enumerate(names):
         spec = cycle.specs[name]
         cycle.say(f"searching {name}", place / len(names))
-        search = _search(cycle, name)
-        search.enqueue(_offered(cycle, name))
-        Rungs(cycle, spec, implementations[name], search, shared.inputs(spec)).run()
+        Rungs(cycle, spec, implementations[name], _search(cycle, name), shared.inputs(spec)).run()
     with session_scope(cycle.services.engine) as session:
         rows = list(trials.of_cycle(session, cycle.id))
     states = {name: [row.state for row in rows if row.agent == name] for name in names}
@@ -206,27 +211,34 @@ STEPS: dict[StepName, StepFunction] = {
 
 
 def _search(cycle: Cycle, agent: str) -> Search:
-    spec = cycle.specs[agent]
+    space = cycle.specs[agent].space
     return Search(
-        open_storage(cycle.services.settings.registry_url),
-        f"{cycle.surface}/cycle-{cycle.id}/{agent}",
-        spec.space.expand(),
-        method=spec.space.methods[0],
+        space.expand(),
+        method=cycle.results["plan"]["methods"][agent],
         seed=cycle.request.seed,
+        given=[*_offered(cycle, agent), *cycle.results["propose"]["begins"][agent]["given"]],
+        remembered=_remembered(cycle, agent),
+        beside=space.beside,
+        limits=space.limits,
     )
 
 
-def _memory(cycle: Cycle, agent: str) -> list[tuple[dict[str, Any], float]]:
-    """Configs and rewards of finished trials of this agent on the same data and split."""
+def _remembered(cycle: Cycle, agent: str) -> list[Tried]:
+    """Finished trials of this agent in earlier cycles, on the same data and split."""
     with session_scope(cycle.services.engine) as session:
         rows = trials.finished(
             session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
         )
-        return [
-            (row.config, row.reward)
-            for row in rows
-            if row.reward is not None and row.cycle_id != cycle.id
-        ]
+        return [tried(row) for row in rows if row.cycle_id != cycle.id]
+
+
+def _earlier_best(cycle: Cycle, agent: str) -> list[dict[str, Any]]:
+    """The best points on each of the newest other snapshots: rewards there are not comparable."""
+    names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.best_elsewhere(session, agent, cycle.fingerprint, _OTHER_DATA)
+        points = [tried(row).values for row in rows]
+    return [{n: v for n, v in point.items() if n in names} for point in points]
 
 
 class _Shared:
@@ -267,7 +279,8 @@ class _Shared:
 
 def _offered(cycle: Cycle, whole: str) -> list[dict[str, Any]]:
     """What the parts of an agent found in this cycle, each put into its best known settings."""
-    known = max(_memory(cycle, whole), key=lambda pair: pair[1], default=({}, 0.0))[0]
+    best = max(_remembered(cycle, whole), key=lambda t: t.reward or 0.0, default=None)
+    known: Values = best.values if best else {}
     default = catalogue.load_agents()[whole].config_type().model_dump(mode="json")
     space = [parameter.name for parameter in cycle.specs[whole].space.expand()]
     base = {name: known.get(name, default.get(name)) for name in space}

@@ -1,8 +1,9 @@
 """The cascade for one agent: static check, short training, full training.
 
-Draws candidates in waves as large as the runner is parallel, stops what cannot win at each rung,
-and leaves every finished trial as a row with files. Run again after a kill, it first finishes the
-trials that were open, with the same seeds.
+Asks the agent's method for candidates in waves as large as the runner is parallel, stops what
+cannot win at each rung, and leaves every finished trial as a row with files. The rows are all that
+the method is told. Run again after a kill, it first finishes the trials that were open, with the
+same seeds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from agenticrs.agents.agent import Agent, AgentConfig
 from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import trial_files
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.search import Search, Value
+from agenticrs.evolution.halving import goes_on
+from agenticrs.evolution.methods.method import Method
+from agenticrs.evolution.methods.points import STRUCTURE, tried
 from agenticrs.evolution.selection import mean_reward
 from agenticrs.evolution.trial_files import TrialFiles
 from agenticrs.platform.database import session_scope
@@ -37,44 +40,40 @@ class Rungs:
     cycle: Cycle
     spec: AgentSpec
     implementation: type[Agent[Any]]
-    search: Search
+    method: Method
     inputs: Any = ()
     """Reference to the upstream candidates of all held-out users (shared), or ()."""
 
     def run(self) -> None:
-        """Try candidates until the cycle's budget for this agent is used up."""
+        """Try candidates until the budget of this agent is used up, or the method has no more."""
         while True:
             rows = self._rows()
-            for number in set(self.search.open_numbers()) - {row.number for row in rows}:
-                self.search.tell(number, None)  # asked, then killed before its row was written
-            for row in rows:
-                if row.state not in OPEN:
-                    self._tell(row)
             wave = [row for row in rows if row.state in OPEN]
+            if not wave and self._may_go_on(rows):
+                wave = self._draw(rows)
             if not wave:
-                if not self._may_go_on(rows):
-                    return
-                wave = self._draw(self.cycle.request.trials - len(rows))
+                return
             self._evaluate(wave)
 
     def _may_go_on(self, rows: Sequence[TrialRow]) -> bool:
         spent = self.cycle.spent_seconds()
         return len(rows) < self.cycle.request.trials and spent < self.cycle.request.seconds
 
-    def _draw(self, left: int) -> list[TrialRow]:
-        method = self.spec.space.methods[0]
-        drawn = []
-        for candidate in self.search.ask(min(left, self.cycle.runner.parallel)):
-            drawn.append(
-                propose(
-                    self.cycle,
-                    agent=self.spec.name,
-                    number=candidate.number,
-                    method="given" if candidate.enqueued else method,
-                    config=complete(self.implementation, candidate.values),
-                )
+    def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
+        wanted = min(self.cycle.request.trials - len(rows), self.cycle.runner.parallel)
+        first = 1 + max((row.number for row in rows), default=-1)
+        candidates = self.method.ask([tried(row) for row in rows], wanted)
+        return [
+            propose(
+                self.cycle,
+                agent=self.spec.name,
+                number=number,
+                method=candidate.origin,
+                config=complete(self.implementation, candidate.values),
+                note=candidate.note,
             )
-        return drawn
+            for number, candidate in enumerate(candidates, first)
+        ]
 
     def _evaluate(self, wave: Sequence[TrialRow]) -> None:
         wave = [row for row in wave if self._passes_static_check(row)]
@@ -142,7 +141,12 @@ class Rungs:
             return False
         result: TrialResult = outcome.value
         reward = mean_reward(result.per_user[str(self.spec.inner_reward)], result.users)
-        stop = self.search.report_short(row.number, reward)
+        others = [
+            other.note["short_reward"]
+            for other in self._rows()
+            if "short_reward" in other.note and other.id != row.id
+        ]
+        stop = not goes_on(reward, others)
         with session_scope(self.cycle.services.engine) as session:
             record = trials.record_pruned if stop else trials.record_short
             record(
@@ -153,28 +157,17 @@ class Rungs:
                 seconds=outcome.seconds,
                 device=result.device,
             )
-        if stop:
-            self.search.tell(row.number, None, pruned=True)
         return not stop
 
     def _finish_full(self, row: TrialRow, outcome: Outcome) -> None:
         if not isinstance(outcome, Succeeded):
             self._fail(row, f"full rung, {outcome.cause}: {outcome.message}", outcome.seconds)
             return
-        result: TrialResult = outcome.value
-        self.search.tell(row.number, keep(self.cycle, self.spec, row, result, outcome.seconds))
+        keep(self.cycle, self.spec, row, outcome.value, outcome.seconds)
 
     def _fail(self, row: TrialRow, error: str, seconds: float = 0.0) -> None:
         with session_scope(self.cycle.services.engine) as session:
             trials.record_failed(session, stored_id(row), error=error, seconds=seconds)
-        self.search.tell(row.number, None)
-
-    def _tell(self, row: TrialRow) -> None:
-        """Close in the study what the registry knows as closed (a kill may fall in between)."""
-        if row.state == "pruned":
-            self.search.tell(row.number, None, pruned=True)
-        else:
-            self.search.tell(row.number, row.reward if row.state == "done" else None)
 
     def _rows(self) -> list[TrialRow]:
         with session_scope(self.cycle.services.engine) as session:
@@ -182,7 +175,13 @@ class Rungs:
 
 
 def propose(
-    cycle: Cycle, *, agent: str, number: int, method: str, config: Mapping[str, Any]
+    cycle: Cycle,
+    *,
+    agent: str,
+    number: int,
+    method: str,
+    config: Mapping[str, Any],
+    note: Mapping[str, Any] | None = None,
 ) -> TrialRow:
     """Write the row of a candidate that is about to be tried."""
     with session_scope(cycle.services.engine) as session:
@@ -197,6 +196,7 @@ def propose(
             dataset=cycle.dataset_name,
             fingerprint=cycle.fingerprint,
             split=cycle.request.split,
+            note=note,
         )
 
 
@@ -223,14 +223,15 @@ def keep(
     return reward
 
 
-def complete(implementation: type[Agent[Any]], values: Mapping[str, Value]) -> dict[str, Any]:
+def complete(implementation: type[Agent[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
     """The whole config of a candidate: the defaults with the drawn values in place.
 
     Values out of the config's own bounds stay as they are: the static check refuses them.
     """
     config: dict[str, Any] = implementation.config_type().model_dump(mode="json")
     for name, value in nested(values).items():
-        config[name] = {**config[name], **value} if isinstance(value, dict) else value
+        inner = isinstance(value, dict) and isinstance(config.get(name), dict)
+        config[name] = {**config[name], **value} if inner and name != STRUCTURE else value
     return config
 
 

@@ -87,9 +87,27 @@ class PerInput(_Frozen):
 
 Parameter = Annotated[FloatRange | IntRange | Choice | PerInput, Field(discriminator="type")]
 ConcreteParameter = FloatRange | IntRange | Choice
-Method = Literal["tpe", "random", "gp", "cmaes"]
+SearchMethod = Literal["tpe", "random", "gp", "cmaes", "nsga2"]
+Method = Literal["tpe", "random", "gp", "cmaes", "nsga2", "policy"]
 Grammar = Literal["retrieval", "ranking"]
 """Documents that score the whole catalogue, or the candidates that are handed over."""
+
+
+class Limit(_Frozen):
+    """A constraint: a metric of a trial that must not exceed ``most`` or fall below ``least``."""
+
+    metric: str
+    most: float | None = None
+    least: float | None = None
+
+    def violation(self, metrics: Mapping[str, float]) -> float | None:
+        """By how much it is broken, negative when it is kept; None when the metric is unknown."""
+        value = metrics.get(self.metric)
+        if value is None:
+            return None
+        over = float("-inf") if self.most is None else value - self.most
+        under = float("-inf") if self.least is None else self.least - value
+        return max(over, under)
 
 
 class DecisionSpace(_Frozen):
@@ -97,6 +115,10 @@ class DecisionSpace(_Frozen):
 
     parameters: tuple[Parameter, ...] = ()
     methods: tuple[Method, ...] = ("tpe",)
+    beside: tuple[str, ...] = ()
+    """Further metrics to make small, for ``nsga2``: parameters, latency_ms."""
+    limits: tuple[Limit, ...] = ()
+    """Constraints that the samplers learn to keep: latency_ms, parameters, coverage@10."""
     grammar: Grammar | None = None
     """The structure may be drawn anew, as a document of this kind; None: it is fixed."""
 

@@ -157,9 +157,11 @@ class TrialRow(SQLModel, table=True):
     agent: str
     """Name of the agent, or the surface for a candidate composition."""
     number: int
-    """Number of the Optuna trial in its study."""
+    """Place in the agent's search of that cycle, from 0."""
     method: str
-    """default, champion, tpe, random, ..."""
+    """Who drew it: default, given, tpe, policy, mutation, llm:<model>, ..."""
+    note: dict[str, Any] = _json()
+    """Where it comes from: parent, difference, hypothesis, expected effect, cost of drawing it."""
     state: str
     """proposed, short, done, pruned, failed."""
     config: dict[str, Any] = _json()
@@ -179,6 +181,60 @@ class TrialRow(SQLModel, table=True):
     error: str = ""
     created_at: datetime = _moment()
     finished_at: datetime | None = _moment(nullable=True)
+
+
+class MemoryRow(SQLModel, table=True):
+    """What was proposed, why, and what came of it: the empirical memory."""
+
+    __tablename__: ClassVar[str] = "memory"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    agent: str = Field(index=True)
+    """Name of the agent, or the surface for a composition."""
+    cycle_id: int | None = Field(default=None, foreign_key="cycle.id", index=True)
+    key: str = Field(unique=True)
+    """What the entry is about (``trial:12``, ``decision:3``): nothing is remembered twice."""
+    origin: str
+    """Who proposed it, as ``TrialRow.method``; ``person`` for a decision."""
+    proposal: str
+    """What was changed, in words."""
+    reason: str = ""
+    """Why it was proposed: the hypothesis."""
+    expected: str = ""
+    outcome: dict[str, Any] = _json()
+    """Metric -> what came out, and ``lift`` over what was best before."""
+    segments: dict[str, Any] = _json()
+    """Mean difference by segment, where it was measured."""
+    cost: dict[str, Any] = _json()
+    """seconds, tokens, money."""
+    verdict: str = Field(index=True)
+    """promoted, better, worse, pruned, failed, approved, rejected."""
+    lesson: str
+    dataset: str
+    fingerprint: str
+    data: dict[str, Any] = _json()
+    """Statistics of the dataset, by which similar ones are found."""
+    structure: str = ""
+    """Fingerprint of the structure, where the candidate has one."""
+    at: datetime = _moment()
+
+
+class MethodStateRow(SQLModel, table=True):
+    """What a method that learns has learnt, one row for each version."""
+
+    __tablename__: ClassVar[str] = "method_state"
+    __table_args__ = (UniqueConstraint("surface", "agent", "method", "space", "version"),)
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str
+    agent: str
+    method: str
+    space: str
+    """Fingerprint of the space that it acts in."""
+    version: int
+    content: bytes
+    """Safetensors."""
+    cycle_id: int | None = Field(default=None, foreign_key="cycle.id")
+    at: datetime = _moment()
 
 
 class ProposalRow(SQLModel, table=True):

@@ -25,8 +25,9 @@ def propose(
     dataset: str,
     fingerprint: str,
     split: str,
+    note: Mapping[str, Any] | None = None,
 ) -> TrialRow:
-    """Write down a candidate before anything is spent on it."""
+    """Write down a candidate before anything is spent on training it."""
     row = TrialRow(
         cycle_id=cycle_id,
         agent=agent,
@@ -34,6 +35,7 @@ def propose(
         method=method,
         state="proposed",
         config=dict(config),
+        note=dict(note or {}),
         seed=seed,
         dataset=dataset,
         fingerprint=fingerprint,
@@ -79,6 +81,29 @@ def finished(
             .limit(limit)
         )
     )
+
+
+def best_elsewhere(
+    session: Session, agent: str, fingerprint: str, snapshots: int
+) -> list[TrialRow]:
+    """The best finished trial of an agent on each of its newest other snapshots, newest first."""
+    rows = session.exec(
+        select(TrialRow)
+        .where(
+            TrialRow.agent == agent,
+            TrialRow.state == "done",
+            TrialRow.fingerprint != fingerprint,
+        )
+        .order_by(col(TrialRow.id).desc())
+    )
+    best: dict[str, TrialRow] = {}
+    for row in rows:
+        known = best.get(row.fingerprint)
+        if known is None and len(best) == snapshots:
+            continue
+        if known is None or (row.reward or 0.0) > (known.reward or 0.0):
+            best[row.fingerprint] = row
+    return list(best.values())
 
 
 def best_reward(session: Session, agent: str, fingerprint: str, split: str) -> float | None:
@@ -161,7 +186,11 @@ def _record(
 ) -> None:
     row = get(session, trial_id)
     row.state, row.reward, row.device = state, reward, device
-    row.metrics = {**row.metrics, "short": dict(metrics)} if state != "done" else dict(metrics)
+    if state == "done":
+        row.metrics = dict(metrics)
+    else:
+        row.metrics = {**row.metrics, "short": dict(metrics)}
+        row.note = {**row.note, "short_reward": reward}
     row.seconds += seconds
     row.finished_at = None if state == "short" else utc_now()
     session.add(row)

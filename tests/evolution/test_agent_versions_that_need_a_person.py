@@ -89,7 +89,7 @@ class Surface:
 @pytest.fixture
 def surface(world: World) -> Surface:
     # A lenient test on a small world: what is found is better by far, and always the same.
-    return Surface(world.with_settings(auto_approve_agents=False, trials=6, alpha=0.2))
+    return Surface(world.with_settings(auto_approve_agents=False, trials=10, alpha=0.2))
 
 
 def test_a_better_version_of_a_member_waits_and_is_not_served_when_it_is_rejected(

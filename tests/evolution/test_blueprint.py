@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agenticrs.agents import catalogue
 from agenticrs.evolution import blueprint
-from agenticrs.evolution.search import Value
+from agenticrs.evolution.methods.method import Value
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.graph import validate
 from agenticrs.registry.spec import AgentSpec, Choice, FloatRange

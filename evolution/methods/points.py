@@ -1,0 +1,45 @@
+"""Between configs, which may be nested, and the flat points that methods work on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agenticrs.evolution.methods.method import State, Tried
+from agenticrs.registry.tables import TrialRow
+
+STRUCTURE = "structure"
+_STATES: Mapping[str, State] = {
+    "proposed": "open",
+    "short": "open",
+    "pruned": "pruned",
+    "done": "done",
+    "failed": "failed",
+}
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"weights": {"bpr": 1}}`` -> ``{"weights.bpr": 1}``; a structure stays whole."""
+    values: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and name != STRUCTURE:
+            values |= {f"{name}.{inner}": deep for inner, deep in value.items()}
+        elif value is not None or name != STRUCTURE:
+            values[name] = value
+    return values
+
+
+def tried(row: TrialRow) -> Tried:
+    """A trial as methods see it."""
+    short = row.note.get("short_reward")
+    return Tried(
+        number=row.number,
+        values=flat(row.config),
+        state=_STATES[row.state],
+        reward=row.reward if row.state == "done" else None,
+        short=short,
+        origin=row.method,
+        error=row.error,
+        metrics={n: v for n, v in row.metrics.items() if isinstance(v, int | float)},
+        note=row.note,
+    )

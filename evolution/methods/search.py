@@ -1,0 +1,198 @@
+"""Search over a low-dimensional space by Optuna's samplers, with nothing kept between calls.
+
+Each call builds a study in memory out of what was tried, here and in earlier cycles, and asks its
+sampler, which is seeded by (seed, number of trials so far). So a cycle that was killed draws what
+it would have drawn, and rows of trials stay the only record. The module is the only one that knows
+Optuna, and knows nothing of agents or jobs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agenticrs.evolution.methods.method import Candidate, Tried, Values
+from agenticrs.platform.errors import EvolutionError
+from agenticrs.registry.spec import (
+    Choice,
+    ConcreteParameter,
+    FloatRange,
+    Limit,
+    SearchMethod,
+)
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+_STARTUP = 4
+"""Points drawn at random before a model of the rewards is trusted."""
+_WARM = 10
+"""Done candidates from which CMA-ES takes its first mean: it looks at the best tenth."""
+_POPULATION = (4, 24)
+"""Least and largest number of parents that NSGA-II crosses."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One sampler over one space.
+
+    ``given`` points are tried first (a default, what parts of the agent found; parameters outside
+    the space are left out). ``remembered`` are done candidates of earlier cycles whose rewards are
+    comparable. ``beside`` names further metrics to make small (NSGA-II searches the whole front,
+    the other samplers look at the reward alone). ``limits`` are constraints.
+
+    Raises EvolutionError for a space without parameters.
+    """
+
+    space: Sequence[ConcreteParameter]
+    method: SearchMethod = "tpe"
+    seed: int = 0
+    given: Sequence[Values] = ()
+    remembered: Sequence[Tried] = ()
+    beside: Sequence[str] = ()
+    limits: Sequence[Limit] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an empty space."""
+        if not self.space:
+            raise EvolutionError("the decision space is empty")
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The next ``n``: given points that were not tried yet, then points that are drawn."""
+        names = [parameter.name for parameter in self.space]
+        known = [self._inside(point.values) for point in tried]
+        wanted: list[Candidate] = []
+        for point in self.given:
+            inside = {name: value for name, value in point.items() if name in names}
+            if inside and not any(_agrees(inside, done) for done in known):
+                wanted.append(Candidate(inside, "given"))
+                known.append(inside)
+        drawn = self._draw(tried, n - len(wanted)) if n > len(wanted) else []
+        return [*wanted[:n], *drawn]
+
+    def _draw(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        distributions = {p.name: _distribution(p) for p in self.space}
+        done = [t for t in self.remembered if t.state == "done"]
+        known = [self._frozen(point, distributions) for point in (*done, *tried)]
+        study = self._study(len(tried), [trial for trial in known if trial is not None])
+        return [Candidate(dict(study.ask(distributions).params), self.method) for _ in range(n)]
+
+    def _study(self, so_far: int, known: Sequence[FrozenTrial]) -> Study:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        several = 1 + len(self.beside) if self.method == "nsga2" else 1
+        done = [trial for trial in known if trial.state.name == "COMPLETE"]
+        sampler = _sampler(self.method, [self.seed, so_far], done)
+        up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+        study = optuna.create_study(sampler=sampler, directions=[up, *[down] * (several - 1)])
+        study.add_trials(known)
+        return study
+
+    def _inside(self, values: Values) -> dict[str, Any]:
+        return {p.name: values[p.name] for p in self.space if p.name in values}
+
+    def _frozen(
+        self, point: Tried, distributions: Mapping[str, BaseDistribution]
+    ) -> FrozenTrial | None:
+        """What Optuna may know of a candidate; None when it lies outside the space."""
+        from optuna.trial import TrialState, create_trial
+
+        params = self._inside(point.values)
+        if len(params) < len(distributions):
+            return None
+        values: list[float] | None = None
+        if point.state == "done" and point.reward is not None:
+            beside = [point.metrics.get(name) for name in self.beside]
+            several = self.method == "nsga2"
+            values = [point.reward, *(b for b in beside if b is not None and several)]
+            if several and len(values) <= len(beside):
+                return None  # a front cannot place a point of which one objective is unknown
+        states = {"open": TrialState.RUNNING, "pruned": TrialState.PRUNED}
+        state = TrialState.COMPLETE if values else states.get(point.state, TrialState.FAIL)
+        violations = {limit.metric: limit.violation(point.metrics) for limit in self.limits}
+        broken = {name: by for name, by in violations.items() if by is not None}
+        try:
+            return create_trial(
+                state=state,
+                values=values,
+                params=params,
+                distributions=dict(distributions),
+                intermediate_values={} if point.short is None else {0: point.short},
+                system_attrs={"NSGAIISampler:generation": 0} if self.method == "nsga2" else {},
+                constraints=broken if values and len(broken) == len(self.limits) else None,
+            )
+        except ValueError:
+            return None
+
+
+def _agrees(point: Values, done: Values) -> bool:
+    return all(name in done and done[name] == value for name, value in point.items())
+
+
+def _distribution(parameter: ConcreteParameter) -> BaseDistribution:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.values)
+    if isinstance(parameter, FloatRange):
+        return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
+    return IntDistribution(parameter.low, parameter.high, log=parameter.log)
+
+
+def _sampler(
+    method: SearchMethod, entropy: Sequence[int], done: Sequence[FrozenTrial]
+) -> BaseSampler:
+    """A sampler seeded by ``entropy``, for a study in which these are ``done``."""
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import (
+        CmaEsSampler,
+        GPSampler,
+        NSGAIISampler,
+        RandomSampler,
+        TPESampler,
+    )
+
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if method == "tpe":
+            return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=True)
+        if method == "gp":
+            return GPSampler(seed=seed, n_startup_trials=_STARTUP)
+        if method == "cmaes":
+            # Its own memory would be lost between calls: it begins where the best of all lie.
+            source = [_numbers_of(trial) for trial in done] if len(done) >= _WARM else None
+            return CmaEsSampler(seed=seed, source_trials=source, warn_independent_sampling=False)
+        if method == "nsga2" and len(done) >= _POPULATION[0]:
+            # All that is done is one generation: its best fronts are crossed.
+            return NSGAIISampler(seed=seed, population_size=min(_POPULATION[1], len(done)))
+        return RandomSampler(seed=seed)
+
+
+def _numbers_of(trial: FrozenTrial) -> FrozenTrial:
+    """The trial without its choices, which CMA-ES cannot place (they are drawn at random)."""
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import create_trial
+
+    numeric = {
+        name: distribution
+        for name, distribution in trial.distributions.items()
+        if not isinstance(distribution, CategoricalDistribution)
+    }
+    return create_trial(
+        params={name: trial.params[name] for name in numeric},
+        distributions=numeric,
+        value=trial.value,
+    )
