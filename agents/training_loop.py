@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +21,18 @@ from agenticrs.platform.errors import AgentError
 
 _WARM_UP = 0.05
 _LAST_RATE = 0.1
+
+
+class Resumable(Protocol):
+    """A training that can be put down as flat tensors and taken up again."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that it changes."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Put everything back as ``state`` has it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class TrainingLoop:
         self,
         budget: Budget,
         epochs: int,
-        trained: Trained | None = None,
+        trained: Resumable | None = None,
         stopping: EarlyStopping | None = None,
     ) -> None:
         self.total = max(1, round(epochs * budget.effort))

@@ -304,8 +304,9 @@ class FeatureModule(nn.Module):
         if self._codes is None or self._values is None:
             raise AgentError("a feature table was read before its features were given")
         vectors = self._values @ self.dense
-        if self._codes.shape[1]:
-            vectors = vectors + functional.embedding_bag(self._codes, self.categories, mode="sum")
+        # Column by column: embedding_bag, as fast alone, cannot be stacked (torch.func.vmap).
+        for codes in self._codes.unbind(1):
+            vectors = vectors + functional.embedding(codes, self.categories)
         return vectors
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.grammar import document as form
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
 from agenticrs.agents.grammar.structured import (
@@ -25,10 +26,11 @@ from agenticrs.agents.grammar.structured import (
     architecture,
     check_structure,
 )
-from agenticrs.agents.ranking.candidate_sampling import CandidateSampler
+from agenticrs.agents.ranking.candidate_sampling import CandidateSampler, neighbour_table
 from agenticrs.agents.retrieval.common import item_counts, within_limit
+from agenticrs.agents.side_by_side import Course, Example, SideBySide, train_alone
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.agents.training_loop import Trained, TrainingLoop
+from agenticrs.agents.training_loop import TrainingLoop
 from agenticrs.registry.spec import ClosedLoop, Port
 
 RANKING_LOOP = ClosedLoop(
@@ -40,6 +42,24 @@ RANKING_LOOP = ClosedLoop(
 _CHUNK = 256
 _UNKNOWN_SHARE = 0.1
 """Share of training lists in which the user is unknown, so that unknown users are learnt too."""
+_STACKED = (
+    form.Embedding,
+    form.FeatureEmbedding,
+    form.Lookup,
+    form.Context,
+    form.Pooling,
+    form.Concat,
+    form.Add,
+    form.Mlp,
+    form.Norm,
+    form.Cross,
+    form.Factorisation,
+    form.Similarity,
+    form.TargetAttention,
+    form.Mixture,
+    form.Gate,
+)
+"""Blocks that torch.func stacks; dropout it does not, since each model draws its own."""
 
 
 class CandidateConfig(AgentConfig):
@@ -163,11 +183,22 @@ class CandidateRanker(Agent[CandidateConfigT]):
         self.popularity = state["popularity"].to(self.device)
 
 
-class DocumentRanker(CandidateRanker[ConfigT]):
+class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
     """Learns listwise: softmax over a positive and negatives that look like candidates.
 
     The history of a positive is what came before it, never the item itself or later ones.
     """
+
+    free_settings: ClassVar[frozenset[str]] = frozenset(
+        {
+            "learning_rate",
+            "l2",
+            "upstream_weight",
+            "neighbour_share",
+            "popular_share",
+            "exposed_share",
+        }
+    )
 
     @classmethod
     @abstractmethod
@@ -178,40 +209,86 @@ class DocumentRanker(CandidateRanker[ConfigT]):
         """The document of the config."""
         return architecture(type(self), self.config)
 
+    @classmethod
+    def can_be_stacked(cls, config: ConfigT) -> bool:
+        """Whether the document has only blocks that can, and no dropout."""
+        return all(
+            isinstance(block, _STACKED) and not getattr(block, "dropout", 0.0)
+            for block in architecture(cls, config).blocks
+        )
+
+    @classmethod
+    def courses(cls, agents: Sequence[DocumentRanker[ConfigT]], data: TrainingData) -> list[Course]:
+        """The trainings of these agents; the neighbours of items are looked for once."""
+        wanted = any(agent.config.neighbour_share for agent in agents)
+        near = neighbour_table(data, agents[0].device) if wanted else None
+        return [agent.course(data, near) for agent in agents]
+
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Train with AdamW on positives and sampled negatives."""
-        super().fit(data, budget)
+        course = self.course(data)
+        train_alone(course, budget)
+        self.finish(course)
+
+    def course(self, data: TrainingData, near: Tensor | None = None) -> Course:
+        """The training from this seed; ``near`` is ``neighbour_table`` where it is known."""
+        super().fit(data, Budget())
         config = self.config
         generator = torch.Generator(self.device).manual_seed(self.seed)
         network = self._begin(data, generator)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.l2
-        )
         sampler = CandidateSampler(
             data,
             neighbours=config.neighbour_share,
             popular=config.popular_share,
             exposed=config.exposed_share,
             generator=generator,
+            near=near,
         )
-        rows, n = data.histories.rows, len(data.histories.items)
-        trained = Trained(dict(network.named_parameters()), optimizer, generator)
-        loop = TrainingLoop(budget, config.epochs, trained)
-        for _ in loop:
-            taken = 0
-            for entry in loop.batches(n, config.batch_size, generator):
-                if taken >= config.positives_per_epoch:
-                    break
-                taken += len(entry)
-                batch = self._lists(data.histories, rows[entry], entry, sampler, generator)
-                loop.step(self.loss(network, batch, generator), optimizer)
-        self.network, self.tables = network, network.freeze()
 
-    def loss(self, network: Network, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The loss of lists whose first candidate is the positive."""
-        (logits,) = network.logits(network.tables(), batch, generator).values()
+        def terms(network: nn.Module, example: Example, noise: torch.Generator | None) -> Tensor:
+            return self.terms(cast(Network, network), Batch(*example), noise)
+
+        return Course(
+            network=network,
+            generator=generator,
+            epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            decay=config.l2,
+            examples=lambda: self._examples(data.histories, sampler, generator),
+            terms=terms,
+            weights=self.weights(),
+        )
+
+    def finish(self, course: Course) -> None:
+        """Serve the tables of the course's network."""
+        self.network = cast(Network, course.network)
+        self.tables = self.network.freeze()
+
+    def terms(self, network: Network, batch: Batch, noise: torch.Generator | None) -> Tensor:
+        """The parts of the loss of lists whose first candidate is the positive, (n,).
+
+        They must not depend on settings in which agents that are stacked may differ.
+        """
+        (logits,) = network.logits(network.tables(), batch, noise).values()
         target = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
-        return functional.cross_entropy(logits, target)
+        return functional.cross_entropy(logits, target)[None]
+
+    def weights(self) -> tuple[float, ...]:
+        """What each of the terms counts."""
+        return (1.0,)
+
+    def _examples(
+        self, histories: UserBatch, sampler: CandidateSampler, generator: torch.Generator
+    ) -> Iterator[Example]:
+        """Lists of one epoch, a batch at a time."""
+        config, rows, taken = self.config, histories.rows, 0
+        for entry in TrainingLoop.batches(len(histories.items), config.batch_size, generator):
+            if taken >= config.positives_per_epoch:
+                return
+            taken += len(entry)
+            batch = self._lists(histories, rows[entry], entry, sampler, generator)
+            context = cast(tuple[Tensor, Tensor], (batch.candidates, batch.context))
+            yield batch.user, batch.items, batch.lengths, *context
 
     def _lists(
         self,

@@ -19,7 +19,10 @@ from agenticrs.agents.training_data import TrainingData
 
 
 class CandidateSampler:
-    """Draws negatives for positives of the histories."""
+    """Draws negatives for positives of the histories.
+
+    ``near`` is ``neighbour_table`` of the same data, for those who have it already.
+    """
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class CandidateSampler:
         popular: float,
         exposed: float,
         generator: torch.Generator,
+        near: Tensor | None = None,
     ) -> None:
         self._histories = data.histories
         self._n_items = data.n_items
@@ -38,9 +42,7 @@ class CandidateSampler:
         self._shares = (neighbours, popular, exposed)
         self._near: Tensor | None = None
         if neighbours:
-            knn = ItemKNN(ItemKNNConfig(neighbours=50), device=str(generator.device))
-            knn.fit(data, Budget())
-            self._near = torch.where(knn.similarity > 0, knn.near, -1)
+            self._near = neighbour_table(data, generator.device) if near is None else near
         self._skipped = _skipped(data)
 
     def draw(self, rows: Tensor, anchors: Tensor, n: int) -> Tensor:
@@ -79,6 +81,13 @@ class CandidateSampler:
     def _integers(self, high: int, shape: torch.Size) -> Tensor:
         device = self._generator.device
         return torch.randint(high, shape, generator=self._generator, device=device)
+
+
+def neighbour_table(data: TrainingData, device: torch.device) -> Tensor:
+    """The neighbours of each item, (n_items, 50) with -1 pads."""
+    knn = ItemKNN(ItemKNNConfig(neighbours=50), device=str(device))
+    knn.fit(data, Budget())
+    return torch.where(knn.similarity > 0, knn.near, -1)
 
 
 def _skipped(data: TrainingData) -> UserBatch:

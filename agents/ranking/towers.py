@@ -42,6 +42,7 @@ _ROUTER: tuple[ConcreteParameter, ...] = (
     IntRange(name="experts", low=2, high=8),
     FloatRange(name="balance", low=0.0, high=0.3),
 )
+_TASKS = ("main", "long", "cold")
 
 
 class TowersConfig(RankerConfig):
@@ -74,6 +75,7 @@ class Towers(DocumentRanker[TowersConfig]):
     """
 
     config_type = TowersConfig
+    free_settings = DocumentRanker.free_settings | {"long_weight", "cold_weight", "balance"}
     answers_by: ClassVar[str] = "main"
     """The task whose logits order the candidates."""
     spec: ClassVar[AgentSpec] = AgentSpec(
@@ -109,17 +111,19 @@ class Towers(DocumentRanker[TowersConfig]):
             experts=config.experts,
         )
 
-    def loss(self, network: Network, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The three losses of lists whose first candidate is the positive, and the balance."""
-        config = self.config
-        values = network.values(network.tables(), batch, generator)
+    def terms(self, network: Network, batch: Batch, noise: torch.Generator | None) -> Tensor:
+        """The losses of the whole and both special towers, and the experts' imbalance, (4,)."""
+        values = network.values(network.tables(), batch, noise)
         logits = network.task_logits(values)
         target = torch.zeros(len(batch.user), dtype=torch.int64, device=batch.user.device)
         share = values[documents.ROUTER_SHARE].flatten(0, -2).mean(0)
         spread = len(share) * share.square().sum() - 1
-        weights = {"main": 1.0, "long": config.long_weight, "cold": config.cold_weight}
-        losses = [w * functional.cross_entropy(logits[task], target) for task, w in weights.items()]
-        return torch.stack(losses).sum() + config.balance * spread
+        losses = [functional.cross_entropy(logits[task], target) for task in _TASKS]
+        return torch.stack([*losses, spread])
+
+    def weights(self) -> tuple[float, ...]:
+        """What each of the terms counts."""
+        return (1.0, self.config.long_weight, self.config.cold_weight, self.config.balance)
 
     def combined(self, logits: Mapping[str, Tensor]) -> Tensor:
         """The logits of the piece that answers."""
