@@ -148,7 +148,14 @@ TASKS = {
             "popularity": {"half_life_days": 1e6},
             "itemknn": {"half_life": NO_RECENCY},
             "ease": {"half_life": NO_RECENCY, "l2": 200.0, "max_items": 46_000},
-            "lightgcn": {"layers": 3, "learning_rate": 0.04, "l2": 1e-3, "epochs": 24},
+            "lightgcn": {
+                "layers": 3,
+                "negatives": 512,
+                "learning_rate": 0.04,
+                "l2": 1e-3,
+                "batch_size": 8192,
+                "epochs": 24,
+            },
         },
     ),
     "generated": Task(
