@@ -11,6 +11,7 @@ from agenticrs.evolution import trial_files
 from agenticrs.evolution.arena import Arena, Files
 from agenticrs.evolution.cycle import Cycle, Result
 from agenticrs.evolution.evidence import Cost, Evidence, Members
+from agenticrs.evolution.remembering import remember
 from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails
 from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.database import session_scope
@@ -248,7 +249,12 @@ def observe(cycle: Cycle) -> Result:
     promoted = cycle.results["promote"].get("composition")
     metrics = open_test(cycle, promoted) if promoted is not None else {}
     logged = log_trials(cycle)
-    return {"composition": promoted, "test": metrics, "trials_logged": logged}
+    return {
+        "composition": promoted,
+        "test": metrics,
+        "trials_logged": logged,
+        "remembered": remember(cycle),
+    }
 
 
 def open_test(cycle: Cycle, number: int) -> dict[str, float]:

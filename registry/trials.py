@@ -106,16 +106,24 @@ def best_elsewhere(
     return list(best.values())
 
 
-def best_reward(session: Session, agent: str, fingerprint: str, split: str) -> float | None:
-    """The best inner reward of an agent on that data and split, or None."""
-    return session.exec(
-        select(func.max(TrialRow.reward)).where(
-            TrialRow.agent == agent,
-            TrialRow.state == "done",
-            TrialRow.fingerprint == fingerprint,
-            TrialRow.split == split,
-        )
-    ).one()
+def best_reward(
+    session: Session,
+    agent: str,
+    fingerprint: str,
+    split: str,
+    *,
+    before_cycle: int | None = None,
+) -> float | None:
+    """The best inner reward of an agent on that data and split (before a cycle), or None."""
+    query = select(func.max(TrialRow.reward)).where(
+        TrialRow.agent == agent,
+        TrialRow.state == "done",
+        TrialRow.fingerprint == fingerprint,
+        TrialRow.split == split,
+    )
+    if before_cycle is not None:
+        query = query.where(col(TrialRow.cycle_id) < before_cycle)
+    return session.exec(query).one()
 
 
 def mean_seconds(session: Session, agent: str) -> float | None:

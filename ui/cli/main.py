@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from agenticrs.ui.cli import agents, data, evolution, serving, system
+from agenticrs.ui.cli import agents, data, evolution, memory, serving, system
 
 app = typer.Typer(
     name="agenticrs",
@@ -16,6 +16,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(agents.app, name="agents")
 app.add_typer(evolution.cycles, name="cycles")
 app.add_typer(evolution.proposals, name="proposals")
+app.add_typer(memory.app, name="memory")
 app.command()(system.demo)
 app.command()(system.up)
 app.command()(system.config)

@@ -1,0 +1,164 @@
+"""What a cycle leaves in the empirical memory: each candidate, and each decision of a person.
+
+An entry says what was proposed and why, what came of it and at what cost, and a lesson in a
+sentence. Entries have keys, so a cycle that goes on after a kill remembers nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.methods.points import STRUCTURE, flat
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import memory, proposals, trials
+from agenticrs.registry.tables import DecisionRow, MemoryRow, ProposalRow, TrialRow
+
+LEAST = 0.005
+"""Relative gains below this are called no difference."""
+_SPENT = ("tokens_in", "tokens_out", "money")
+
+
+def remember(cycle: Cycle) -> int:
+    """Write down the cycle's candidates and decision; return how many entries are new."""
+    promoted = {v["trial"] for v in cycle.results["select"].get("verdicts", ()) if v["accepted"]}
+    chosen = cycle.results["select"].get("trial")
+    with session_scope(cycle.services.engine) as session:
+        rows = [
+            r for r in trials.of_cycle(session, cycle.id) if r.state not in ("proposed", "short")
+        ]
+        known = {
+            agent: trials.best_reward(
+                session, agent, cycle.fingerprint, cycle.request.split, before_cycle=cycle.id
+            )
+            for agent in {row.agent for row in rows}
+        }
+        entries = [
+            _candidate(cycle, row, known[row.agent], bool({row.id} & {*promoted, chosen}))
+            for row in rows
+        ]
+        proposal = proposals.of_cycle(session, cycle.id)
+        if proposal is not None:
+            decided = proposals.decisions(session, proposal.id or 0)
+            entries += [_decision(cycle, proposal, decision) for decision in decided]
+        return sum(memory.remember(session, entry) for entry in entries)
+
+
+def lesson_of(row: TrialRow, lift: float | None) -> str:
+    """What a trial teaches, in a sentence."""
+    if row.state == "failed":
+        return f"it failed: {row.error}"
+    if row.state == "pruned":
+        return "it was behind the better half after a short training"
+    if lift is None:
+        return "the first of its kind on this data"
+    if abs(lift) < LEAST:
+        return "it made no difference"
+    return f"it was {abs(lift):.1%} {'better' if lift > 0 else 'worse'} than the best before"
+
+
+def _candidate(cycle: Cycle, row: TrialRow, before: float | None, wins: bool) -> MemoryRow:
+    lift = None
+    if row.state == "done" and row.reward is not None and before:
+        lift = (row.reward - before) / abs(before)
+    measured = {n: v for n, v in row.metrics.items() if isinstance(v, int | float)}
+    outcome = {**measured, "reward": row.reward, "lift": lift}
+    return MemoryRow(
+        surface=cycle.surface,
+        agent=row.agent,
+        cycle_id=cycle.id,
+        key=f"trial:{row.id}",
+        origin=row.method,
+        proposal=str(row.note.get("difference") or _in_words(flat(row.config))),
+        reason=str(row.note.get("hypothesis", "")),
+        expected=str(row.note.get("expected", "")),
+        outcome={name: value for name, value in outcome.items() if value is not None},
+        cost={"seconds": round(row.seconds, 3), **_spent(row.note)},
+        verdict=_verdict(row, lift, wins),
+        lesson=lesson_of(row, lift),
+        dataset=row.dataset,
+        fingerprint=row.fingerprint,
+        data=_statistics(cycle),
+        structure=str(row.note.get("fingerprint", "")),
+    )
+
+
+def _decision(cycle: Cycle, proposal: ProposalRow, decision: DecisionRow) -> MemoryRow:
+    approved = decision.verdict == "approve"
+    evidence = proposal.evidence
+    return MemoryRow(
+        surface=cycle.surface,
+        agent=cycle.surface,
+        cycle_id=cycle.id,
+        key=f"decision:{decision.id}",
+        origin="person",
+        proposal=proposal.title,
+        reason=str(evidence.get("reason", "")),
+        outcome={"lift": evidence["score"]["mean"]},
+        segments=dict(evidence.get("segments", {})),
+        cost=dict(evidence.get("cost", {})),
+        verdict="approved" if approved else "rejected",
+        lesson=f"a person {'approved' if approved else 'rejected'} it: {decision.reason}",
+        dataset=cycle.dataset_name,
+        fingerprint=cycle.fingerprint,
+        data=_statistics(cycle),
+    )
+
+
+def _verdict(row: TrialRow, lift: float | None, wins: bool) -> str:
+    if row.state != "done":
+        return row.state
+    if wins:
+        return "promoted"
+    return "better" if lift is not None and lift >= LEAST else "worse"
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    shown = {n: v for n, v in values.items() if n != STRUCTURE}
+    return ", ".join(
+        f"{n} {v:.4g}" if isinstance(v, float) else f"{n} {v}" for n, v in shown.items()
+    )
+
+
+def _spent(note: Mapping[str, Any]) -> dict[str, float]:
+    cost = note.get("cost", {})
+    return {name: cost[name] for name in _SPENT if name in cost}
+
+
+def _statistics(cycle: Cycle) -> dict[str, float]:
+    log = cycle.dataset.interactions
+    return {
+        "users": cycle.dataset.n_users,
+        "items": cycle.dataset.n_items,
+        "interactions": len(log),
+    }
+
+
+def recall(
+    cycle: Cycle, agent: str, words: str, good: int = 4, bad: int = 4
+) -> Sequence[MemoryRow]:
+    """The entries that fit best: what worked for an agent on data like this, and what did not."""
+    data = _statistics(cycle)
+    with session_scope(cycle.services.engine) as session:
+        found = [
+            *memory.search(
+                session,
+                cycle.surface,
+                words,
+                agent=agent,
+                verdicts=memory.GOOD,
+                data=data,
+                limit=good,
+            ),
+            *memory.search(
+                session,
+                cycle.surface,
+                words,
+                agent=agent,
+                verdicts=("worse", "pruned", "failed", "rejected"),
+                data=data,
+                limit=bad,
+            ),
+        ]
+    return [entry.row for entry in found]
