@@ -1,0 +1,229 @@
+"""Methods made of methods: structures searched one by one, and two methods that take turns.
+
+Both decide by what was tried alone. What a candidate belongs to is told by the fingerprint of its
+structure, which its values bring along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
+from agenticrs.evolution.methods.points import STRUCTURE
+from agenticrs.evolution.methods.saturation import LEAST, WINDOW, saturated
+from agenticrs.platform.errors import EvolutionError
+
+SearchFor = Callable[[Values], Method]
+"""The search over the recipe of one structure, given the values that it was proposed with; values
+without a structure stand for the agent's own, and its whole space."""
+OWN = "own"
+"""What stands in the place of a fingerprint for the agent's own structure."""
+Groups = dict[str, list[Tried]]
+"""Structure -> its candidates, both in the order in which they came."""
+
+
+@dataclass(frozen=True)
+class ProposeThenSearch:
+    """Each proposed structure gets a search of its own; the better ones get more of it.
+
+    Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943) in brackets: ``structures`` are
+    tried with the recipe they were proposed with; the best 1/``eta`` of them get ``recipes``
+    searched candidates each, the best 1/``eta`` of those ``eta`` times as many more, until one is
+    left. Then the next bracket begins, by a proposer that knows what came of the last one.
+
+    Raises EvolutionError for less than one structure or recipe, or ``eta`` below 2.
+    """
+
+    proposer: Method
+    search_for: SearchFor
+    structures: int = 4
+    recipes: int = 2
+    eta: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be halved."""
+        if self.structures < 1 or self.recipes < 1 or self.eta < 2:
+            raise EvolutionError(
+                "structures and recipes must be at least 1 and eta at least 2, got "
+                f"{self.structures}, {self.recipes} and {self.eta}"
+            )
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The next ``n``; fewer while open candidates decide who goes on."""
+        rows, drawn = list(tried), list[Candidate]()
+        while len(drawn) < n:
+            wanted = self._next(rows, n - len(drawn))
+            if not wanted:
+                break
+            drawn += wanted
+            first = 1 + max((row.number for row in rows), default=-1)
+            rows += [Tried(first + i, c.values, "open", note=c.note) for i, c in enumerate(wanted)]
+        return drawn
+
+    def _next(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """What the bracket under way wants next; nothing while it waits."""
+        groups = grouped(tried)
+        names = list(groups)
+        begun = max(0, len(names) - 1) // self.structures * self.structures
+        bracket = names[begun:]
+        missing = self.structures - len(bracket)
+        if missing and (proposed := self._proposed(tried, groups, min(n, missing))):
+            return proposed
+        standing, due, more, rung = bracket, 1, self.recipes, 0
+        while standing:
+            searched: list[Candidate] = []
+            for name in standing:
+                lacks = min(due - len(groups[name]), n - len(searched))
+                if lacks > 0:
+                    searched += _recipes(self.search_for, name, groups[name], lacks, rung)
+            if searched:
+                return searched
+            if any(row.state == "open" for name in standing for row in groups[name]):
+                return []
+            if rung and len(standing) == 1:
+                break
+            standing = _better(groups, standing, self.eta)
+            due, more, rung = due + more, more * self.eta, rung + 1
+        return self._proposed(tried, groups, min(n, self.structures))
+
+    def _proposed(self, tried: Sequence[Tried], groups: Groups, n: int) -> list[Candidate]:
+        """Structures that are not there yet; without another one the proposer has no more."""
+        fresh: dict[str, Candidate] = {}
+        for candidate in self.proposer.ask(tried, n):
+            name = structure_key(candidate.values)
+            if name not in groups and name not in fresh:
+                note = {**candidate.note, "fingerprint": name, "rung": 0}
+                fresh[name] = replace(candidate, note=note)
+        return list(fresh.values())
+
+
+@dataclass(frozen=True)
+class SearchBest:
+    """Searches the recipe of the best structure so far, the agent's own while nothing is done."""
+
+    search_for: SearchFor
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The next ``n`` recipes."""
+        groups = grouped(tried)
+        done = [name for name in groups if _score(groups[name]) is not None]
+        best = _better(groups, done, max(1, len(done)))
+        name = best[0] if best else OWN
+        return _recipes(self.search_for, name, groups.get(name, []), n, 0)
+
+
+@dataclass(frozen=True)
+class AlternateOnSaturation:
+    """One method until it is saturated, then the other until that is, and back.
+
+    A method's turn ends when it has tried ``window`` candidates and the last ``window`` brought no
+    gain of more than ``least`` of the best reward. One that draws nothing passes its turn.
+    """
+
+    first: Method
+    second: Method
+    names: tuple[str, str] = ("first", "second")
+    window: int = WINDOW
+    least: float = LEAST
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The next ``n`` of whoever has the turn; their note says who, and why."""
+        who, why = self.turn(tried)
+        methods = (self.first, self.second)
+        drawn = methods[who].ask(tried, n)
+        if not drawn:
+            why = f"{self.names[who]} has nothing more to try"
+            who = 1 - who
+            drawn = methods[who].ask(tried, n)
+        note = {"turn": self.names[who], "turn_reason": why}
+        return [replace(candidate, note={**candidate.note, **note}) for candidate in drawn]
+
+    def turn(self, tried: Sequence[Tried]) -> tuple[int, str]:
+        """Whose turn it is (0 or 1), and why."""
+        closed = [one for one in tried if one.state != "open"]
+        who, begun, why = 0, 0, f"{self.names[0]} begins"
+        for end in range(1, len(closed) + 1):
+            if end - begun < self.window:
+                continue
+            found = saturated(closed[:end], window=self.window, least=self.least)
+            if found is not None:
+                why = f"{self.names[who]} is saturated: {found.reason}"
+                who, begun = 1 - who, end
+        return who, why
+
+
+def structure_key(values: Values) -> str:
+    """Fingerprint of the structure that values bring along; ``own`` for the agent's own."""
+    brought = values.get(STRUCTURE)
+    if not brought:
+        return OWN
+    from agenticrs.agents.grammar.canonical import fingerprint
+    from agenticrs.agents.grammar.document import Architecture
+
+    try:
+        return fingerprint(Architecture.model_validate(brought))
+    except ValueError:  # refused as no document: a group of its own, which never gets a reward
+        return "none"
+
+
+def grouped(tried: Sequence[Tried]) -> Groups:
+    """Candidates by structure."""
+    groups: Groups = {}
+    for one in tried:
+        groups.setdefault(structure_key(one.values), []).append(one)
+    return groups
+
+
+def bracket_trials(structures: int, recipes: int = 2, eta: int = 2) -> int:
+    """How many candidates a whole bracket of ``ProposeThenSearch`` tries."""
+    trials, standing, more = structures, max(1, structures // eta), recipes
+    while True:
+        trials += standing * more
+        if standing == 1:
+            return trials
+        standing, more = max(1, standing // eta), more * eta
+
+
+def structures_within(trials: int, recipes: int = 2, eta: int = 2) -> int:
+    """The most structures whose bracket so many candidates pay for; 0 for none."""
+    structures = 0
+    while bracket_trials(structures + 1, recipes, eta) <= trials:
+        structures += 1
+    return structures
+
+
+def _recipes(
+    search_for: SearchFor, name: str, rows: Sequence[Tried], n: int, rung: int
+) -> list[Candidate]:
+    """Recipes for a structure by the search of its own, which is told what is known of it."""
+    base: Values = rows[0].values if rows else {}
+    known = [replace(row, values=_without_structure(row.values)) for row in rows]
+    kept = {} if name == OWN else base
+    note: dict[str, object] = {"fingerprint": name, "rung": rung}
+    if rows and name != OWN:
+        note |= {"parent": rows[0].number, "difference": "another recipe for the same structure"}
+    return [
+        replace(found, values={**kept, **found.values}, note={**found.note, **note})
+        for found in search_for(base).ask(known, n)
+    ]
+
+
+def _without_structure(values: Values) -> Values:
+    return {name: value for name, value in values.items() if name != STRUCTURE}
+
+
+def _better(groups: Mapping[str, Sequence[Tried]], names: Sequence[str], eta: int) -> list[str]:
+    """The best 1/eta of them, one at least, best first; those without any reward are left out."""
+    scores = {name: score for name in names if (score := _score(groups[name])) is not None}
+    ranked = sorted(scores, key=lambda name: scores[name], reverse=True)
+    return ranked[: max(1, len(names) // eta)]
+
+
+def _score(rows: Sequence[Tried]) -> tuple[bool, float] | None:
+    """The best reward of a structure; what was stopped early comes behind all that is done."""
+    done = [one.reward for one in rows if one.state == "done" and one.reward is not None]
+    if done:
+        return (True, max(done))
+    short = [one.short for one in rows if one.short is not None]
+    return (False, max(short)) if short else None
