@@ -16,13 +16,17 @@ _MODULES = (
     *("__future__", "dataclasses", "math", "typing"),
     *("torch", "torch.nn", "torch.nn.functional"),
 )
-_NAMES = frozenset(
+_BUILTINS = frozenset(
     {
-        *("breakpoint", "builtins", "compile", "ctypes", "delattr", "eval", "exec", "exit"),
-        *("getattr", "globals", "help", "importlib", "input", "locals", "memoryview", "open"),
-        *("os", "pickle", "quit", "setattr", "socket", "subprocess", "sys", "vars"),
+        *("breakpoint", "compile", "delattr", "eval", "exec", "exit", "getattr", "globals"),
+        *("help", "input", "locals", "memoryview", "open", "quit", "setattr", "vars"),
     }
 )
+_ELSEWHERE = frozenset(
+    {"builtins", "ctypes", "importlib", "os", "pickle", "socket", "subprocess", "sys"}
+)
+"""Modules that others hold as attributes."""
+
 _OF_TORCH = frozenset(
     {
         *("classes", "compile", "distributed", "from_file", "hub", "jit", "library", "load"),
@@ -66,7 +70,7 @@ class Policy:
         for name in _names_in(node):
             if _dunder(name) and not _is_constructor(node):
                 yield f"the name {name!r} is not allowed"
-            elif name in _NAMES:
+            elif name in _ELSEWHERE or (name in _BUILTINS and not isinstance(node, ast.Attribute)):
                 yield f"{name!r} is not allowed"
         if isinstance(node, ast.Attribute) and node.attr in _OF_TORCH:
             yield f"attribute {node.attr!r} is not allowed"

@@ -91,11 +91,12 @@ def _answer(returned: Any) -> tuple[bytes, bytes]:
     try:
         tensors, values = returned
         text = json.dumps({"values": values}, allow_nan=False).encode()
-        if not tensors:
+        plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        if not plain:
             return text, b""
         from safetensors.torch import save
 
-        return text, save({name: t.detach().contiguous() for name, t in tensors.items()})
+        return text, save(plain)
     except MemoryError:
         raise
     except Exception as error:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,26 +64,13 @@ def run(confinement: Confinement, source: str, arguments: Any = None, **limits: 
     return sandbox.run(source, "program", arguments=arguments)
 
 
-def left_behind() -> list[str]:
-    """Command lines of children of this test that still run."""
-    mark = f'"parent": {os.getpid()},'
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_text()
-        except OSError:
-            continue
-        if mark in line:
-            found.append(line)
-    return found
-
-
-def assert_nothing_is_left() -> None:
+@pytest.fixture
+def assert_nothing_is_left(
+    children_of: Callable[[int], list[str]], until: Callable[[Callable[[], bool]], None]
+) -> Callable[[], None]:
+    """Fails when a process of this test's sandboxes goes on to run."""
     # A killed process may need a moment to go.
-    end = time.monotonic() + 10
-    while left_behind() and time.monotonic() < end:
-        threading.Event().wait(0.01)
-    assert left_behind() == []
+    return lambda: until(lambda: children_of(os.getpid()) == [])
 
 
 class Tried(NamedTuple):
@@ -163,7 +149,9 @@ def test_no_file_of_the_parent_is_open_and_nobody_is_root(tried: Tried) -> None:
     assert tried.facts["scratch"] == []
 
 
-def test_a_fork_bomb_makes_no_process(strongest: Confinement) -> None:
+def test_a_fork_bomb_makes_no_process(
+    strongest: Confinement, assert_nothing_is_left: Callable[[], None]
+) -> None:
     source = """
 import os, threading
 def bomb(counts):
@@ -250,20 +238,24 @@ def test_reported_memory_is_measured_from_outside(strongest: Confinement) -> Non
     ids=["loop", "ignores signals", "closes its pipes", "thread"],
 )
 def test_what_never_ends_is_killed_with_all_that_belongs_to_it(
-    strongest: Confinement, body: str
+    strongest: Confinement, body: str, assert_nothing_is_left: Callable[[], None]
 ) -> None:
     with pytest.raises(TimedOut, match="after 1 s"):
         run(strongest, f"def program(_, __):\n    {body}", seconds=1)
     assert_nothing_is_left()
 
 
-def test_processor_time_is_bounded_however_many_threads_share_it(layers: Confinement) -> None:
+def test_processor_time_is_bounded_however_many_threads_share_it(
+    layers: Confinement, assert_nothing_is_left: Callable[[], None]
+) -> None:
     with pytest.raises(TimedOut, match="processor"):
         run(layers, "def program(_, __):\n    while True: pass", cpu_seconds=1)
     assert_nothing_is_left()
 
 
-def test_giant_output_ends_the_program(strongest: Confinement) -> None:
+def test_giant_output_ends_the_program(
+    strongest: Confinement, assert_nothing_is_left: Callable[[], None]
+) -> None:
     with pytest.raises(TooMuchOutput, match="printed"):
         run(strongest, "def program(_, __):\n    while True: print('x' * 1000)")
     with pytest.raises(TooMuchOutput, match="answered"):
