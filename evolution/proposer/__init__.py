@@ -1,0 +1,1 @@
+"""Candidates drafted by language models: asked, checked, repaired, compared with what is known."""
