@@ -15,6 +15,7 @@ from agenticrs.agents.health.patient import Patient
 from agenticrs.agents.health.report import Check, HealthReport
 from agenticrs.agents.health.sample import sample_of
 from agenticrs.agents.health.subject import Subject
+from agenticrs.agents.health.watch import random_state
 from agenticrs.agents.trial import TrialRequest
 from agenticrs.platform.data.dataset import Fold
 
@@ -36,11 +37,12 @@ def check(fold: Fold, request: TrialRequest, input_names: Sequence[str] = ()) ->
 def check_agent(fold: Fold, subject: Subject) -> HealthReport:
     """Examine training and acting. A candidate that cannot be trained is asked nothing more."""
     patient = Patient(subject, sample_of(fold))
-    begins = Check("it trains", lambda: _trains(patient), "see the error").run()
-    if not begins.passed:
-        return HealthReport((begins,))
-    asked = chain.from_iterable(group.checks(patient) for group in _GROUPS)
-    return HealthReport((begins, *(question.run() for question in asked)))
+    with random_state(subject.seed):
+        begins = Check("it trains", lambda: _trains(patient), "see the error").run()
+        if not begins.passed:
+            return HealthReport((begins,))
+        asked = chain.from_iterable(group.checks(patient) for group in _GROUPS)
+        return HealthReport((begins, *(question.run() for question in asked)))
 
 
 def _trains(patient: Patient) -> str:

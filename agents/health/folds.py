@@ -21,6 +21,7 @@ _TELLS = 0.9
 _ENOUGH = 20
 _ENOUGH_WITH_TAG = 8
 _MOST_COMMON = 0.5
+_MOST_USERS = 20_000
 
 
 def check_fold(fold: Fold) -> HealthReport:
@@ -134,6 +135,7 @@ def _fault_of_user_features(fold: Fold) -> str:
     if len(users) < _ENOUGH:
         return ""
     last = np.append(first[1:], len(fold.heldout)) - 1
+    users, first, last = users[:_MOST_USERS], first[:_MOST_USERS], last[:_MOST_USERS]
     for place in (first, last):
         item = fold.heldout.item[place]
         if _share_of_most_common(item) > _MOST_COMMON:
@@ -142,6 +144,9 @@ def _fault_of_user_features(fold: Fold) -> str:
             if _follows(column[users], item) or _pure(column[users], item) > _TELLS:
                 return f"user feature {name!r} tells which item is held out"
         for name, table in features.multi_hot.items():
+            _, kind = np.unique(table[users], axis=0, return_inverse=True)
+            if _pure(kind.ravel(), item) > _TELLS:
+                return f"user feature {name!r} tells which item is held out"
             for tag in range(table.shape[1]):
                 tagged = item[table[users, tag] > 0]
                 if len(tagged) >= _ENOUGH_WITH_TAG and _share_of_most_common(tagged) > _TELLS:

@@ -63,7 +63,7 @@ def overfits(patient: Patient) -> str:
     told = bool(losses) and losses[0] > 0
     if told and min(losses) > _FALL * losses[0]:
         return f"the loss of one batch fell from {losses[0]:.4f} to {min(losses):.4f} only"
-    share = _recall(patient)
+    share = _recall(patient, among_learnt=True)
     if len(share) < ENOUGH_USERS or (patient.role == "ranking" and told):
         return ""
     mean = float(share.mean())
@@ -110,8 +110,15 @@ def told_apart(patient: Patient) -> str:
     return ""
 
 
-def _recall(patient: Patient) -> Tensor:
-    """For each learnt item: the share of other items that it outranks given what came before."""
+def _recall(patient: Patient, *, among_learnt: bool = False) -> Tensor:
+    """For each learnt item: the share of other items that it outranks given what came before.
+
+    ``among_learnt`` leaves out items that nobody of the batch has: to know what is in the batch is
+    not to know whose it is.
+    """
+    learnt = torch.bincount(
+        patient.overfitted.data.histories.items, minlength=patient.data.n_items
+    ) > (0 if among_learnt else -1)
     agent, histories = patient.overfitted.agent, patient.overfitted.data.histories
     found = []
     for _ in range(_TARGETS):
@@ -124,12 +131,12 @@ def _recall(patient: Patient) -> Tensor:
         if patient.subject.takes_lists:
             found.append(_recall_among_few(patient, agent, before, whole.take(rows), target))
         else:
-            found.append(_recall_of_all(agent, before, whole.take(rows), target))
+            found.append(_recall_of_all(agent, before, whole.take(rows), target, learnt))
     return torch.cat(found) if found else torch.zeros(0)
 
 
 def _recall_of_all(
-    agent: Agent[Any], before: UserBatch, whole: UserBatch, target: Tensor
+    agent: Agent[Any], before: UserBatch, whole: UserBatch, target: Tensor, among: Tensor
 ) -> Tensor:
     with torch.inference_mode():
         answer = agent.act(before, (), agent.n_items)
@@ -137,7 +144,7 @@ def _recall_of_all(
         return torch.zeros(0)
     scores = _by_item(answer, agent.n_items)
     own = scores.gather(1, target[:, None])
-    others = torch.ones_like(scores, dtype=torch.bool)
+    others = among.expand_as(scores).clone()
     others[whole.rows, whole.items] = False
     return _outranked(own, scores, others)
 

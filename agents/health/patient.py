@@ -85,11 +85,12 @@ class Patient:
 
     @cached_property
     def elsewhere(self) -> Fitted:
-        """Trained the same on other data: every user has the history of the next one."""
+        """Trained the same on other data: users have the next user's history, of the next items."""
         rows = self.fold.dataset.interactions
         user = (rows.user.astype(np.int64) - 1) % self.fold.dataset.n_users
         order = np.argsort(user, kind="stable")
-        moved = replace(rows, user=user.astype(np.int32)).take(order)
+        item = (rows.item + 1) % self.fold.dataset.n_items
+        moved = replace(rows, user=user.astype(np.int32), item=item).take(order)
         dataset = replace(self.fold.dataset, interactions=moved)
         return self._fitted(replace(self.fold, dataset=dataset), 1)
 

@@ -96,6 +96,8 @@ class Subject:
 
     def act(self, agent: Agent[Any], users: UserBatch, k: int = K) -> Candidates | Route:
         """The agent's answer, over ``lists`` where it takes some."""
+        # A copy: a candidate that writes into its arguments must not spoil the next question.
+        users = UserBatch(users.users.clone(), users.offsets.clone(), users.items.clone())
         inputs = self.lists(users, agent.n_items)
         with torch.inference_mode():
             return agent.act(users, inputs, k)
