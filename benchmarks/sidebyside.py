@@ -25,6 +25,7 @@ import torch
 HERE = Path(__file__).parent
 ENVIRONMENT = HERE.parent / ".bench"
 RESULTS = HERE / "results"
+_TIMES = ("seconds", "cpu_seconds")
 
 
 def peer_python(packages: tuple[str, ...]) -> Path:
@@ -38,6 +39,16 @@ def peer_python(packages: tuple[str, ...]) -> Path:
     if done.returncode:
         sys.exit(f"peers cannot be installed: {done.stderr.decode()[-500:]}")
     return python
+
+
+def checkout(url: str, folder: Path) -> Path:
+    """``folder`` itself, with the repository in it: cloned where there is none yet."""
+    if not folder.exists():
+        command = ["git", "clone", "--quiet", "--depth=1", url, folder]
+        done = subprocess.run(command, check=False, capture_output=True)
+        if done.returncode:
+            sys.exit(f"{url} cannot be cloned, put it into {folder}: {done.stderr.decode()[-500:]}")
+    return folder
 
 
 @dataclass
@@ -96,11 +107,13 @@ def _stream(process: subprocess.Popen[str] | None, name: str) -> IO[str]:
 def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> dict[str, Any]:
     """Both sides in turn, ``count`` times after one warm-up of ours: medians and their ratio.
 
-    A side that is more than what counts tells its ``seconds`` itself.
+    A side that is more than what counts tells its ``seconds`` itself. Where both also tell their
+    ``cpu_seconds``, these are compared, too: they are the same on a machine that is shared.
     """
     ours()
     mine: list[float] = []
     theirs: list[float] = []
+    processor: list[tuple[float, float]] = []
     told: Mapping[str, float] = {}
     answered: Mapping[str, float] = {}
     for _ in range(count):
@@ -109,15 +122,25 @@ def pairs(ours: Callable[[], Mapping[str, float]], peer: Peer, count: int) -> di
         mine.append(told.get("seconds", time.perf_counter() - begin))
         answered = peer.once()
         theirs.append(answered["seconds"])
+        if "cpu_seconds" in told and "cpu_seconds" in answered:
+            processor.append((told["cpu_seconds"], answered["cpu_seconds"]))
     own, other = statistics.median(mine), statistics.median(theirs)
-    return {
+    row = {
         "ours_seconds": round(own, 5),
         "peer_seconds": round(other, 5),
         "ratio": round(other / own, 2),
         "pairs": count,
-        "ours": {k: v for k, v in told.items() if k != "seconds"},
-        "peer": {k: v for k, v in answered.items() if k != "seconds"},
+        "ours": {k: v for k, v in told.items() if k not in _TIMES},
+        "peer": {k: v for k, v in answered.items() if k not in _TIMES},
     }
+    if processor:
+        own, other = (statistics.median(side) for side in zip(*processor, strict=True))
+        row |= {
+            "ours_cpu_seconds": round(own, 5),
+            "peer_cpu_seconds": round(other, 5),
+            "cpu_ratio": round(other / own, 2),
+        }
+    return row
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:
@@ -133,6 +156,7 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
         print(
             f"{row['task']:42} ours {row['ours_seconds']:9.4f} s   {row['name']:10} "
             f"{row['peer_seconds']:9.4f} s   ratio {row['ratio']:.2f}"
+            + (f", of processor time {row['cpu_ratio']:.2f}" if "cpu_ratio" in row else "")
         )
 
 
