@@ -13,6 +13,7 @@ from agenticrs.evolution import blueprint, stages, upstream
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName
 from agenticrs.evolution.rungs import keep, propose, resources, stored_id, training_seconds
+from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.upstream import Upstream
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
@@ -125,7 +126,7 @@ def promote(cycle: Cycle) -> Result:
 
 
 STEPS: dict[StepName, StepFunction] = {
-    "sense": stages.sense,
+    "sense": sense,
     "plan": plan,
     "propose": propose_defaults,
     "evaluate": evaluate,

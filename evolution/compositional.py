@@ -21,6 +21,7 @@ from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.rungs import propose as propose_trial
 from agenticrs.evolution.rungs import stored_id
 from agenticrs.evolution.selection import mean_reward, membership
+from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.evolution.trial_files import TrialFiles
 from agenticrs.platform.database import session_scope
@@ -156,7 +157,7 @@ def promote(cycle: Cycle) -> Result:
 
 
 STEPS: dict[StepName, StepFunction] = {
-    "sense": stages.sense,
+    "sense": sense,
     "plan": plan,
     "propose": propose,
     "evaluate": evaluate,

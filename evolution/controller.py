@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
-from agenticrs.evolution import bootstrap, compositional, individual
+from agenticrs.evolution import bootstrap, compositional, individual, sensing
 from agenticrs.evolution.admitting import admit_first
-from agenticrs.evolution.cycle import Cycle, StepFunction, StepName, Watcher, run
+from agenticrs.evolution.cycle import Cycle, Event, StepFunction, StepName, Watcher, run
 from agenticrs.evolution.request import CycleKind, EvolveRequest
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
@@ -59,7 +59,9 @@ class Controller:
         """Run cycles of these kinds, one after the other; return their ids.
 
         A surface on which nothing serves gets its bootstrap cycle first. Cycles that were cut off
-        go on before, and count as done when they are of a kind that was asked for.
+        go on before, and count as done when they are of a kind that was asked for. When the world
+        has moved, or the objectives have, the graph changes first: compositional cycles come before
+        individual ones (``sensing.restructure_first``).
 
         Without ``dataset`` it is the surface's, else the one of the settings, else the only one
         that is stored. Raises Conflict while another process evolves the surface or when it serves
@@ -78,7 +80,7 @@ class Controller:
             wanted: list[CycleKind] = [kind for kind in kinds if kind not in resumed]
             if serving is None and "bootstrap" not in wanted:
                 wanted.insert(0, "bootstrap")
-            for kind in wanted:
+            for kind in working._ordered(wanted, name):
                 done.append(working._start(kind, agents, trials, seconds, name))
         self._resume_decided()
         return done
@@ -138,6 +140,17 @@ class Controller:
             if stored
             else "agenticrs data import, or agenticrs data generate",
         )
+
+    def _ordered(self, wanted: list[CycleKind], dataset: str) -> list[CycleKind]:
+        """The kinds in order: by habit as asked for, compositional first when something moved."""
+        if not {"individual", "compositional"} <= set(wanted):
+            return wanted
+        snapshot = self.services.datasets.load(dataset, self._fold_in_feedback(dataset))
+        why = sensing.restructure_first(self.services, self.surface, snapshot)
+        if not why:
+            return wanted
+        self.watch(Event(0, "sense", f"the graph changes first: {why}"))
+        return sorted(wanted, key=("bootstrap", "compositional", "individual").index)
 
     def _resume_decided(self) -> None:
         """Carry out what was decided while this process held the lease."""

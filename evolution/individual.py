@@ -29,6 +29,7 @@ from agenticrs.evolution.selection import (
     guardrails,
     membership,
 )
+from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.stages import OUTER
 from agenticrs.evolution.upstream import Upstream
 from agenticrs.platform.data.splits import search_users
@@ -199,7 +200,7 @@ def promote(cycle: Cycle) -> Result:
 
 
 STEPS: dict[StepName, StepFunction] = {
-    "sense": stages.sense,
+    "sense": sense,
     "plan": plan,
     "propose": propose,
     "evaluate": evaluate,

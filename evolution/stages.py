@@ -1,4 +1,4 @@
-"""Steps that every kind of cycle shares: sensing, publishing versions, promoting, observing."""
+"""Steps that every kind of cycle shares: publishing versions, promoting, observing."""
 
 from __future__ import annotations
 
@@ -25,26 +25,6 @@ from agenticrs.registry.tables import CompositionRow, TrialRow, VersionRow
 
 OUTER, INNER = "value@10", "ndcg@10"
 """The reward of a whole composition: held-out value in the first ten places, and its accuracy."""
-
-
-def sense(cycle: Cycle) -> Result:
-    """What has changed since the champion was made: new interactions, or nothing serves yet."""
-    serving = serving_row(cycle)
-    rows = len(cycle.dataset.interactions)
-    if serving is None:
-        cycle.say(f"nothing serves on {cycle.surface!r} yet; {rows:,} interactions to learn from")
-        return {"serving": None, "interactions": rows, "new_interactions": rows}
-    known = 0
-    if serving.dataset == cycle.dataset_name:
-        before = cycle.services.datasets.load(serving.dataset, serving.fingerprint)
-        known = len(before.interactions)
-    cycle.say(f"composition {serving.number} serves; {rows - known:,} new interactions since")
-    return {
-        "serving": serving.number,
-        "champion_fingerprint": serving.fingerprint,
-        "interactions": rows,
-        "new_interactions": rows - known,
-    }
 
 
 def serving_row(cycle: Cycle) -> CompositionRow | None:

@@ -52,6 +52,18 @@ def list_all(session: Session, surface: str | None = None, limit: int = 50) -> l
     return list(session.exec(query))
 
 
+def last_plan(session: Session, surface: str, kind: str) -> dict[str, Any]:
+    """The plan of the newest finished cycle of a kind, or an empty one."""
+    row = session.exec(
+        select(StepRow)
+        .join(CycleRow, col(CycleRow.id) == StepRow.cycle_id)
+        .where(CycleRow.surface == surface, CycleRow.kind == kind)
+        .where(StepRow.name == "plan", StepRow.state == "done")
+        .order_by(col(StepRow.id).desc())
+    ).first()
+    return {} if row is None else dict(row.result)
+
+
 def unfinished(session: Session, surface: str) -> list[CycleRow]:
     """Cycles that are running or waiting, oldest first."""
     return list(

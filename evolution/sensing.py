@@ -1,0 +1,67 @@
+"""What has changed since the champion was made: new rows, a world that moved, other objectives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agenticrs.evolution import blueprint, stages
+from agenticrs.evolution.cycle import Cycle, Result
+from agenticrs.evolution.drift import NOTHING, Drift, drift
+from agenticrs.evolution.services import Services
+from agenticrs.platform.data.dataset import Dataset
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import agents, cycles, promotion
+from agenticrs.registry.tables import CompositionRow
+
+
+def sense(cycle: Cycle) -> Result:
+    """Look at the snapshot that the cycle works on."""
+    serving = stages.serving_row(cycle)
+    rows = len(cycle.dataset.interactions)
+    if serving is None:
+        cycle.say(f"nothing serves on {cycle.surface!r} yet; {rows:,} interactions to learn from")
+        return {"serving": None, "interactions": rows, "new_interactions": rows}
+    known, moved = _since(cycle.services, serving, cycle.dataset)
+    alpha = cycle.services.settings.alpha
+    cycle.say(
+        f"composition {serving.number} serves; {rows - known:,} new interactions since"
+        + (", and they have drifted" if moved.detected(alpha) else "")
+    )
+    return {
+        "serving": serving.number,
+        "champion_fingerprint": serving.fingerprint,
+        "interactions": rows,
+        "new_interactions": rows - known,
+        "drift": {**moved.as_json(), "detected": moved.detected(alpha)},
+    }
+
+
+def restructure_first(services: Services, surface: str, dataset: Dataset) -> str:
+    """Why the graph should change before single agents do; empty when nothing speaks for it.
+
+    Drift of the newest rows against the champion's window, or objective weights that differ from
+    those of the last compositional cycle.
+    """
+    with session_scope(services.engine) as session:
+        serving = promotion.serving(session, surface)
+        planned = cycles.last_plan(session, surface, "compositional")
+        fusions = blueprint.of_role(specs := agents.admitted(session), "fusion")
+    if serving is None:
+        return ""
+    _, moved = _since(services, serving, dataset)
+    if moved.detected(services.settings.alpha):
+        signal = max(moved.signals, key=lambda s: s.deviation)
+        return f"{signal.name} have drifted (p {moved.p_value:.3f})"
+    before = planned.get("outer_weight")
+    weight = max((specs[name].outer_weight for name in fusions), default=before)
+    if before is not None and weight != before:
+        return f"the outer reward's weight was {before:g} and is {weight:g} now"
+    return ""
+
+
+def _since(services: Services, serving: CompositionRow, dataset: Dataset) -> tuple[int, Drift]:
+    """How many rows the champion knew, and how the others differ from them."""
+    known: Any = 0
+    if serving.dataset == dataset.name:
+        known = len(services.datasets.load(serving.dataset, serving.fingerprint).interactions)
+    return known, drift(dataset, known) if known else NOTHING
