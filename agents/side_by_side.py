@@ -90,7 +90,12 @@ def train_alone(course: Course, budget: Budget) -> None:
     """Train one model with AdamW; AgentError when its loss is no number."""
     network = course.network
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=course.learning_rate, weight_decay=course.decay, fused=True
+        network.parameters(),
+        lr=course.learning_rate,
+        betas=_BETAS,
+        eps=_EPSILON,
+        weight_decay=course.decay,
+        fused=True,
     )
     trained = Trained(dict(network.named_parameters()), optimizer, course.generator)
     loop = TrainingLoop(budget, course.epochs, trained)

@@ -122,12 +122,11 @@ def run_trial(
     """
     begin = time.perf_counter()
     tell = report or (lambda fraction, text: None)
-    device = _device(request.device)
+    device = device_of(request.device)
     torch.manual_seed(request.seed)
     agent = catalogue.build(request.agent, request.config, seed=request.seed, device=device)
-    names = [source.agent for source in inputs]
-    agent.input_names(names)
-    data = TrainingData.of(fold.dataset, device)
+    agent.input_names([source.agent for source in inputs])
+    ground = Ground.of(fold, inputs, device, request.user_fraction)
     tell(0.0, "data ready")
     trained = 1.0
 
@@ -136,21 +135,50 @@ def run_trial(
         trained = fraction
         tell(0.9 * fraction, text)
 
-    checkpoint = _checkpoint(request, fold, device) if request.checkpoint else None
-    agent.fit(data, Budget(request.effort, request.seconds, learning, checkpoint))
-    lesson = _lesson(data, fold, inputs, request.user_fraction)
-    pupils = _taught(agent, lesson) if isinstance(agent, OutcomeLearner) else ()
-    _refuse_broken_weights(agent)
+    checkpoint = checkpoint_of([request], fold, device) if request.checkpoint else None
+    agent.fit(ground.data, Budget(request.effort, request.seconds, learning, checkpoint))
     tell(0.9, "trained, measuring")
-    # What the files hold is what will serve, so that is what is measured.
-    files = artifact.pack(agent, names)
-    agent = artifact.unpack(files, device)
-    found = _measured(agent, data, lesson, pupils)
-    users = lesson.truth.users.cpu().numpy()
-    whole = request.effort >= 1.0 and request.user_fraction >= 1.0
+    result = ground.examine(agent, request)
     tell(1.0, "measured")
-    result = _result(agent, users, found, begin, files if whole else None)
-    return replace(result, totals={**result.totals, "trained_share": trained})
+    totals = {**result.totals, "trained_share": trained}
+    return replace(result, totals=totals, seconds=time.perf_counter() - begin)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What trials of one fold on one device have in common: data, and whom they are measured on.
+
+    ``names`` are the agents whose lists the lesson holds.
+    """
+
+    data: TrainingData
+    lesson: Lesson
+    names: tuple[str, ...]
+
+    @staticmethod
+    def of(
+        fold: Fold, inputs: Sequence[CandidateArrays], device: str, user_fraction: float = 1.0
+    ) -> Ground:
+        """The fold's history and a share of its held-out users, on the device."""
+        data = TrainingData.of(fold.dataset, device)
+        lesson = _lesson(data, fold, inputs, user_fraction)
+        return Ground(data, lesson, tuple(source.agent for source in inputs))
+
+    def examine(self, agent: Agent[Any], request: TrialRequest) -> TrialResult:
+        """Pack and measure an agent that was fitted for the request; its seconds are those here.
+
+        Raises AgentError when the weights or scores are not finite.
+        """
+        begin = time.perf_counter()
+        pupils = _taught(agent, self.lesson) if isinstance(agent, OutcomeLearner) else ()
+        _refuse_broken_weights(agent)
+        # What the files hold is what will serve, so that is what is measured.
+        files = artifact.pack(agent, self.names)
+        agent = artifact.unpack(files, str(agent.device))
+        found = _measured(agent, self.data, self.lesson, pupils)
+        users = self.lesson.truth.users.cpu().numpy()
+        whole = request.effort >= 1.0 and request.user_fraction >= 1.0
+        return _result(agent, users, found, begin, files if whole else None)
 
 
 def evaluate_version(
@@ -158,7 +186,7 @@ def evaluate_version(
 ) -> TrialResult:
     """Measure an existing version, as ``run_trial`` measures a candidate, without training."""
     begin = time.perf_counter()
-    chosen = _device(device)
+    chosen = device_of(device)
     agent = artifact.unpack(files, chosen)
     if inputs:
         agent.input_names([source.agent for source in inputs])
@@ -238,15 +266,24 @@ def sample_of(users: npt.NDArray[Any], fraction: float) -> npt.NDArray[np.bool_]
     return mask
 
 
-def _checkpoint(request: TrialRequest, fold: Fold, device: str) -> Checkpoint:
-    """The request's checkpoint, of this training and no other."""
+def checkpoint_of(requests: Sequence[TrialRequest], fold: Fold, device: str) -> Checkpoint:
+    """The checkpoint of the trainings of these requests and no others, in the first one's file."""
     decides = {
-        **asdict(replace(request, checkpoint="", seconds=0.0)),
+        "requests": [asdict(replace(r, checkpoint="", seconds=0.0)) for r in requests],
         "data": [fold.dataset.fingerprint, fold.split, fold.part],
         "made by": [device, torch.__version__, torch.get_num_threads()],
     }
     text = json.dumps(decides, sort_keys=True, default=str)
-    return Checkpoint(Path(request.checkpoint), hashlib.sha256(text.encode()).hexdigest())
+    return Checkpoint(Path(requests[0].checkpoint), hashlib.sha256(text.encode()).hexdigest())
+
+
+def device_of(wanted: str) -> str:
+    """What ``auto`` means here; AgentError when cuda is wanted where there is none."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise AgentError("device cuda is not available", hint="ask for auto or cpu")
+    return wanted
 
 
 def _lesson(
@@ -338,11 +375,3 @@ def _latency(runtime: Runtime, users: UserBatch) -> float:
         runtime.recommend(request, 10)
         spent.append((time.perf_counter() - begin) * 1000)
     return float(np.percentile(spent[_REQUESTS // 4 :], 95))
-
-
-def _device(wanted: str) -> str:
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise AgentError("device cuda is not available", hint="ask for auto or cpu")
-    return wanted
