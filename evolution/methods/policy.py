@@ -21,7 +21,7 @@ from agenticrs.evolution.methods.policy_experience import (
     experience,
     state,
 )
-from agenticrs.evolution.methods.policy_learning import learn
+from agenticrs.evolution.methods.policy_learning import CLOSING_STEPS, STEPS, learn
 from agenticrs.evolution.methods.policy_network import Networks
 from agenticrs.evolution.methods.policy_situation import Situation
 from agenticrs.evolution.methods.policy_state import PolicyState
@@ -79,14 +79,18 @@ class Policy:
 
     def learnt(self, tried: Sequence[Tried]) -> PolicyState:
         """What is known after these results, of whichever method: to be stored at a cycle's end."""
+        return self._learnt(tried, CLOSING_STEPS)
+
+    def _learnt(self, tried: Sequence[Tried], steps: int) -> PolicyState:
         actions = Actions(self.space)
         found = experience(actions, self.situation, tried, self.cycle)
-        return learn(actions, self.stored, found, seed=self._entropy(len(tried), 0))
+        seed = self._entropy(len(tried), 0)
+        return learn(actions, self.stored, found, seed=seed, steps=steps)
 
     def _draw(
         self, actions: Actions, tried: Sequence[Tried], seen: set[object], n: int
     ) -> list[Candidate]:
-        policy = self.learnt(tried)
+        policy = self._learnt(tried, STEPS)
         known = sorted((t for t in tried if t.state != "open"), key=lambda t: t.number)
         now = torch.tensor([state(actions, self.situation, known, len(tried))])  # (1, S)
         networks = Networks(actions, now.shape[1])

@@ -22,13 +22,15 @@ from agenticrs.evolution.methods.policy_actions import Actions
 from agenticrs.evolution.methods.policy_network import Networks
 from agenticrs.evolution.methods.policy_state import Experience, PolicyState
 
-STEPS = 120
-"""Steps of the optimiser each time it learns: an answer takes a fraction of a second."""
+STEPS = 60
+"""Steps of the optimiser before each answer, which so takes a fraction of a second."""
+CLOSING_STEPS = 600
+"""Steps for the version that is stored when a cycle ends: it has time to learn from all cycles."""
 _BATCH = 48
 """Trials of this cycle, and as many of all cycles, in a step."""
 _DRAWS = 8
 """Fresh draws in each state, for values and gradients."""
-_DISCOUNT = 0.3
+_DISCOUNT = 0.2
 """A candidate is worth mostly what it brings itself; a little, what those after it bring."""
 _LOOK_AHEAD = 4
 """Steps of Retrace; the discount leaves nothing of later ones."""
@@ -36,7 +38,7 @@ _MOST_WEIGHT = 2.0
 """Where importance weights are cut off."""
 _HELD = 10
 """Steps for which targets are held."""
-_RATE, _DECAY = 4e-3, 1e-2
+_RATE, _DECAY = 8e-3, 1e-2
 _FIRST, _SECOND = 0.9, 0.99
 _RANGE_ENTROPY, _CHOICE_ENTROPY = -1.3, 0.25
 """Least entropy at the end of annealing: nats of each range below uniform, share of a choice's."""
@@ -45,7 +47,7 @@ _ANNEALING = 40.0
 
 
 def learn(
-    actions: Actions, state: PolicyState, cycle: Experience, *, seed: int, steps: int = STEPS
+    actions: Actions, state: PolicyState, cycle: Experience, *, seed: int, steps: int
 ) -> PolicyState:
     """The next version: ``state`` after ``steps`` on the trials of ``cycle`` and on all it knows.
 
@@ -73,6 +75,7 @@ def learn(
             (gradient,) = torch.autograd.grad(loss, leaf)
             weights = weights.detach()
             _adam(weights, gradient, first, second, state.steps + step + 1)
+            networks.bound_temperature(weights)
     return replace(
         state,
         version=state.version + 1,

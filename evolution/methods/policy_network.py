@@ -132,9 +132,18 @@ class Networks:
         both = torch.cat([states.expand(*rows.shape[:-1], states.shape[1]), 2 * rows - 1], -1)
         return _layers(parts[6:12], both).squeeze(-1)
 
+    @staticmethod
+    def bound_temperature(weights: Tensor) -> None:
+        """Keep the temperature between e^-6 and 2, in place.
+
+        Bounded here and not where it is read: beyond a bound it would have no gradient, and what
+        became uniform once would stay so.
+        """
+        weights[-1:].clamp_(-0.5, (1.0 + math.log(2.0)) / 10.0)
+
     def temperature(self, parts: Sequence[Tensor]) -> Tensor:
         """The price of entropy, a scalar above 0. The factor lets it move faster than weights."""
-        return (10.0 * parts[12].squeeze() - 1.0).clamp(-6.0, 2.0).exp()
+        return (10.0 * parts[12].squeeze() - 1.0).exp()
 
 
 def _layers(parts: Sequence[Tensor], inputs: Tensor) -> Tensor:
