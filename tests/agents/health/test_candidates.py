@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,20 +21,24 @@ from agenticrs.agents.trial import TrialRequest
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.errors import AgentError
 
-SMALL = {"embedding_size": 16, "hidden": 16, "batch_size": 64}
+SMALL = {
+    "embedding_size": 16,
+    "hidden": 16,
+    "long_hidden": 8,
+    "cold_hidden": 8,
+    "experts": 2,
+    "history": 10,
+    "batch_size": 64,
+}
 AGENTS = load_agents()
 TRAINED = [name for name, agent in AGENTS.items() if "epochs" in agent.config_type.model_fields]
 QUICK = [name for name in AGENTS if name not in TRAINED and name != "learned_fusion"] + ["bpr"]
-RETRIEVERS = {
+OF_NO_AGENT = {
     "sasrec, norms behind": documents.sasrec(width=16, norm="post", relative=8, heads=2),
     "sasrec without places": documents.sasrec(width=16, places=False, relative=8),
-    "hstu": documents.hstu(width=16, heads=2),
-    "gru4rec": documents.gru4rec(width=16),
-    "lightgcn": documents.lightgcn(width=16),
-    "two towers": documents.two_tower(width=16, hidden=16),
-    "content": documents.two_tower(width=16, hidden=16, ids=False),
+    "content alone": documents.two_tower(width=16, hidden=16, ids=False),
 }
-RANKERS = ("lr", "fm", "deepfm", "dcn", "din")
+"""Documents that are the default of none: all others are examined with their agents."""
 
 
 def examined(log: Fold, agent: type[Agent[Any]], seed: int = 0, **settings: Any) -> HealthReport:
@@ -99,17 +104,9 @@ def test_a_healthy_trained_agent_is_not_refused(log: Fold, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RETRIEVERS)
-def test_a_healthy_retrieving_document_is_not_refused(log: Fold, name: str) -> None:
-    report = examined(log, AGENTS["sasrec"], 4, structure=RETRIEVERS[name])
-    assert report.passed, report.summary()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", RANKERS)
-def test_a_healthy_ranking_document_is_not_refused(log: Fold, kind: documents.Ranker) -> None:
-    structure = documents.ranker(kind, width=8, hidden=16)
-    report = examined(log, AGENTS["deepfm"], 4, structure=structure)
+@pytest.mark.parametrize("name", OF_NO_AGENT)
+def test_a_healthy_document_of_no_agent_is_not_refused(log: Fold, name: str) -> None:
+    report = examined(log, AGENTS["sasrec"], 4, structure=OF_NO_AGENT[name])
     assert report.passed, report.summary()
 
 
@@ -122,6 +119,12 @@ def test_the_candidate_of_a_trial_is_examined_with_its_fold(log: Fold) -> None:
     }
     with pytest.raises(AgentError, match="half_life_days"):
         check(log, TrialRequest("popularity", {"half_life_days": -1.0}))
+
+
+def test_every_check_is_documented(log: Fold) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "integrity.md").read_text()
+    for row in check(log, TrialRequest("popularity", {})).rows:
+        assert f"| {row.name} |" in page
 
 
 def test_names_of_the_inputs_reach_a_fusion(log: Fold) -> None:
