@@ -83,41 +83,41 @@ def main() -> None:
     parser.add_argument("--seeds", default="2,4,8")
     parser.add_argument("--positives", type=int, default=5000, help="learnt from in one epoch")
     parser.add_argument("--data", default="generated,ml-100k")
+    parser.add_argument("--sizes", default="small,default")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    folds = {name: fold_of(name) for name in arguments.data.split(",")}
+    lists = {name: lists_of(fold) for name, fold in folds.items()}
     rows: list[dict[str, Any]] = []
-    for name in arguments.data.split(","):
-        fold = fold_of(name)
-        lists = lists_of(fold)
-        for agent in ("dcn", "deepfm"):
-            for size, settings in SIZES.items():
+    for size in arguments.sizes.split(","):
+        for name, fold in folds.items():
+            for agent in ("dcn", "deepfm"):
                 short = {"epochs": 1, "positives_per_epoch": arguments.positives}
+                config = {**SIZES[size], **short}
+                if not rows:  # warm up
+                    run(fold, lists[name], [TrialRequest(agent, config)] * 2, "together")
                 for count in map(int, arguments.seeds.split(",")):
-                    requests = [
-                        TrialRequest(agent, {**settings, **short}, seed=seed)
-                        for seed in range(count)
-                    ]
-                    alone, ours, _ = run(fold, lists, requests, "in turn")
-                    together, theirs, _ = run(fold, lists, requests, "together")
-                    auto, _, taken = run(fold, lists, requests, "auto")
-                    row = {
-                        "data": name,
-                        "agent": agent,
-                        "size": size,
-                        "seeds": count,
-                        "in_turn_seconds": round(alone, 2),
-                        "together_seconds": round(together, 2),
-                        "ratio": round(alone / together, 2),
-                        "auto_seconds": round(auto, 2),
-                        "auto_took": taken,
-                        "ndcg@10": [round(float(np.mean(q)), 4) for q in (ours, theirs)],
-                        "largest_difference": round(
-                            float(np.abs(np.subtract(ours, theirs)).max()), 5
-                        ),
-                    }
-                    rows.append(row)
-                    print(row, flush=True)
+                    requests = [TrialRequest(agent, config, seed=seed) for seed in range(count)]
+                    row = {"data": name, "agent": agent, "size": size, "seeds": count}
+                    rows.append(row | compare(fold, lists[name], requests))
+                    print(rows[-1], flush=True)
                     keep("vectorised", rows)
+
+
+def compare(fold: Fold, lists: CandidateArrays, requests: list[TrialRequest]) -> dict[str, Any]:
+    """Both ways, and what the measurement at the start decides."""
+    alone, ours, _ = run(fold, lists, requests, "in turn")
+    together, theirs, _ = run(fold, lists, requests, "together")
+    auto, _, taken = run(fold, lists, requests, "auto")
+    return {
+        "in_turn_seconds": round(alone, 2),
+        "together_seconds": round(together, 2),
+        "ratio": round(alone / together, 2),
+        "auto_seconds": round(auto, 2),
+        "auto_took": taken,
+        "ndcg@10": [round(float(np.mean(q)), 4) for q in (ours, theirs)],
+        "largest_difference": round(float(np.abs(np.subtract(ours, theirs)).max()), 5),
+    }
 
 
 if __name__ == "__main__":
