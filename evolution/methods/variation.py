@@ -65,7 +65,7 @@ class StructuralVariation:
                 first = self._parent(archive, island, structures, rng)
                 second = None
                 if rng.random() < self.crossover:
-                    second = self._partner(archive, island, structures, rng)
+                    second = self._partner(archive, island, structures, first, rng)
                 made = self._made(first, second, rng)
                 if made is None:
                     continue
@@ -110,15 +110,17 @@ class StructuralVariation:
         archive: Archive,
         island: int,
         structures: Mapping[int, Architecture],
+        first: _Parent,
         rng: np.random.Generator,
-    ) -> _Parent:
-        """Another one of the island, or any known structure."""
-        if rng.random() < 0.5:
-            found = archive.parent(island, rng)
-            if found is not None:
-                return _Parent(structures[found.number], found)
-        name = list(self.known)[int(rng.integers(len(self.known)))]
-        return _Parent(self.known[name], name=name)
+    ) -> _Parent | None:
+        """Another one of the island, or any known structure; None when it is the first again."""
+        found = archive.parent(island, rng) if rng.random() < 0.5 else None
+        if found is not None:
+            partner = _Parent(structures[found.number], found)
+        else:
+            name = list(self.known)[int(rng.integers(len(self.known)))]
+            partner = _Parent(self.known[name], name=name)
+        return None if partner.structure == first.structure else partner
 
     def _made(
         self, first: _Parent, second: _Parent | None, rng: np.random.Generator
