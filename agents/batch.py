@@ -5,7 +5,7 @@ All tensors of one batch live on one device. Item index -1 pads; its score is -i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,11 +17,13 @@ class UserBatch:
 
     Shapes: ``users`` (B,) int64 with -1 for a user that no training has seen; ``offsets`` (B + 1,)
     int64; ``items`` (offsets[-1],) int64: user b's history is items[offsets[b]:offsets[b + 1]].
+    ``times``, of the shape of ``items``, are Unix seconds; None where they are not known.
     """
 
     users: Tensor
     offsets: Tensor
     items: Tensor
+    times: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -51,24 +53,43 @@ class UserBatch:
 
         Shapes (B, T) and (B,), with T the largest of them, at least 1.
         """
+        entry, inside = self._newest(length)
+        lengths = inside.sum(1)
+        if not len(self.items):
+            return torch.full_like(entry, -1), lengths
+        return torch.where(inside, self.items[entry], -1), lengths
+
+    def newest_times(self, length: int) -> Tensor | None:
+        """The times of those items, of the same shape; 0 behind them."""
+        if self.times is None:
+            return None
+        entry, inside = self._newest(length)
+        if not len(self.items):
+            return torch.zeros_like(entry)
+        return torch.where(inside, self.times[entry], 0)
+
+    def _newest(self, length: int) -> tuple[Tensor, Tensor]:
+        """Entries of the last ``length`` items, and which of them are real, (B, T)."""
         lengths = self.lengths.clamp(max=length)
         width = max(1, int(lengths.max()) if len(self) else 1)
         place = torch.arange(width, device=self.users.device)
         entry = (self.offsets[1:] - lengths)[:, None] + place
-        if not len(self.items):
-            return torch.full_like(entry, -1), lengths
-        found = self.items[entry.clamp(0, len(self.items) - 1)]
-        return torch.where(place < lengths[:, None], found, -1), lengths
+        return entry.clamp(0, max(0, len(self.items) - 1)), place < lengths[:, None]
 
     def without_newest(self) -> UserBatch:
         """The same users before their newest item."""
         if not len(self.items):
             return self
-        kept = torch.ones_like(self.items, dtype=torch.bool)
-        kept[(self.offsets[1:] - 1)[self.lengths > 0]] = False
-        shorter = (self.lengths - 1).clamp(min=0)
-        offsets = torch.cat([shorter.new_zeros(1), shorter.cumsum(0)])
-        return UserBatch(self.users, offsets, self.items[kept])
+        keep = torch.ones_like(self.items, dtype=torch.bool)
+        keep[(self.offsets[1:] - 1)[self.lengths > 0]] = False
+        return self.only(keep)
+
+    def only(self, keep: Tensor) -> UserBatch:
+        """The same users with the entries for which ``keep`` (len(items),) is true."""
+        kept = torch.zeros(len(self.items) + 1, dtype=torch.int64, device=self.users.device)
+        torch.cumsum(keep, 0, out=kept[1:])
+        times = None if self.times is None else self.times[keep]
+        return UserBatch(self.users, kept[self.offsets], self.items[keep], times)
 
     def take(self, rows: Tensor) -> UserBatch:
         """The users at ``rows`` ((n,) indices), with their histories."""
@@ -77,17 +98,14 @@ class UserBatch:
         torch.cumsum(lengths, 0, out=offsets[1:])
         start = torch.repeat_interleave(self.offsets[:-1][rows] - offsets[:-1], lengths)
         place = torch.arange(len(start), device=self.users.device) + start
-        return UserBatch(self.users[rows], offsets, self.items[place])
+        times = None if self.times is None else self.times[place]
+        return UserBatch(self.users[rows], offsets, self.items[place], times)
 
     def within(self, n_users: int, n_items: int) -> UserBatch:
         """The same users as a model of that size knows them: newer users and items drop out."""
         users = torch.where(self.users < n_users, self.users, -1)
         keep = self.items < n_items
-        if bool(keep.all()):
-            return UserBatch(users, self.offsets, self.items)
-        kept = torch.zeros(len(self.items) + 1, dtype=torch.int64, device=self.users.device)
-        torch.cumsum(keep, 0, out=kept[1:])
-        return UserBatch(users, kept[self.offsets], self.items[keep])
+        return replace(self if bool(keep.all()) else self.only(keep), users=users)
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,4 @@ def hold_back(histories: UserBatch, generator: torch.Generator) -> tuple[UserBat
     newest = histories.offsets[1:][users] - 1
     kept = torch.ones(len(histories.items), dtype=torch.bool, device=histories.items.device)
     kept[newest] = False
-    lengths = histories.lengths.clone()
-    lengths[users] -= 1
-    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    shorter = UserBatch(histories.users, offsets, histories.items[kept])
-    return shorter, users, histories.items[newest]
+    return histories.only(kept), users, histories.items[newest]

@@ -87,7 +87,9 @@ class TrainingData:
         return TrainingData(
             n_users=dataset.n_users,
             n_items=dataset.n_items,
-            histories=histories(rows.take(positive), dataset.n_users, device),
+            histories=histories(
+                rows.take(positive), dataset.n_users, device, timed=dataset.has_times
+            ),
             events=Events(
                 user=tensor(rows.user, device, torch.int64),
                 item=tensor(rows.item, device, torch.int64),
@@ -137,14 +139,20 @@ class Heldout:
         )
 
 
-def histories(positives: Interactions, n_users: int, device: str = "cpu") -> UserBatch:
-    """The positives (sorted by user, time) as one batch with row u = user u, for all users."""
+def histories(
+    positives: Interactions, n_users: int, device: str = "cpu", *, timed: bool = True
+) -> UserBatch:
+    """The positives (sorted by user, time) as one batch with row u = user u, for all users.
+
+    Not ``timed``: their timestamps are places in a history, so the batch has no times.
+    """
     counts = np.bincount(positives.user, minlength=n_users)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return UserBatch(
         users=torch.arange(n_users, device=device),
         offsets=tensor(offsets, device, torch.int64),
         items=tensor(positives.item, device, torch.int64),
+        times=tensor(positives.timestamp, device, torch.int64) if timed else None,
     )
 
 

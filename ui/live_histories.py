@@ -76,35 +76,46 @@ class Histories:
     def batch(self, user_id: str | None, live: LiveHistories, told: Sequence[str]) -> UserBatch:
         """One user with everything known of them: the snapshot, live feedback, and ``told``.
 
-        ``told`` are ids of items that the caller knows of, oldest first. Ids that are not in the
+        ``told`` are ids of items that the caller knows of, oldest first; without a time of their
+        own they count as taken together with the newest that has one. Ids that are not in the
         catalogue are left out.
         """
         user = self.user_at(user_id)
         start, stop = (self._offsets[user], self._offsets[user + 1]) if user >= 0 else (0, 0)
         items = self._items[start:stop]
         later = live.of(user_id) if user_id is not None else ()
-        more = self._later(items, self._times[start:stop], later)
+        times = self._times[start:stop]
+        more, when = self._later(items, times, later)
         known = {*items.tolist(), *more}
+        now = max([*times[-1:].tolist(), *when], default=0)
         for item_id in told:
             index = self._item_index.get(item_id)
             if index is not None and index not in known:
                 more.append(index)
+                when.append(now)
                 known.add(index)
-        flat = np.concatenate([items, np.asarray(more, dtype=np.int64)]) if more else items
+        flat = np.concatenate([items, np.asarray(more, dtype=np.int64)])
+        moments = np.concatenate([times, np.asarray(when, dtype=np.int64)])
         return UserBatch(
             users=torch.tensor([user]),
             offsets=torch.tensor([0, len(flat)]),
-            items=torch.from_numpy(flat.copy()),
+            items=torch.from_numpy(flat),
+            times=torch.from_numpy(moments) if self.dataset.has_times else None,
         )
 
-    def _later(self, items: IntArray, times: IntArray, later: Sequence[Seen]) -> list[int]:
-        """Live items that the snapshot does not hold yet (it may have been folded in since)."""
-        if not later:
-            return []
-        held = set(zip(items.tolist(), times.tolist(), strict=True))
-        found = []
+    def _later(
+        self, items: IntArray, times: IntArray, later: Sequence[Seen]
+    ) -> tuple[list[int], list[int]]:
+        """Live items that the snapshot does not hold yet (it may have been folded in since).
+
+        Their indices, and their times.
+        """
+        found: list[int] = []
+        when: list[int] = []
+        held = set(zip(items.tolist(), times.tolist(), strict=True)) if later else set()
         for seen in later:
             index = self._item_index.get(seen.item_id)
             if index is not None and (index, seen.timestamp) not in held:
                 found.append(index)
-        return found
+                when.append(seen.timestamp)
+        return found, when

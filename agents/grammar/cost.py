@@ -65,6 +65,7 @@ def estimate(
             lengths=torch.empty(1, dtype=torch.int64),
             candidates=torch.empty(1, candidates, dtype=torch.int64),
             context=torch.empty(1, candidates, 2),
+            times=torch.empty(1, history, dtype=torch.int64),
         )
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():

@@ -162,7 +162,8 @@ class Attention(_Unary):
     """Causal self-attention and a feed-forward layer, both with residuals (Kang 2018).
 
     ``kernel`` silu weighs by SiLU without normalising and gates the result, as HSTU does
-    (Zhai 2024); it has no feed-forward layer. ``relative`` adds a learned bias for each distance.
+    (Zhai 2024); it has no feed-forward layer. ``relative`` adds a learned bias for each distance,
+    ``times`` one for the time that passed between two items of the history (Li 2020, Zhai 2024).
     """
 
     block: Literal["attention"] = "attention"
@@ -173,6 +174,9 @@ class Attention(_Unary):
     kernel: Literal["softmax", "silu"] = "softmax"
     relative: int = Field(default=0, ge=0, le=1024)
     """Distances told apart; 0 = no bias."""
+    times: int = Field(default=0, ge=0, le=128)
+    """Spans of time told apart, from a second to ten years in equal steps of the logarithm; 0 = no
+    bias. Where times are not known, everything counts as taken at one moment."""
     dropout: Rate = 0.0
 
 

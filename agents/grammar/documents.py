@@ -58,20 +58,32 @@ def sasrec(
     norm: Literal["pre", "post"] = "pre",
     places: bool = True,
     relative: int = 0,
+    times: int = 0,
 ) -> Architecture:
     """SASRec: causal self-attention (Kang & McAuley 2018), over learned ``places``.
 
-    ``relative`` adds a bias for each of so many distances to every layer's attention.
+    ``relative`` adds a bias for each of so many distances to every layer's attention, ``times``
+    one for each of so many spans of time (TiSASRec, Li et al. 2020).
     """
-    body = _attention(layers, heads=heads, norm=norm, relative=relative, dropout=dropout)
+    body = _attention(
+        layers, heads=heads, norm=norm, relative=relative, times=times, dropout=dropout
+    )
     return sequential(body, width=width, length=length, dropout=dropout, places=places)
 
 
 def hstu(
-    *, width: int = 64, layers: int = 2, heads: int = 1, length: int = 50, dropout: float = 0.3
+    *,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 1,
+    length: int = 50,
+    dropout: float = 0.3,
+    times: int = 32,
 ) -> Architecture:
-    """HSTU: gated SiLU attention with a bias for each distance (Zhai et al. 2024)."""
-    body = _attention(layers, heads=heads, kernel="silu", relative=length, dropout=dropout)
+    """HSTU: gated SiLU attention, biased by distance and elapsed time (Zhai et al. 2024)."""
+    body = _attention(
+        layers, heads=heads, kernel="silu", relative=length, times=times, dropout=dropout
+    )
     return sequential(body, width=width, length=length, dropout=dropout)
 
 

@@ -6,6 +6,7 @@ pad, so only blocks that look at all places at once (pooling, target attention) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -114,6 +115,8 @@ class AttentionModule(nn.Module):
         self.mix = nn.Linear(width, width)
         if block.relative:
             self.distance = nn.Parameter(torch.zeros(block.heads, block.relative))
+        if block.times:
+            self.elapsed = nn.Parameter(torch.zeros(block.heads, block.times))
         if block.kernel == "silu":
             self.norm_gate = nn.LayerNorm(width)
         else:
@@ -121,10 +124,10 @@ class AttentionModule(nn.Module):
             self.widen = nn.Linear(width, block.feed_forward * width)
             self.narrow = nn.Linear(block.feed_forward * width, width)
 
-    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
-        """The sequence, each place of which has seen those before it."""
+    def forward(self, x: Tensor, times: Tensor | None, noise: torch.Generator | None) -> Tensor:
+        """The sequence, each place of which has seen those before it; ``times`` are (B, T)."""
         pre, rate = self.block.norm == "pre", self.block.dropout
-        seen = self._attend(self.norm_attention(x) if pre else x)
+        seen = self._attend(self.norm_attention(x) if pre else x, times)
         x = x + drop(self.mix(seen), rate, noise)
         x = x if pre else self.norm_attention(x)
         if self.block.kernel == "silu":
@@ -133,7 +136,7 @@ class AttentionModule(nn.Module):
         x = x + drop(self.narrow(functional.gelu(self.widen(fed))), rate, noise)
         return x if pre else self.norm_feed(x)
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, times: Tensor | None) -> Tensor:
         n, places, width = x.shape
         heads = self.block.heads
         joint = self.query_key_value(x)
@@ -141,7 +144,7 @@ class AttentionModule(nn.Module):
             joint = functional.silu(joint)
         parts = joint.view(n, places, -1, heads, width // heads).permute(2, 0, 3, 1, 4)
         query, key, value = parts[0], parts[1], parts[2]
-        bias = self._bias(places, x) if self.block.relative else None
+        bias = self._bias(places, times)
         if self.block.kernel == "softmax":
             seen = _softmax_attention(query, key, value, bias)
             return seen.transpose(1, 2).reshape(n, places, width)
@@ -154,10 +157,36 @@ class AttentionModule(nn.Module):
         gated: Tensor = self.norm_gate(seen) * gate
         return gated
 
-    def _bias(self, places: int, x: Tensor) -> Tensor:
-        place = torch.arange(places, device=x.device)
-        apart = (place[:, None] - place).clamp(0, self.block.relative - 1)
-        return functional.embedding(apart, self.distance.T).permute(2, 0, 1)[None]
+    def _bias(self, places: int, times: Tensor | None) -> Tensor | None:
+        """What scores are raised by, (B or 1, heads, T or 1, T or 1)."""
+        bias = None
+        if self.block.relative:
+            place = torch.arange(places, device=self.distance.device)
+            apart = (place[:, None] - place).clamp(0, self.block.relative - 1)
+            bias = functional.embedding(apart, self.distance.T).permute(2, 0, 1)[None]
+        if self.block.times:
+            if times is None:
+                times = torch.zeros(1, 1, dtype=torch.int64, device=self.elapsed.device)
+            span = spans(times, self.block.times)
+            elapsed = functional.embedding(span, self.elapsed.T).permute(0, 3, 1, 2)
+            bias = elapsed if bias is None else bias + elapsed
+        return bias
+
+
+_TEN_YEARS = 10 * 365 * 86_400
+
+
+def spans(times: Tensor, count: int) -> Tensor:
+    """Which of ``count`` spans lies between each two of ``times`` (B, T), (B, T, T) int64.
+
+    Entry (i, j) says how long before i j was. Spans are equal steps of log(1 + seconds) up to ten
+    years; the last one holds all that is longer.
+    """
+    # Within a history seconds fit into 32 bits: half the memory of what is largest here.
+    since = (times - times[:, :1]).clamp(-(2**30), 2**30).to(torch.int32)
+    apart = (since[:, :, None] - since[:, None]).clamp(min=0).to(torch.float32)
+    share = apart.log1p() / math.log1p(_TEN_YEARS)
+    return (share * count).to(torch.int64).clamp(max=count - 1)
 
 
 def _softmax_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
@@ -168,7 +197,8 @@ def _softmax_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor |
     # that path takes more than twice as long as the plain products.
     mask = _causal(bias, -torch.inf, query)
     score = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
-    return score.add_(mask).softmax(-1) @ value
+    seen: Tensor = score.add_(mask).softmax(-1) @ value
+    return seen
 
 
 _NOTHING_FOR_SILU = -1e4

@@ -45,7 +45,8 @@ class Batch:
     """Whom to answer. Unknown users and items are -1.
 
     Shapes: ``user`` (B,); ``items`` (B, T) left-aligned with -1 pads, of which ``lengths`` (B,)
-    are real; ``candidates`` (B, N) and ``context`` (B, N, 2) for documents that rank.
+    are real; ``candidates`` (B, N) and ``context`` (B, N, 2) for documents that rank; ``times``
+    (B, T) of ``items`` in Unix seconds, where known.
     """
 
     user: Tensor
@@ -53,6 +54,7 @@ class Batch:
     lengths: Tensor
     candidates: Tensor | None = None
     context: Tensor | None = None
+    times: Tensor | None = None
 
 
 Tables = dict[str, Tensor]
@@ -100,7 +102,7 @@ class Network(nn.Module):
                     ranks = isinstance(self.architecture.head, form.LogitHead)
                     std = _RANKER_STD if ranks else weight.shape[1] ** -0.5
                     nn.init.normal_(weight, std=std, generator=generator)
-                elif weight.dim() == 1 or name == "distance":
+                elif weight.dim() == 1 or name in ("distance", "elapsed"):
                     nn.init.zeros_(weight)
                 else:
                     nn.init.xavier_normal_(weight, gain=0.5, generator=generator)
@@ -127,6 +129,11 @@ class Network(nn.Module):
     def reads_history(self) -> bool:
         """Whether a user is, at least in part, what the history says."""
         return self._looks_up("history")
+
+    def reads_times(self) -> bool:
+        """Whether it matters how much time passed between two items of a history."""
+        blocks = self.architecture.blocks
+        return any(isinstance(b, form.Attention) and b.times > 0 for b in blocks)
 
     def reads_user(self) -> bool:
         """Whether a user is, at least in part, a vector of one's own."""
@@ -439,7 +446,7 @@ _COMPUTE: dict[type, Callable[[Any, Any, Any, Any, Any], dict[str, Tensor]]] = {
     form.Cross: lambda b, m, x, batch, noise: {b.name: m(x[0])},
     form.Factorisation: lambda b, m, x, batch, noise: {b.name: _factorise(x)},
     form.Similarity: lambda b, m, x, batch, noise: {b.name: _similar(x)},
-    form.Attention: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
+    form.Attention: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.times, noise)},
     form.Recurrent: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
     form.Convolution: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
     form.TargetAttention: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1], batch.lengths)},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
@@ -90,8 +91,10 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         weights = dict(network.named_parameters())
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
         histories, stopping = data.histories, None
+        if not network.reads_times():
+            histories = replace(histories, times=None)  # nothing is gathered that nobody reads
         if config.patience:
-            histories, users, truth = hold_back(data.histories, generator)
+            histories, users, truth = hold_back(histories, generator)
             score = partial(self._validated, histories.take(users), truth)
             stopping = EarlyStopping(weights, score, config.patience)
         head = network.dot_head()
@@ -179,7 +182,8 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         batches = windows.batches(histories, config.batch_size, generator)
         for step, found in enumerate(batches):
             lengths = (found.items >= 0).sum(1)
-            yield (step + 1) / steps, (Batch(found.rows, found.items, lengths), found.target)
+            batch = Batch(found.rows, found.items, lengths, times=found.times)
+            yield (step + 1) / steps, (batch, found.target)
 
     def _pairs(
         self, histories: UserBatch, unknown: float, generator: torch.Generator
@@ -193,16 +197,20 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             width = max(1, int(lengths.max()))
             place = start[:, None] + torch.arange(width, device=entry.device)
             inside = place < entry[:, None]
-            items = torch.where(inside, histories.items[place.clamp(max=n - 1)], -1)
+            place = place.clamp(max=n - 1)
+            items = torch.where(inside, histories.items[place], -1)
+            times = None if histories.times is None else histories.times[place]
             hidden = torch.rand(len(row), generator=generator, device=row.device) < unknown
             user = torch.where(hidden, -1, row)
             done = min(1.0, (step + 1) * config.batch_size / n)
-            yield done, (Batch(user, items, lengths), histories.items[entry])
+            yield done, (Batch(user, items, lengths, times=times), histories.items[entry])
 
     def queries(self, users: UserBatch) -> Tensor:
         """The document's query, or a flag for users who get what is popular."""
         items, lengths = users.newest(self.config.max_length)
-        query = self.network.last_query(self.tables, Batch(users.users, items, lengths))
+        times = users.newest_times(self.config.max_length) if self.network.reads_times() else None
+        batch = Batch(users.users, items, lengths, times=times)
+        query = self.network.last_query(self.tables, batch)
         new = users.users < 0
         if not self.network.reads_history() and bool(new.any()):
             table = self.tables[self.network.dot_head().items]

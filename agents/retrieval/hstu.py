@@ -24,6 +24,8 @@ class HstuConfig(DocumentConfig):
     """Attention heads; must divide ``embedding_size``."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of activations zeroed in training."""
+    times: int = Field(default=32, ge=0, le=128)
+    """Spans of time between items that the attention tells apart by a bias; 0 = none."""
     epochs: int = Field(default=30, ge=1)
     """Passes over all transitions."""
 
@@ -37,9 +39,11 @@ class HstuConfig(DocumentConfig):
 
 
 class Hstu(DocumentRetriever[HstuConfig]):
-    """Weighs the past by SiLU of the products plus a bias for each distance, and gates the result.
+    """Weighs the past by SiLU of the products plus a bias, and gates the result.
 
-    The paper's bias also tells times apart; here only places are.
+    The bias is by distance and by elapsed time. The paper counts time up to the item that is to be
+    predicted, which is known in a log and not when an answer is wanted; here it is counted between
+    items of the history only, so that a place is trained on no more than what serving knows.
     """
 
     config_type = HstuConfig
@@ -76,4 +80,5 @@ class Hstu(DocumentRetriever[HstuConfig]):
             heads=config.heads,
             length=config.max_length,
             dropout=config.dropout,
+            times=config.times,
         )

@@ -32,6 +32,8 @@ class SASRecConfig(DocumentConfig):
     """Layer norms before (steadier) or behind the residual branches."""
     positions: Literal["learned", "relative", "both"] = "learned"
     """A vector for each place, a bias for each distance in the attention, or both."""
+    times: int = Field(default=0, ge=0, le=128)
+    """Spans of time between items that the attention tells apart by a bias; 0 = none."""
     epochs: int = Field(default=30, ge=1)
     """Passes over all transitions."""
 
@@ -70,6 +72,7 @@ class SASRec(DocumentRetriever[SASRecConfig]):
                 FloatRange(name="dropout", low=0.0, high=0.6),
                 Choice(name="loss", values=("softmax", "sampled", "gbce")),
                 Choice(name="positions", values=("learned", "both")),
+                Choice(name="times", values=(0, 32)),
                 FloatRange(name="learning_rate", low=2e-4, high=1e-2, log=True),
                 FloatRange(name="weight_decay", low=0.0, high=0.3),
                 IntRange(name="epochs", low=10, high=100, log=True),
@@ -89,4 +92,5 @@ class SASRec(DocumentRetriever[SASRecConfig]):
             norm=config.norm,
             places=config.positions != "relative",
             relative=0 if config.positions == "learned" else config.max_length,
+            times=config.times,
         )

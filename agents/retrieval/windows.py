@@ -22,12 +22,14 @@ _BATCHES_SORTED_TOGETHER = 8
 class Sequences:
     """Left-aligned sequences with what comes next: ``items``, ``target`` (B, T), -1 pads.
 
-    ``rows`` (B,) are the users' rows in the histories.
+    ``rows`` (B,) are the users' rows in the histories; ``times`` (B, T) are those of ``items``,
+    and mean nothing at pads.
     """
 
     rows: Tensor
     items: Tensor
     target: Tensor
+    times: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Windows:
             rows=self.rows[chosen],
             items=torch.where(inside, histories.items[place], -1),
             target=torch.where(inside, histories.items[place + 1], -1),
+            times=None if histories.times is None else histories.times[place],
         )
 
 

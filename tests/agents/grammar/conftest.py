@@ -24,6 +24,7 @@ def batch() -> Batch:
         lengths=torch.tensor([3, 1, 0]),
         candidates=torch.randint(80, (3, 7), generator=generator),
         context=torch.randn(3, 7, 2, generator=generator),
+        times=torch.tensor([[100, 160, 90_000], [7, 0, 0], [0, 0, 0]]),
     )
 
 

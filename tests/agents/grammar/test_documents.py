@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ TASKS = ("click", "forward")  # torch has methods called "forward" and "items"
 KNOWN = {
     "sasrec": documents.sasrec(),
     "sasrec_post": documents.sasrec(norm="post", relative=8, heads=2),
+    "sasrec_times": documents.sasrec(relative=8, times=16, heads=2),
     "hstu": documents.hstu(heads=2),
     "gru4rec": documents.gru4rec(),
     "lightgcn": documents.lightgcn(),
@@ -68,6 +70,7 @@ def test_pads_do_not_change_an_answer(name: str, batch: Batch) -> None:
         batch.lengths,
         batch.candidates,
         batch.context,
+        torch.nn.functional.pad(batch.times, (0, 4)) if batch.times is not None else None,
     )
     network = built(KNOWN[name])
     torch.testing.assert_close(answer(network, padded), answer(network, batch))
@@ -168,11 +171,11 @@ def test_cross_layers_and_factorisation_follow_their_formulas(batch: Batch) -> N
 
 
 def test_a_place_does_not_see_what_comes_later(batch: Batch) -> None:
-    for name in ("sasrec", "sasrec_post", "hstu", "gru4rec"):
+    for name in ("sasrec", "sasrec_post", "sasrec_times", "hstu", "gru4rec"):
         network = built(KNOWN[name])
         changed = batch.items.clone()
         changed[0, 2] = 70
-        other = Batch(batch.user, changed, batch.lengths)
+        other = replace(batch, items=changed)
         before, after = (network.query(network.tables(), b) for b in (batch, other))
         torch.testing.assert_close(before[0, :2], after[0, :2])
         assert not torch.allclose(before[0, 2], after[0, 2]), name

@@ -62,6 +62,7 @@ class TestSASRecWithAllOptions(AgentContract):
         "positions": "relative",
         "loss": "gbce",
         "heads": 2,
+        "times": 8,
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,6 +47,21 @@ def test_only_the_newest_items_are_read(cycle: TrainingData) -> None:
     recent = [1, 2, 3, 4, 5, 6, 7, 8]
     scores = agent.score(batch_of(recent, [20, 21, *recent]))
     torch.testing.assert_close(scores[0], scores[1])
+
+
+def test_how_long_ago_something_was_can_decide_what_follows(make_data: MakeData) -> None:
+    # Two items: within a minute the next one belongs to the first, after a year to the second.
+    cases = [(a, b, late) for a in range(3) for b in range(3) for late in (False, True)] * 8
+    data = make_data([[a, 3 + b, 9 + b if late else 6 + a] for a, b, late in cases], 12)
+    gap = torch.tensor([365 * 86_400 if late else 60 for *_, late in cases])
+    times = torch.stack([torch.zeros_like(gap), gap, 2 * gap], 1).flatten()
+    timed = replace(data, histories=replace(data.histories, times=times))
+    changes = {"layers": 2, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.0, "times": 16}
+    agent = SASRec(CONFIG.model_copy(update=changes))
+    agent.fit(timed, Budget())
+    best = agent.act(timed.histories.without_newest(), [], 1).items[:, 0]
+    # Who does not know the time is right half of the time: all else is the same.
+    assert (best == data.histories.items.view(-1, 3)[:, 2]).float().mean() > 0.95
 
 
 def test_an_empty_history_gets_the_popular_items(make_data: MakeData) -> None:

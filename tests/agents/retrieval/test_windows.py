@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -54,6 +55,18 @@ def test_sequences_are_aligned_to_the_left(make_data: MakeData) -> None:
     (batch,) = cut(data.histories, 9, generator).batches(data.histories, 8, generator)
     rows = {tuple(row) for row in torch.cat([batch.items, batch.target], 1).tolist()}
     assert rows == {(1, 2, 2, 3), (4, -1, 5, -1)}
+
+
+def test_items_bring_their_times(make_data: MakeData) -> None:
+    histories = data_with(make_data).histories
+    generator = torch.Generator().manual_seed(0)
+    for known in (None, 7 * histories.items):
+        timed = replace(histories, times=known)
+        for batch in cut(timed, 5, generator).batches(timed, 3, generator):
+            real = batch.items >= 0
+            assert (batch.times is None) == (known is None)
+            if batch.times is not None:
+                assert torch.equal(batch.times[real], 7 * batch.items[real])
 
 
 def test_nothing_to_learn_from_gives_no_batches(make_data: MakeData) -> None:
