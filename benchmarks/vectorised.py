@@ -95,7 +95,7 @@ def main() -> None:
                 short = {"epochs": 1, "positives_per_epoch": arguments.positives}
                 config = {**SIZES[size], **short}
                 if not rows:  # warm up
-                    run(fold, lists[name], [TrialRequest(agent, config)] * 2, "together")
+                    compare(fold, lists[name], [TrialRequest(agent, config)] * 2)
                 for count in map(int, arguments.seeds.split(",")):
                     requests = [TrialRequest(agent, config, seed=seed) for seed in range(count)]
                     row = {"data": name, "agent": agent, "size": size, "seeds": count}
