@@ -26,7 +26,7 @@ _FALL = 0.97
 """Share of the first loss to which one batch's loss must fall at the very least."""
 _RECALL = 0.7
 """Recall of a retriever trained long on one batch; sound ones reach 0.95, chance is 0.5."""
-_ALIKE = 0.98
+_ALIKE = 0.999
 """Mean absolute rank correlation between users from which their orders are the same."""
 _NUMBERS_EACH = 4.0
 """Weights (not zero) for each user and item up to which a list for everybody is by design."""
