@@ -16,14 +16,16 @@ from typing import Any
 from agenticrs.platform.masking import masked
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_LONGEST_INPUT = 200_000
-"""Characters that are looked at; more is cut off first, before anything expensive."""
+_LONGEST_OBJECT = 100_000
 CUT = " [cut]"
 
 
 def cleaned(text: str, limit: int) -> str:
     """At most ``limit`` characters of visible text without secrets, not yet fit for a prompt."""
-    plain = unicodedata.normalize("NFKC", text[:_LONGEST_INPUT])
+    seen = text[: 2 * limit + 2000]
+    if len(seen) < len(text):  # a secret that is cut here would not be known as one
+        seen = re.sub(r"\S{1,500}\Z", "", seen)
+    plain = unicodedata.normalize("NFKC", seen)
     plain = plain.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     # Categories C*: controls, directions, invisible tags, private use, surrogates.
     plain = "".join(c for c in plain if c == "\n" or not unicodedata.category(c).startswith("C"))
@@ -46,7 +48,7 @@ def fenced(kind: str, content: Any, *, limit: int) -> str:
     if isinstance(content, str):
         body = cleaned(content, limit)
     else:
-        body = cleaned(json.dumps(content, ensure_ascii=False), _LONGEST_INPUT)
+        body = cleaned(json.dumps(content, ensure_ascii=False), _LONGEST_OBJECT)
         if len(body) > limit:
             body = f"(left out: {len(body)} characters)"
     return f'<data kind="{kind}">\n{body.translate(_ENTITIES)}\n</data>'

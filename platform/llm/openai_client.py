@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from urllib.parse import urlsplit
 
 from agenticrs.platform.errors import SettingsError
 from agenticrs.platform.llm.json_text import json_object
@@ -63,7 +64,7 @@ class OpenAIModel:
         attempts: how often in all a busy or broken endpoint is asked.
         wait: how to wait before the next attempt.
 
-    Raises SettingsError for an empty name.
+    Raises SettingsError for an empty name, and for an address that is none.
     """
 
     def __init__(
@@ -78,8 +79,13 @@ class OpenAIModel:
     ) -> None:
         if not name:
             raise SettingsError("a language model has no name", hint="name the endpoint's models")
+        if base_url is not None and not _is_address(base_url):
+            raise SettingsError(
+                f"the endpoint's address is {masked(base_url)!r}",
+                hint="it begins with http:// or https:// and mostly ends with /v1",
+            )
         self._name = name
-        self._key = api_key or ""
+        self._key = (api_key or "").strip()
         self._base_url = base_url
         self._fixed = output is not None
         self._dialect = _Dialect(output or "schema")
@@ -250,6 +256,14 @@ class _Question:
     def worst(self) -> Usage:
         """What it may have cost when nobody tells."""
         return self.used(most_tokens(self.messages, self.schema), self.max_tokens, guessed=True)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _counted(told: Any, question: _Question, text: str) -> tuple[int, int]:

@@ -212,6 +212,12 @@ def test_the_key_shows_nowhere_but_in_its_header(server: Endpoint) -> None:
     assert KEY not in server.texts()
 
 
+@pytest.mark.parametrize("url", ["", "localhost:8000/v1", "ftp://x/v1", "http://[::1", "http://"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(SettingsError, match="address"):
+        OpenAIModel("small", api_key=None, base_url=url)
+
+
 def test_a_model_needs_a_name() -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError, match="no name"):
         OpenAIModel("", api_key=None)
