@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,8 +122,8 @@ class Ancestor:
     parents: tuple[int, ...]
     """Numbers of the candidates that it was made from; none for one that was given or drawn."""
     difference: str
-    prompt: str
-    """Version of the prompt, where a language model drew it."""
+    prompts: tuple[str, ...]
+    """Versions of the prompts, where a language model drew it."""
     model: str
     """That model."""
     cost: Mapping[str, Any]
@@ -135,7 +136,8 @@ class Ancestor:
 def lineage(tried: Sequence[Tried], number: int) -> tuple[Ancestor, ...]:
     """A candidate and all that it descends from, oldest first.
 
-    Parents are named by ``note["parents"]`` or ``note["parent"]``, numbers of the same search.
+    Parents are named by ``note["parents"]`` or ``note["parent"]``: numbers of the same search, for
+    language models as labels (``c3``). One of an earlier cycle, or what serves, ends a line.
     Raises KeyError for a number that was not tried.
     """
     by_number = {one.number: one for one in tried}
@@ -154,7 +156,15 @@ def parents_of(tried: Tried) -> tuple[int, ...]:
     several = tried.note.get("parents")
     one = tried.note.get("parent")
     named = several if isinstance(several, list | tuple) else [one]
-    return tuple(n for n in named if isinstance(n, int) and n < tried.number)
+    numbers = (_number(name) for name in named)
+    return tuple(dict.fromkeys(n for n in numbers if n is not None and n < tried.number))
+
+
+def _number(name: Any) -> int | None:
+    """The number that a parent is named by, itself or as a label."""
+    if isinstance(name, str) and re.fullmatch(r"c\d+", name):
+        return int(name[1:])
+    return name if isinstance(name, int) else None
 
 
 def _ancestor(tried: Tried) -> Ancestor:
@@ -164,7 +174,7 @@ def _ancestor(tried: Tried) -> Ancestor:
         origin=tried.origin,
         parents=parents_of(tried),
         difference=str(tried.note.get("difference", "")),
-        prompt=str(tried.note.get("prompt", "")),
+        prompts=tuple(str(version) for version in tried.note.get("prompts", ())),
         model=str(tried.note.get("model", model if kind == "llm" else "")),
         cost=dict(tried.note.get("cost", {})),
         state=tried.state,

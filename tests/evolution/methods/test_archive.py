@@ -130,9 +130,9 @@ def test_a_lineage_is_complete_and_says_what_each_step_cost() -> None:
             origin="llm:small-model",
             metrics={"coverage@10": 0.4},
             note={
-                "parent": 0,
+                "parent": "c0",
                 "difference": "layer0: wider",
-                "prompt": "structure/3",
+                "prompts": ["3", "1"],
                 "cost": {"tokens": 812},
             },
         ),
@@ -151,15 +151,17 @@ def test_a_lineage_is_complete_and_says_what_each_step_cost() -> None:
     assert [step.number for step in steps] == [0, 1, 2, 4, 5]
     drafted = steps[2]
     assert drafted.parents == (0,)
-    assert (drafted.model, drafted.prompt, drafted.cost) == (
+    assert (drafted.model, drafted.prompts, drafted.cost) == (
         "small-model",
-        "structure/3",
+        ("3", "1"),
         {"tokens": 812},
     )
     assert (drafted.difference, drafted.reward) == ("layer0: wider", 0.3)
     assert drafted.metrics == {"coverage@10": 0.4}
     assert steps[3].parents == (2, 1)
     assert [step.number for step in lineage(tried, 1)] == [1]
+    from_what_serves = Tried(6, {}, "open", origin="llm:x", note={"parent": "current"})
+    assert [step.parents for step in lineage([*tried, from_what_serves], 6)] == [()]
 
 
 def test_a_lineage_of_what_was_not_tried_is_an_error() -> None:
