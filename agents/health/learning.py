@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from agenticrs.agents.health.patient import Patient, modules_of
+from agenticrs.agents.grammar.network import FeatureModule, Network
+from agenticrs.agents.health.patient import Patient, modules_of, network_of
 from agenticrs.agents.health.report import Check
 
 
@@ -89,12 +90,13 @@ def gradients(patient: Patient) -> str:
         for name, parameter in module.named_parameters():
             if parameter.numel() and id(parameter) not in watched.parameters:
                 return f"no optimiser trains {where}.{name}".replace("@", "")
+    unsaid = _reads_what_is_not_there(network_of(patient.overfitted.agent))
     for key, given in watched.parameters.items():
         name = watched.name_of(given, modules)
         if given.numel() and key not in watched.linked:
             return f"the loss does not depend on {name}"
         # One number may be a shift that a softmax takes out: its gradient is zero by nature.
-        if given.numel() > 1 and key not in watched.moved:
+        if given.numel() > 1 and key not in watched.moved and not unsaid:
             return f"the gradient of {name} is always zero"
     return ""
 
@@ -111,3 +113,14 @@ def weights_learn(patient: Patient) -> str:
         if reseeded is not None and not torch.equal(weights, reseeded):
             return f"weights {name!r} are drawn by the seed, and no data changes them"
     return ""
+
+
+def _reads_what_is_not_there(network: Network | None) -> bool:
+    """Whether a document reads features of users or items of whom this log says nothing.
+
+    Layers behind such features see zeros: their gradient is zero, and no fault of the document.
+    """
+    return network is not None and any(
+        isinstance(module, FeatureModule) and not module.categories.numel() + module.dense.numel()
+        for module in network.modules()
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.agents.conftest import small_fold
 from tests.agents.health import planted_conduct, planted_learning
 from tests.agents.health.plain import Plain
 
@@ -107,6 +108,13 @@ def test_a_healthy_trained_agent_is_not_refused(log: Fold, name: str) -> None:
 @pytest.mark.parametrize("name", OF_NO_AGENT)
 def test_a_healthy_document_of_no_agent_is_not_refused(log: Fold, name: str) -> None:
     report = examined(log, AGENTS["sasrec"], 4, structure=OF_NO_AGENT[name])
+    assert report.passed, report.summary()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["two_tower", "fm", "bpr"])
+def test_a_log_that_says_nothing_of_its_items_is_no_fault_of_the_candidate(name: str) -> None:
+    report = examined(small_fold(tags=False), AGENTS[name], **SMALL)
     assert report.passed, report.summary()
 
 
