@@ -153,7 +153,6 @@ TASKS = {
                 "negatives": 512,
                 "learning_rate": 0.04,
                 "l2": 1e-3,
-                "batch_size": 8192,
                 "epochs": 24,
             },
         },
