@@ -1,43 +1,29 @@
 """RecBole: an epoch, or so many steps of it (0: all).
 
 Arguments: model, file of arrays (oldest interactions first), JSON of settings, steps.
-
-RecBole is of 2023: names that NumPy 2 and SciPy 1.13 took away are put back, or it would not start.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import logging
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import chdir
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from protocol import serve
+from recbole_parts import quiet, write_log
 
-for name, kind in {
-    "float_": np.float64,
-    "complex_": np.complex128,
-    "unicode_": np.str_,
-}.items():
-    setattr(np, name, kind)
-if not hasattr(scipy.sparse.dok_matrix, "_update"):
-    # The dictionary inside has the same keys; update() itself is closed to callers.
-    scipy.sparse.dok_matrix._update = lambda self, entries: self._dict.update(entries)
-
-from recbole.config import Config  # noqa: E402
-from recbole.data import create_dataset  # noqa: E402
-from recbole.data.utils import create_samplers, get_dataloader  # noqa: E402
-from recbole.trainer import Trainer  # noqa: E402
-from recbole.utils import get_model, init_seed  # noqa: E402
+# isort: split
+from recbole.config import Config
+from recbole.data import create_dataset
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.trainer import Trainer
+from recbole.utils import get_model, init_seed
 
 
 class First:
@@ -57,23 +43,12 @@ class First:
 
 def main(model_name: str, path: str, settings: dict[str, Any], steps: int) -> None:
     """Build the model and loader, then serve: seconds of a whole epoch, out of ``steps`` of it."""
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")  # of pandas and torch, about what RecBole still uses
+    quiet()
     arrays = np.load(path)
     with TemporaryDirectory() as folder, chdir(folder):  # TensorBoard's files go there, too
-        place = Path(folder) / "log"
-        place.mkdir()
-        columns = zip(arrays["rows"].tolist(), arrays["items"].tolist(), strict=True)
-        lines = [f"{user}\t{item}\t{time}" for time, (user, item) in enumerate(columns)]
-        head = "user_id:token\titem_id:token\ttimestamp:float"
-        (place / "log.inter").write_text("\n".join([head, *lines]) + "\n")
         sequential = model_name == "SASRec"
         fixed = {
-            "data_path": folder,
-            "checkpoint_dir": folder,
-            "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-            "use_gpu": False,
-            "show_progress": False,
+            **write_log(folder, arrays["rows"], arrays["items"]),
             "train_neg_sample_args": None if sequential else {"distribution": "uniform"},
             "eval_args": {
                 "split": {"RS": [1.0, 0.0, 0.0]},
@@ -82,7 +57,6 @@ def main(model_name: str, path: str, settings: dict[str, Any], steps: int) -> No
                 "mode": "full",
             },
         }
-        sys.argv = sys.argv[:1]  # RecBole reads the command line
         config = Config(model=model_name, dataset="log", config_dict={**fixed, **settings})
         init_seed(0, reproducibility=False)
         dataset = create_dataset(config)
