@@ -130,12 +130,14 @@ def train_together(courses: Sequence[Course], budget: Budget) -> list[AgentError
     return [None if fine else diverged(loss) for fine, loss in zip(ended, stack.ended, strict=True)]
 
 
-def pays(courses: Sequence[Course], clock: Callable[[], float] = time.perf_counter) -> bool:
+def pays(courses: Sequence[Course], clock: Callable[[], float] | None = None) -> bool:
     """Whether a step of all models side by side takes less than one step of each, here and now.
 
     Times forward and backward passes on the first examples; weights and random draws stay as they
-    were.
+    were. On one thread of a CPU its own seconds count, which other work does not disturb.
     """
+    one_thread = courses[0].generator.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = clock or (time.process_time if one_thread else time.perf_counter)
     states = [course.generator.get_state() for course in courses]
     examples = [next(course.examples(), None) for course in courses]
     found = [example for example in examples if example is not None]
