@@ -222,6 +222,7 @@ SETTINGS: Mapping[str, Operator] = {
     ),
     "kernel": kernel,
     "relative": Setting(("attention",), "relative", "distances", _of(0, *_LENGTHS)),
+    "times": Setting(("attention",), "times", "spans of time", _of(0, 16, 32, 64)),
     "norm_place": Setting(("attention",), "norm", "norm", _of("pre", "post")),
     "dropout": Setting(_DROPPING, "dropout", "dropout", _of(*_RATES), _drops),
     "activation": Setting(("mlp", "mixture"), "activation", "activation", _of(*ACTIVATIONS), _acts),
