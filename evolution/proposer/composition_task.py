@@ -87,9 +87,9 @@ class CompositionTask:
         return Drafted(values)
 
     def identity(self, values: Values) -> str | None:
-        """Its coordinates to six digits; None for a point that lacks some."""
+        """Its coordinates to six digits, as far as it has some; None for a point without any."""
         point = self._inside(values)
-        if len(point) < len(self.space):
+        if not point:
             return None
         rounded = {n: round(v, 6) if isinstance(v, float) else v for n, v in point.items()}
         return json.dumps(rounded, sort_keys=True)

@@ -14,6 +14,7 @@ from tests.evolution.proposer.situation import (
     DCN,
     ITEMS,
     MACHINE,
+    RECURRENT,
     SASREC,
     SPACE,
     composition,
@@ -22,11 +23,15 @@ from tests.evolution.proposer.situation import (
     structure,
 )
 
+from agenticrs.agents.agent import Budget
+from agenticrs.agents.catalogue import load_agents
+from agenticrs.agents.contract import small_log
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.network import Sizes
 from agenticrs.agents.retrieval.ease import Ease
 from agenticrs.agents.retrieval.sasrec import SASRec
+from agenticrs.evolution import blueprint
 from agenticrs.evolution.proposer import answer
 from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.embedding import difference, distance, of_structure
@@ -203,13 +208,36 @@ def test_what_an_answer_leaves_out_stays_as_the_parent_has_it() -> None:
         COMPOSITION.read({"point": [1]}, point())
 
 
-def test_points_that_lack_something_are_no_copies_of_anything() -> None:
-    assert COMPOSITION.identity({"ranking": "dcn"}) is None
+def test_points_are_the_same_by_their_coordinates_and_near_by_small_steps() -> None:
+    assert COMPOSITION.identity({"other": 1}) is None
     assert COMPOSITION.identity(point()) == COMPOSITION.identity({**point(), "other": 1})
-    moved = COMPOSITION.embedding(point(0.5))
-    assert distance(moved, COMPOSITION.embedding(point(0.55))) < COMPOSITION.near
-    assert distance(moved, COMPOSITION.embedding(point(0.65))) >= COMPOSITION.near
-    assert distance(moved, COMPOSITION.embedding(point(ranking="dcn"))) >= COMPOSITION.near
+    assert COMPOSITION.identity(point()) != COMPOSITION.identity({"ranking": "none"})
+    plain = COMPOSITION.embedding(point(0.5))
+    assert distance(plain, COMPOSITION.embedding(point(0.55))) < COMPOSITION.near
+    assert distance(plain, COMPOSITION.embedding(point(0.65))) >= COMPOSITION.near
+    assert distance(plain, COMPOSITION.embedding(point(ranking="dcn"))) >= COMPOSITION.near
+
+
+def test_a_draft_can_be_trained() -> None:
+    drafted = SASREC.read(structure(RECURRENT, epochs=10), {})
+    config = SASRec.config_type.model_validate({**drafted.values, "epochs": 1})
+    agent = SASRec(config)
+    agent.fit(small_log(), Budget())
+    assert [block.block for block in agent.network.architecture.blocks][-1] == "recurrent"
+
+
+def test_the_real_space_of_compositions_can_be_drafted_in() -> None:
+    specs = {name: agent.spec for name, agent in load_agents().items()}
+    task = CompositionTask(blueprint.space(specs), lambda values: blueprint.at(values, specs))
+    schema = answer.schema(task, ["current"]).body["properties"]["point"]
+    made = {
+        name: form["enum"][0] if "enum" in form else form["minimum"]
+        for name, form in schema["properties"].items()
+    }
+    with pytest.raises(Unfit, match="below the least one"):
+        task.read({"point": made}, {})
+    drafted = task.read({"point": {**made, "weight.ease": 1.0}}, {})
+    assert blueprint.at(drafted.values, specs).retrievers == ("ease",)
 
 
 @pytest.mark.parametrize("value", [True, "0.5", None, math.nan, math.inf, 10**400, [], {}, -0.1])
