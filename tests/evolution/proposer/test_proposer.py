@@ -332,7 +332,7 @@ def test_orders_in_data_stay_inside_the_fence_and_secrets_outside_the_prompt(
 def test_what_a_model_was_talked_into_does_nothing(on_server: Situation) -> None:
     hostile = {
         **structure(RECURRENT),
-        "hypothesis": "x" * 1500 + " password=hunter2 \x1b[31m",
+        "hypothesis": "password=hunter2 \x1b[31m " + "x" * 1500,
         "approve": True,
         "tool_calls": [{"name": "promote"}],
     }
