@@ -8,38 +8,21 @@ compositional cycles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any
-
 from agenticrs.agents import catalogue
-from agenticrs.agents.trial import CompositionResult, TrialResult, evaluate_version
-from agenticrs.evolution import blueprint, stages, trial_files, upstream
+from agenticrs.evolution import agent_methods, blueprint, stages
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
-from agenticrs.evolution.evidence import Evidence, Guardrail
-from agenticrs.evolution.methods.method import Tried, Values
-from agenticrs.evolution.methods.points import tried
-from agenticrs.evolution.methods.search import Search
-from agenticrs.evolution.rungs import Rungs, resources, stored_id
-from agenticrs.evolution.selection import (
-    accepted,
-    blended,
-    compare,
-    guardrails,
-    membership,
-)
+from agenticrs.evolution.evidence import Evidence
+from agenticrs.evolution.learning import Learning
+from agenticrs.evolution.rungs import Rungs
+from agenticrs.evolution.selection import membership
 from agenticrs.evolution.sensing import sense
-from agenticrs.evolution.stages import OUTER
-from agenticrs.evolution.upstream import Upstream
-from agenticrs.platform.data.splits import search_users
+from agenticrs.evolution.upstream import AgentInputs
+from agenticrs.evolution.verdicts import judge
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import EvolutionError
-from agenticrs.platform.jobs.job import Failed, Job
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
-from agenticrs.registry.spec import AgentSpec, Role
-from agenticrs.registry.tables import TrialRow
+from agenticrs.registry.spec import Role
 
 ROLES: tuple[Role, ...] = (
     "retrieval",
@@ -51,9 +34,6 @@ ROLES: tuple[Role, ...] = (
 )
 _SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")
 """Roles whose functional agents are settings of a composition."""
-INNER = "ndcg@10"
-_OTHER_DATA = 2
-"""Earlier snapshots whose best point is tried first on a new one."""
 
 
 def plan(cycle: Cycle) -> Result:
@@ -83,10 +63,12 @@ def plan(cycle: Cycle) -> Result:
         f"{len(names)} agents x {cycle.request.trials} trials: about {budget:.0f} trial seconds, "
         f"{budget / cycle.runner.parallel:.0f} s on {cycle.runner.parallel} workers"
     )
+    choices = agent_methods.chosen(cycle, names)
     return {
         "agents": names,
         "left_out": left_out,
-        "methods": {name: cycle.specs[name].space.methods[0] for name in names},
+        "methods": {name: choice.named() for name, choice in choices.items()},
+        "choices": agent_methods.as_json(choices),
         "estimated_trial_seconds": round(budget, 1),
         "workers": cycle.runner.parallel,
     }
@@ -97,8 +79,8 @@ def propose(cycle: Cycle) -> Result:
     begins = {}
     for name in cycle.results["plan"]["agents"]:
         begins[name] = {
-            "remembered": len(_remembered(cycle, name)),
-            "given": _earlier_best(cycle, name),
+            "remembered": len(agent_methods.remembered(cycle, name)),
+            "given": agent_methods.earlier_best(cycle, name),
         }
     return {"begins": begins}
 
@@ -107,11 +89,13 @@ def evaluate(cycle: Cycle) -> Result:
     """Run the cascade of every agent; fixed order, so that the same seed draws the same."""
     names = cycle.results["plan"]["agents"]
     implementations = catalogue.load_agents()
-    shared = _Shared(cycle)
+    inputs = AgentInputs(cycle)
     for place, name in enumerate(names):
         spec = cycle.specs[name]
         cycle.say(f"searching {name}", place / len(names))
-        Rungs(cycle, spec, implementations[name], _search(cycle, name), shared.inputs(spec)).run()
+        method = agent_methods.method_of(cycle, name)
+        alone = cycle.results["plan"]["choices"][name]["way"] == "search"
+        Rungs(cycle, spec, implementations[name], method, inputs.of(spec), alone).run()
     with session_scope(cycle.services.engine) as session:
         rows = list(trials.of_cycle(session, cycle.id))
     states = {name: [row.state for row in rows if row.agent == name] for name in names}
@@ -126,27 +110,9 @@ def evaluate(cycle: Cycle) -> Result:
 def select(cycle: Cycle) -> Result:
     """Compare the best candidate of each agent with its champion, on the confirmation users."""
     champions = stages.champion_versions(cycle)
-    serving = stages.champion(cycle)
-    graph = Graph.model_validate(serving.graph)
-    best = {name: row for name in cycle.results["plan"]["agents"] if (row := _best(cycle, name))}
-    before = _champions_measured(cycle, [name for name in best if name in champions], champions)
-    outer = _outer(cycle, graph, {n: r for n, r in best.items() if n in graph.agents()})
-    verdicts = []
-    for name, row in best.items():
-        if name in before:
-            verdicts.append(_verdict(cycle, row, before[name], outer.get(name), outer.get("")))
-    kept = accepted(
-        [v["blended"]["p_value"] for v in verdicts],
-        [v["blended"]["mean"] for v in verdicts],
-        cycle.services.settings.alpha,
-    )
-    for verdict, is_better in zip(verdicts, kept, strict=True):
-        safe = all(g["passed"] for g in verdict["guardrails"])
-        verdict["accepted"] = is_better and safe
-        cycle.say(
-            f"{verdict['agent']}: {verdict['blended']['mean']:+.1%} blended, "
-            + ("accepted" if verdict["accepted"] else "champion stays")
-        )
+    names = cycle.results["plan"]["agents"]
+    best = {name: row for name in names if (row := agent_methods.best(cycle, name))}
+    verdicts = judge(cycle, best, champions)
     new = [name for name in best if name not in champions]
     return {"verdicts": verdicts, "first_versions": {n: best[n].id for n in new}}
 
@@ -199,6 +165,16 @@ def promote(cycle: Cycle) -> Result:
     return stages.promote_composition(cycle, "evolution", "better agent versions")
 
 
+def observe(cycle: Cycle) -> Result:
+    """As after every cycle; and what the policies of the agents have learnt is kept."""
+    versions = {}
+    for name in cycle.results["plan"]["agents"]:
+        space = cycle.specs[name].space
+        if "policy" in space.methods and space.parameters:
+            versions[name] = Learning(cycle, name, space.expand()).keep()
+    return {**stages.observe(cycle), "policies": versions}
+
+
 STEPS: dict[StepName, StepFunction] = {
     "sense": sense,
     "plan": plan,
@@ -207,188 +183,8 @@ STEPS: dict[StepName, StepFunction] = {
     "select": select,
     "approve": approve,
     "promote": promote,
-    "observe": stages.observe,
+    "observe": observe,
 }
-
-
-def _search(cycle: Cycle, agent: str) -> Search:
-    space = cycle.specs[agent].space
-    return Search(
-        space.expand(),
-        method=cycle.results["plan"]["methods"][agent],
-        seed=cycle.request.seed,
-        given=[*_offered(cycle, agent), *cycle.results["propose"]["begins"][agent]["given"]],
-        remembered=_remembered(cycle, agent),
-        beside=space.beside,
-        limits=space.limits,
-    )
-
-
-def _remembered(cycle: Cycle, agent: str) -> list[Tried]:
-    """Finished trials of this agent in earlier cycles, on the same data and split."""
-    with session_scope(cycle.services.engine) as session:
-        rows = trials.finished(
-            session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
-        )
-        return [tried(row) for row in rows if row.cycle_id != cycle.id]
-
-
-def _earlier_best(cycle: Cycle, agent: str) -> list[dict[str, Any]]:
-    """The best points on each of the newest other snapshots: rewards there are not comparable."""
-    names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
-    with session_scope(cycle.services.engine) as session:
-        rows = trials.best_elsewhere(session, agent, cycle.fingerprint, _OTHER_DATA)
-        points = [tried(row).values for row in rows]
-    return [{n: v for n, v in point.items() if n in names} for point in points]
-
-
-class _Shared:
-    """Upstream candidates in shared memory, computed when an agent first needs them."""
-
-    def __init__(self, cycle: Cycle) -> None:
-        self._cycle = cycle
-        self._given: dict[tuple[Role, int], Any] = {("retrieval", 0): ()}
-
-    def inputs(self, spec: AgentSpec) -> Any:
-        """A reference to what an agent of that role and with so many segments gets."""
-        key = (spec.role, len(spec.segments))
-        if key not in self._given:
-            found = self._alone if spec.role in _SETTINGS_ONLY else self._fused
-            self._given[key] = self._cycle.runner.share(found.inputs(spec))
-        return self._given[key]
-
-    @cached_property
-    def _fused(self) -> Upstream:
-        return upstream.measure(self._cycle, self._graph, {})
-
-    @cached_property
-    def _alone(self) -> Upstream:
-        cycle, champions = self._cycle, stages.champion_versions(self._cycle)
-        retrievers = {
-            name: champions[name]
-            for name in blueprint.of_role(cycle.all_specs, "retrieval")
-            if name in champions
-        }
-        off_path = [n.agent for n in self._graph.nodes if n.when and n.agent in retrievers]
-        special = next(iter(sorted(off_path, key=lambda name: name != "popularity")), "popularity")
-        return upstream.measure(cycle, self._graph, retrievers, special=special)
-
-    @cached_property
-    def _graph(self) -> Graph:
-        return Graph.model_validate(stages.champion(self._cycle).graph)
-
-
-def _offered(cycle: Cycle, whole: str) -> list[dict[str, Any]]:
-    """What the parts of an agent found in this cycle, each put into its best known settings."""
-    best = max(_remembered(cycle, whole), key=lambda t: t.reward or 0.0, default=None)
-    known: Values = best.values if best else {}
-    default = catalogue.load_agents()[whole].config_type().model_dump(mode="json")
-    space = [parameter.name for parameter in cycle.specs[whole].space.expand()]
-    base = {name: known.get(name, default.get(name)) for name in space}
-    points = []
-    for part, spec in sorted(cycle.specs.items()):
-        row = _best(cycle, part) if spec.part_of == whole else None
-        if row is not None:
-            own = {p.name: row.config[p.name] for p in spec.space.expand() if p.name in space}
-            points.append({**base, **own})
-    return points
-
-
-def _best(cycle: Cycle, agent: str) -> TrialRow | None:
-    with session_scope(cycle.services.engine) as session:
-        rows = [r for r in trials.of_cycle(session, cycle.id, agent) if r.state == "done"]
-    return max(rows, key=lambda row: (row.reward or 0.0, -row.number), default=None)
-
-
-def _champions_measured(
-    cycle: Cycle, names: Sequence[str], champions: Mapping[str, int]
-) -> dict[str, TrialResult]:
-    arena, implementations = Arena(cycle), catalogue.load_agents()
-    shared = _Shared(cycle)
-    jobs = []
-    for name in names:
-        inputs = shared.inputs(cycle.specs[name])
-        arguments = (cycle.shared_fold, dict(arena.files(name, champions[name])), inputs)
-        jobs.append(
-            Job(
-                f"cycle-{cycle.id}/champion/{name}",
-                evaluate_version,
-                arguments,
-                resources(cycle, implementations[name]),
-            )
-        )
-    measured = {}
-    for outcome in cycle.runner.run(jobs):
-        name = outcome.key.rsplit("/", 1)[1]
-        if isinstance(outcome, Failed):
-            raise EvolutionError(f"champion of {name}: {outcome.cause}: {outcome.message}")
-        measured[name] = outcome.value
-    return measured
-
-
-def _outer(
-    cycle: Cycle, graph: Graph, best: Mapping[str, TrialRow]
-) -> dict[str, CompositionResult]:
-    """The serving graph as it is (key "") and with each member's best candidate in its place."""
-    if not best:
-        return {}
-    entries = [Entry("serving", graph)]
-    entries += [
-        Entry(name, graph, {name: stages.files_of_trial(cycle, row)}) for name, row in best.items()
-    ]
-    answers = Arena(cycle).measure(entries)
-    failed = {key: a for key, a in answers.items() if isinstance(a, Failed)}
-    if "serving" in failed:
-        raise EvolutionError(f"the serving composition: {failed['serving'].message}")
-    found = {k: a for k, a in answers.items() if not isinstance(a, Failed)}
-    return {("" if key == "serving" else key): answer for key, answer in found.items()}
-
-
-def _verdict(
-    cycle: Cycle,
-    row: TrialRow,
-    champion: TrialResult,
-    with_candidate: CompositionResult | None,
-    as_it_is: CompositionResult | None,
-) -> dict[str, Any]:
-    spec, settings = cycle.specs[row.agent], cycle.services.settings
-    files = trial_files.read(cycle.trial_folder(row))
-    confirm = ~search_users(files.users)
-    metric = str(spec.inner_reward)
-    inner = (champion.per_user[metric][confirm], files.per_user[metric][confirm])
-    outer = None
-    weight = 0.0
-    if with_candidate is not None and as_it_is is not None:
-        outer = (as_it_is.per_user[OUTER][confirm], with_candidate.per_user[OUTER][confirm])
-        weight = spec.outer_weight
-    pairs = (inner, outer or inner)
-    score = blended(
-        (pairs[0][0], pairs[1][0]),
-        (pairs[0][1], pairs[1][1]),
-        weight,
-        seed=cycle.request.seed,
-    )
-    rails: tuple[Guardrail, ...] = ()
-    if with_candidate is not None and as_it_is is not None:
-        rails = guardrails(
-            as_it_is.totals,
-            with_candidate.totals,
-            latency_limit_ms=settings.latency_limit_ms,
-            coverage_floor=settings.coverage_floor,
-        )
-    seed = cycle.request.seed
-    return {
-        "agent": row.agent,
-        "trial": stored_id(row),
-        "number": row.number,
-        "weight": weight,
-        "inner": compare(metric, *inner, seed=seed).model_dump(mode="json"),
-        "outer": compare(OUTER, *outer, seed=seed).model_dump(mode="json") if outer else None,
-        "blended": score.model_dump(mode="json"),
-        "guardrails": [rail.model_dump(mode="json") for rail in rails],
-        "users": int(confirm.sum()),
-        "seconds": cycle.spent_seconds(row.agent),
-    }
 
 
 def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:

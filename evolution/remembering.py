@@ -79,7 +79,7 @@ def _candidate(cycle: Cycle, row: TrialRow, before: float | None, wins: bool) ->
         lesson=lesson_of(row, lift),
         dataset=row.dataset,
         fingerprint=row.fingerprint,
-        data=_statistics(cycle),
+        data=statistics(cycle),
         structure=str(row.note.get("fingerprint", "")),
     )
 
@@ -102,7 +102,7 @@ def _decision(cycle: Cycle, proposal: ProposalRow, decision: DecisionRow) -> Mem
         lesson=f"a person {'approved' if approved else 'rejected'} it: {decision.reason}",
         dataset=cycle.dataset_name,
         fingerprint=cycle.fingerprint,
-        data=_statistics(cycle),
+        data=statistics(cycle),
     )
 
 
@@ -126,7 +126,8 @@ def _spent(note: Mapping[str, Any]) -> dict[str, float]:
     return {name: cost[name] for name in _SPENT if name in cost}
 
 
-def _statistics(cycle: Cycle) -> dict[str, float]:
+def statistics(cycle: Cycle) -> dict[str, float]:
+    """Numbers by which similar datasets are found."""
     log = cycle.dataset.interactions
     return {
         "users": cycle.dataset.n_users,
@@ -139,7 +140,7 @@ def recall(
     cycle: Cycle, agent: str, words: str, good: int = 4, bad: int = 4
 ) -> Sequence[MemoryRow]:
     """The entries that fit best: what worked for an agent on data like this, and what did not."""
-    data = _statistics(cycle)
+    data = statistics(cycle)
     with session_scope(cycle.services.engine) as session:
         found = [
             *memory.search(

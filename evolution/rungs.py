@@ -1,4 +1,4 @@
-"""The cascade for one agent: static check, short training, full training.
+"""The cascade for one agent: static check, health checks, short training, full training.
 
 Asks the agent's method for candidates in waves as large as the runner is parallel, stops what
 cannot win at each rung, and leaves every finished trial as a row with files. The rows are all that
@@ -15,14 +15,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from agenticrs.agents.agent import Agent, AgentConfig
-from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
+from agenticrs.agents.health.check import check
+from agenticrs.agents.health.report import HealthReport
+from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import trial_files
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.halving import goes_on
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import STRUCTURE, tried
+from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.selection import mean_reward
 from agenticrs.evolution.trial_files import TrialFiles
+from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgentError, AgenticRSError
 from agenticrs.platform.jobs.job import Job, Outcome, Resources, Succeeded
@@ -43,6 +47,8 @@ class Rungs:
     method: Method
     inputs: Any = ()
     """Reference to the upstream candidates of all held-out users (shared), or ()."""
+    stops_early: bool = False
+    """End when the search has nothing more to give; not for methods that then turn to another."""
 
     def run(self) -> None:
         """Try candidates until the budget of this agent is used up, or the method has no more."""
@@ -56,27 +62,39 @@ class Rungs:
             self._evaluate(wave)
 
     def _may_go_on(self, rows: Sequence[TrialRow]) -> bool:
-        spent = self.cycle.spent_seconds()
-        return len(rows) < self.cycle.request.trials and spent < self.cycle.request.seconds
+        left = self.cycle.request.trials - len(rows)
+        if left <= 0 or self.cycle.spent_seconds() >= self.cycle.request.seconds:
+            return False
+        ended = saturated([tried(row) for row in rows], left=left) if self.stops_early else None
+        if ended is not None:
+            self.cycle.say(f"{self.spec.name} is saturated: {ended.reason}")
+        return ended is None
 
     def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
+        """The next wave, one by one: what was paid for a candidate is in its row at once."""
         wanted = min(self.cycle.request.trials - len(rows), self.cycle.runner.parallel)
-        first = 1 + max((row.number for row in rows), default=-1)
-        candidates = self.method.ask([tried(row) for row in rows], wanted)
-        return [
-            propose(
-                self.cycle,
-                agent=self.spec.name,
-                number=number,
-                method=candidate.origin,
-                config=complete(self.implementation, candidate.values),
-                note=candidate.note,
-            )
-            for number, candidate in enumerate(candidates, first)
-        ]
+        drawn: list[TrialRow] = []
+        while len(drawn) < wanted:
+            found = self.method.ask([tried(row) for row in self._rows()], 1)
+            if not found:
+                break
+            # A method may have written rows itself: drafts that came to nothing.
+            number = 1 + max((row.number for row in self._rows()), default=-1)
+            drawn += [
+                propose(
+                    self.cycle,
+                    agent=self.spec.name,
+                    number=number,
+                    method=candidate.origin,
+                    config=complete(self.implementation, candidate.values),
+                    note=candidate.note,
+                )
+                for candidate in found
+            ]
+        return drawn
 
     def _evaluate(self, wave: Sequence[TrialRow]) -> None:
-        wave = [row for row in wave if self._passes_static_check(row)]
+        wave = self._healthy([row for row in wave if self._passes_static_check(row)])
         short = [row for row in wave if row.state == "proposed" and self._deserves_short(row)]
         survivors = {row.id for row in wave} - {row.id for row in short}
         for row, outcome in sorted(self._outcomes(short, "short"), key=lambda pair: pair[0].number):
@@ -96,6 +114,33 @@ class Rungs:
             self._fail(row, f"static check: {error}")
             return False
         return True
+
+    def _healthy(self, wave: Sequence[TrialRow]) -> list[TrialRow]:
+        """Those that pass the health checks; only a new structure can be ill, so others pass."""
+        drawn = {
+            f"cycle-{row.cycle_id}/{row.agent}/{row.number}/health": row
+            for row in wave
+            if row.state == "proposed" and row.config.get(STRUCTURE)
+        }
+        ill = set()
+        for outcome in self.cycle.runner.run([self._examination(k, r) for k, r in drawn.items()]):
+            row = drawn[outcome.key]
+            if not isinstance(outcome, Succeeded):
+                self._fail(row, f"health, {outcome.cause}: {outcome.message}", outcome.seconds)
+                ill.add(row.id)
+            elif not outcome.value.passed:
+                self._fail(row, f"health: {outcome.value.summary()}", outcome.seconds)
+                ill.add(row.id)
+        return [row for row in wave if row.id not in ill]
+
+    def _examination(self, key: str, row: TrialRow) -> Job:
+        settings = self.cycle.services.settings
+        return Job(
+            key,
+            examine,
+            (self.cycle.shared_fold, TrialRequest(row.agent, row.config, row.seed), self.inputs),
+            Resources(cpus=settings.cpus_per_trial, gpus=0.0, time_limit=settings.trial_seconds),
+        )
 
     def _deserves_short(self, row: TrialRow) -> bool:
         # A closed-form agent costs the same at every effort: a short rung would only add to it.
@@ -244,6 +289,13 @@ def resources(cycle: Cycle, implementation: type[Agent[AgentConfig]]) -> Resourc
         gpus=settings.gpus_per_trial if trains else 0.0,
         time_limit=settings.trial_seconds,
     )
+
+
+def examine(
+    fold: Fold, request: TrialRequest, inputs: Sequence[CandidateArrays] = ()
+) -> HealthReport:
+    """The health checks of a candidate, as a job: it may crash, and ends alone."""
+    return check(fold, request, [source.agent for source in inputs])
 
 
 def training_seconds(cycle: Cycle) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from agenticrs.agents.trial import CandidateArrays
-from agenticrs.evolution import blueprint
+from agenticrs.evolution import blueprint, stages
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.registry.graph import Graph
-from agenticrs.registry.spec import AgentSpec
+from agenticrs.registry.spec import AgentSpec, Role
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,39 @@ def measure(
     found = Arena(cycle).measure_all(entries)
     alone = found["lists"].kept if retrievers else {}
     return Upstream(found["upstream"].kept[fusion], alone, special)
+
+
+class AgentInputs:
+    """Upstream candidates in shared memory, computed when an agent first needs them."""
+
+    def __init__(self, cycle: Cycle) -> None:
+        self._cycle = cycle
+        self._given: dict[tuple[Role, int], Any] = {("retrieval", 0): ()}
+
+    def of(self, spec: AgentSpec) -> Any:
+        """A reference to what an agent of that role and with so many segments gets."""
+        key = (spec.role, len(spec.segments))
+        if key not in self._given:
+            found = self._alone if spec.role in ("fusion", "routing") else self._fused
+            self._given[key] = self._cycle.runner.share(found.inputs(spec))
+        return self._given[key]
+
+    @cached_property
+    def _fused(self) -> Upstream:
+        return measure(self._cycle, self._graph, {})
+
+    @cached_property
+    def _alone(self) -> Upstream:
+        cycle, champions = self._cycle, stages.champion_versions(self._cycle)
+        retrievers = {
+            name: champions[name]
+            for name in blueprint.of_role(cycle.all_specs, "retrieval")
+            if name in champions
+        }
+        off_path = [n.agent for n in self._graph.nodes if n.when and n.agent in retrievers]
+        special = next(iter(sorted(off_path, key=lambda name: name != "popularity")), "popularity")
+        return measure(cycle, self._graph, retrievers, special=special)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return Graph.model_validate(stages.champion(self._cycle).graph)

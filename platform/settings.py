@@ -1,8 +1,9 @@
 """Settings: where they come from, what they mean, and what is wrong with a bad one.
 
 A value is taken from the first of: an argument, the environment (``AGENTICRS_TRIALS``), a TOML
-file (``agenticrs.toml``, or the one that ``AGENTICRS_CONFIG`` names), the plain ``RAY_ADDRESS``
-and ``MLFLOW_TRACKING_URI``, the default. ``provenance`` tells which it was. Secrets never show.
+file (``agenticrs.toml``, or the one that ``AGENTICRS_CONFIG`` names), the plain variables that
+other programs read (``RAY_ADDRESS``, ``OPENAI_API_KEY``), the default. ``provenance`` tells which
+it was. Secrets never show.
 Every field here must stand in ``docs/settings.md``: a test says so.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,11 +35,17 @@ from agenticrs.platform.masking import MASK, masked
 Origin = Literal["default", "environment", "file", "argument"]
 
 PREFIX = "AGENTICRS_"
+_PRICE = r"\s*[^,=]+=\d+(\.\d+)?/\d+(\.\d+)?\s*"
 DEFAULT_FILE = Path("agenticrs.toml")
 OTHER_VARIABLES = frozenset({"AGENTICRS_CONFIG", "AGENTICRS_DATA"})
 """Names with the prefix that are no settings: the TOML file, and the tests' real datasets."""
-PLAIN_VARIABLES = {"ray_address": "RAY_ADDRESS", "mlflow_uri": "MLFLOW_TRACKING_URI"}
-"""What Ray and MLflow themselves read; weaker than our own variable and than the file."""
+PLAIN_VARIABLES = {
+    "ray_address": "RAY_ADDRESS",
+    "mlflow_uri": "MLFLOW_TRACKING_URI",
+    "llm_base_url": "OPENAI_BASE_URL",
+    "llm_api_key": "OPENAI_API_KEY",
+}
+"""What Ray, MLflow and OpenAI's SDK read; weaker than our own variable and than the file."""
 
 
 class Settings(BaseSettings):
@@ -111,6 +119,36 @@ class Settings(BaseSettings):
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """Family-wise error rate of the tests that decide whether a gain is significant."""
 
+    minimum_effect: float = Field(default=0.0, ge=0, lt=1)
+    """Least relative gain that the interval of a better agent version must lie above."""
+
+    confirm_seeds: int = Field(default=3, ge=1)
+    """Trainings of a winning recipe with different seeds, whose mean must be better too."""
+
+    llm_models: str | None = None
+    """Names of the language models that draft structures, by commas; without one, none drafts."""
+
+    llm_base_url: str | None = None
+    """An endpoint that speaks OpenAI's chat completions; unset: OpenAI's own."""
+
+    llm_api_key: SecretStr | None = None
+    """Key of that endpoint."""
+
+    llm_prices: str | None = None
+    """Prices of a million tokens in and out: `model=0.5/1.5`, several by commas; unset: free."""
+
+    llm_tokens: float = Field(default=500_000, ge=0, allow_inf_nan=False)
+    """Most tokens, in and out, that a cycle may use on language models."""
+
+    llm_money: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """Most money that a cycle may spend on language models, in the currency of the prices."""
+
+    llm_seconds: float = Field(default=900.0, ge=0, allow_inf_nan=False)
+    """Most seconds that a cycle may wait for language models."""
+
+    notes: Path | None = None
+    """Folder of Markdown files about the business that language models are shown."""
+
     latency_limit_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False)
     """Guardrail: most milliseconds that a request may take (95th percentile)."""
 
@@ -143,6 +181,28 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.home / 'registry.db'}"
+
+    @property
+    def language_models(self) -> tuple[str, ...]:
+        """The names in ``llm_models``."""
+        return tuple(name.strip() for name in (self.llm_models or "").split(",") if name.strip())
+
+    @property
+    def prices(self) -> dict[str, tuple[float, float]]:
+        """``llm_prices`` by model: (in, out)."""
+        found = {}
+        for part in filter(None, (p.strip() for p in (self.llm_prices or "").split(","))):
+            model, _, pair = part.rpartition("=")
+            into, _, out = pair.partition("/")
+            found[model.strip()] = (float(into), float(out))
+        return found
+
+    @field_validator("llm_prices", mode="after")
+    @classmethod
+    def _priced(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(rf"{_PRICE}(,{_PRICE})*", value):
+            raise ValueError("should be model=in/out, several by commas: small=0.15/0.6")
+        return value
 
     @field_validator("home", mode="after")
     @classmethod
@@ -295,7 +355,7 @@ class _Environment(PydanticBaseSettingsSource):
 
 
 class _PlainEnvironment(PydanticBaseSettingsSource):
-    """``RAY_ADDRESS`` and ``MLFLOW_TRACKING_URI``."""
+    """``PLAIN_VARIABLES``."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         variable = PLAIN_VARIABLES.get(field_name, "")

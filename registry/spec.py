@@ -114,7 +114,7 @@ class DecisionSpace(_Frozen):
     """The low-dimensional space that a search method may move in, and whether structures may."""
 
     parameters: tuple[Parameter, ...] = ()
-    methods: tuple[Method, ...] = ("tpe",)
+    methods: tuple[Method, ...] = ("tpe", "policy")
     beside: tuple[str, ...] = ()
     """Further metrics to make small, for ``nsga2``: parameters, latency_ms."""
     limits: tuple[Limit, ...] = ()

@@ -83,6 +83,18 @@ def finished(
     )
 
 
+def failed(session: Session, agent: str, limit: int) -> list[TrialRow]:
+    """The newest candidates of an agent that could not be trained."""
+    return list(
+        session.exec(
+            select(TrialRow)
+            .where(TrialRow.agent == agent, TrialRow.state == "failed")
+            .order_by(col(TrialRow.id).desc())
+            .limit(limit)
+        )
+    )
+
+
 def best_elsewhere(
     session: Session, agent: str, fingerprint: str, snapshots: int
 ) -> list[TrialRow]:

@@ -16,7 +16,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("AGENTICRS_") and name != "AGENTICRS_DATA":
             monkeypatch.delenv(name)
-    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI"):
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 

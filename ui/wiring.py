@@ -14,6 +14,8 @@ from agenticrs.platform import logs
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine
 from agenticrs.platform.jobs.job import JobRunner
+from agenticrs.platform.llm.openai_client import OpenAIModel
+from agenticrs.platform.llm.port import LanguageModel
 from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.server import connect
 from agenticrs.registry import schema
@@ -37,7 +39,21 @@ def build_services(settings: Settings) -> Services:
         datasets=DatasetStore(settings.home / "data"),
         settings=settings,
         open_runner=open_runner,
+        language_models=_language_models(settings),
     )
+
+
+def _language_models(settings: Settings) -> list[LanguageModel]:
+    """A client for each configured model; the SDK is loaded at the first question."""
+    key = settings.llm_api_key
+    return [
+        OpenAIModel(
+            name,
+            api_key=None if key is None else key.get_secret_value(),
+            base_url=settings.llm_base_url,
+        )
+        for name in settings.language_models
+    ]
 
 
 def _running_ray(home: Path) -> str | None:

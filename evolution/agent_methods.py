@@ -1,0 +1,213 @@
+"""By which methods the agents of a cycle are searched: chosen in the plan, built from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from agenticrs.agents import catalogue
+from agenticrs.agents.agent import Agent
+from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.network import Sizes
+from agenticrs.agents.grammar.structured import architecture, recipe
+from agenticrs.agents.grammar.variation import Limits
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.drafting import drafts, language_models
+from agenticrs.evolution.learning import Learning
+from agenticrs.evolution.methods.choice import Choice, choose
+from agenticrs.evolution.methods.combination import (
+    AlternateOnSaturation,
+    ProposeThenSearch,
+    SearchBest,
+    structure_key,
+)
+from agenticrs.evolution.methods.method import Method, Tried, Values
+from agenticrs.evolution.methods.points import STRUCTURE, tried
+from agenticrs.evolution.methods.saturation import saturated
+from agenticrs.evolution.methods.search import Search
+from agenticrs.evolution.methods.variation import StructuralVariation
+from agenticrs.evolution.seeds import ORIGIN as SEED
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import trials
+from agenticrs.registry.spec import ConcreteParameter, nested
+from agenticrs.registry.tables import TrialRow
+
+_OTHER_DATA = 2
+"""Earlier snapshots whose best point is tried first on a new one."""
+
+
+def chosen(cycle: Cycle, agents: Sequence[str]) -> dict[str, Choice]:
+    """Which method each agent is searched by, and why."""
+    with session_scope(cycle.services.engine) as session:
+        took = {name: trials.mean_seconds(session, name) for name in agents}
+    share = cycle.request.seconds / max(1, len(agents))
+    found = {}
+    for name in agents:
+        past = remembered(cycle, name)
+        found[name] = choose(
+            cycle.specs[name].space,
+            trials=cycle.request.trials,
+            seconds=share,
+            trial_seconds=took[name],
+            remembered=len(past),
+            saturation=saturated(past[::-1]),
+            language_model=bool(language_models(cycle)),
+        )
+    return found
+
+
+def method_of(cycle: Cycle, agent: str) -> Method:
+    """The method that the plan chose for an agent."""
+    planned = Choice(**cycle.results["plan"]["choices"][agent])
+    return _Workshop(cycle, agent, planned).method()
+
+
+def remembered(cycle: Cycle, agent: str) -> list[Tried]:
+    """Finished trials of this agent in earlier cycles on the same data and split, newest first."""
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.finished(
+            session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
+        )
+        return [tried(row) for row in rows if row.cycle_id != cycle.id and row.method != SEED]
+
+
+def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
+    """The best points on each of the newest other snapshots: rewards there are not comparable."""
+    names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.best_elsewhere(session, agent, cycle.fingerprint, _OTHER_DATA)
+        points: list[Values] = [tried(row).values for row in rows]
+    return [{n: v for n, v in point.items() if n in names} for point in points]
+
+
+def best(cycle: Cycle, agent: str) -> TrialRow | None:
+    """The best candidate of an agent in this cycle; repeats with other seeds are none."""
+    with session_scope(cycle.services.engine) as session:
+        rows = [r for r in trials.of_cycle(session, cycle.id, agent) if r.state == "done"]
+    return max(
+        (row for row in rows if row.method != SEED),
+        key=lambda row: (row.reward or 0.0, -row.number),
+        default=None,
+    )
+
+
+@dataclass(frozen=True)
+class _Workshop:
+    """Builds the method of one agent."""
+
+    cycle: Cycle
+    agent: str
+    planned: Choice
+
+    def method(self) -> Method:
+        """The search, the proposer, or the combination that was planned."""
+        if self.planned.proposer is None:
+            return self._search_for({})
+        if self.planned.way == "search":
+            return self._search_for({})
+        if self.planned.way == "structures":
+            return self._proposer()
+        if self.planned.way == "propose_then_search":
+            return ProposeThenSearch(
+                self._proposer(), self._search_for, structures=self.planned.structures
+            )
+        names = (str(self.planned.search), str(self.planned.proposer))
+        return AlternateOnSaturation(
+            SearchBest(self._search_for), self._proposer(), names, window=self.planned.window
+        )
+
+    def _search_for(self, values: Values) -> Method:
+        """The search of the settings, or of the recipe of a structure that values bring along."""
+        space = self.cycle.specs[self.agent].space
+        structured = bool(values.get(STRUCTURE))
+        parameters = self._recipe if structured else space.expand()
+        mine = structure_key(values)
+        known = [one for one in self._past if structure_key(one.values) == mine]
+        given = [] if structured else [*self._offered(), *self._elsewhere()]
+        if self.planned.search == "policy":
+            learning = Learning(self.cycle, self.agent, parameters)
+            return learning.policy(given)
+        assert self.planned.search is not None  # noqa: S101  the choice has one where it is asked
+        return Search(
+            parameters,
+            method=self.planned.search,
+            seed=self.cycle.request.seed + (int(mine[:8], 16) if structured else 0),
+            given=given,
+            remembered=known,
+            beside=space.beside,
+            limits=space.limits,
+        )
+
+    def _proposer(self) -> Method:
+        if self.planned.proposer == "llm":
+            return drafts(self.cycle, self.agent, self._sizes, self._past)
+        return StructuralVariation(
+            document=self._document,
+            known=self._known,
+            recipe=[*(parameter.name for parameter in self._recipe), "max_length"],
+            limits=Limits(self._sizes, latency_ms=self.cycle.services.settings.latency_limit_ms),
+            remembered=self._past,
+            seed=self.cycle.request.seed,
+        )
+
+    def _document(self, values: Values) -> Architecture:
+        own = self._implementation
+        fields = own.config_type.model_fields
+        inside = {n: v for n, v in nested(values).items() if n in fields}
+        config = own.config_type.model_validate(inside)
+        return architecture(own, config)
+
+    @cached_property
+    def _implementation(self) -> Any:
+        found: type[Agent[Any]] = catalogue.load_agents()[self.agent]
+        return found
+
+    @cached_property
+    def _recipe(self) -> tuple[ConcreteParameter, ...]:
+        own = self._implementation
+        return recipe(own, own.config_type, own.spec.space)
+
+    @cached_property
+    def _known(self) -> Mapping[str, Architecture]:
+        """The agent's own document, then those of others with the same grammar."""
+        grammar, agents = self._implementation.spec.space.grammar, catalogue.load_agents()
+        alike = [n for n, a in sorted(agents.items()) if a.spec.space.grammar == grammar]
+        return {
+            name: architecture(agents[name], agents[name].config_type())  # type: ignore[arg-type, type-var]
+            for name in [self.agent, *(n for n in alike if n != self.agent)]
+        }
+
+    @cached_property
+    def _sizes(self) -> Sizes:
+        return Sizes.of(TrainingData.of(self.cycle.fold.dataset))
+
+    @cached_property
+    def _past(self) -> list[Tried]:
+        return remembered(self.cycle, self.agent)
+
+    def _elsewhere(self) -> list[Values]:
+        return list(self.cycle.results["propose"]["begins"][self.agent]["given"])
+
+    def _offered(self) -> list[Values]:
+        """What the parts of an agent found in this cycle, each put into its best known settings."""
+        known = max(self._past, key=lambda t: t.reward or 0.0, default=None)
+        values: Values = known.values if known else {}
+        default = self._implementation.config_type().model_dump(mode="json")
+        specs = self.cycle.specs
+        space = [parameter.name for parameter in specs[self.agent].space.expand()]
+        base = {name: values.get(name, default.get(name)) for name in space}
+        points: list[Values] = []
+        for part, spec in sorted(specs.items()):
+            row = best(self.cycle, part) if spec.part_of == self.agent else None
+            if row is not None:
+                own = {p.name: row.config[p.name] for p in spec.space.expand() if p.name in space}
+                points.append({**base, **own})
+        return points
+
+
+def as_json(choices: Mapping[str, Choice]) -> dict[str, dict[str, Any]]:
+    """For the plan's row."""
+    return {name: asdict(choice) for name, choice in choices.items()}

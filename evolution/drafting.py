@@ -1,0 +1,121 @@
+"""The language models' part in a cycle: what they are told, what they may spend, what is booked.
+
+What a model is told are specs, metrics, notes that people wrote for it, and the memory of
+evolution; never rows of the log. Drafts that come to nothing are kept as failed trials, with their
+cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agenticrs.agents import catalogue
+from agenticrs.agents.grammar.network import Sizes
+from agenticrs.evolution import remembering
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.methods.combination import OWN, structure_key
+from agenticrs.evolution.methods.method import Tried
+from agenticrs.evolution.methods.points import flat
+from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_notes
+from agenticrs.evolution.proposer.proposer import Proposer, Useless
+from agenticrs.evolution.proposer.structure_task import StructureTask
+from agenticrs.evolution.rungs import propose, stored_id
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.llm.port import LanguageModel
+from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
+from agenticrs.registry import trials, versions
+from agenticrs.registry.memory import GOOD
+from agenticrs.registry.spec import Limit
+from agenticrs.registry.tables import MemoryRow
+
+_FAILURES = 6
+
+
+def language_models(cycle: Cycle) -> Sequence[LanguageModel]:
+    """The models that are configured; none: mutation and crossover draw structures."""
+    return cycle.services.language_models
+
+
+def drafts(cycle: Cycle, agent: str, sizes: Sizes, past: Sequence[Tried]) -> Proposer:
+    """A proposer of structures for one agent."""
+    limit = Limit(metric="latency_ms", most=cycle.services.settings.latency_limit_ms)
+    return Proposer(
+        StructureTask(catalogue.load_agents()[agent], sizes, held_to=(limit,)),
+        _briefing(cycle, agent, past),
+        language_models(cycle),
+        purse(cycle),
+        seed=cycle.request.seed,
+        useless=lambda what: _book(cycle, agent, what),
+    )
+
+
+def purse(cycle: Cycle) -> Purse:
+    """What the cycle may still spend on language models, given what its rows say it has spent."""
+    settings = cycle.services.settings
+    with session_scope(cycle.services.engine) as session:
+        notes = [row.note for row in trials.of_cycle(session, cycle.id)]
+    spent = sum((Spent.of_note(note.get("cost", {})) for note in notes), Spent())
+    caps = Caps(settings.llm_tokens, settings.llm_money, settings.llm_seconds)
+    return Purse(caps, Tariff(settings.prices), spent)
+
+
+def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
+    spec = cycle.specs[agent]
+    config = catalogue.load_agents()[agent].config_type().model_dump(mode="json")
+    reward = None
+    with session_scope(cycle.services.engine) as session:
+        version = versions.latest(session, cycle.surface, agent)
+        if version is not None:
+            config, reward = version.config, version.metrics.get(str(spec.inner_reward))
+        failed = [
+            row.error
+            for row in trials.failed(session, agent, _FAILURES)
+            if row.cycle_id != cycle.id
+        ]
+    words = f"{agent} {spec.summary}"
+    remembered = remembering.recall(cycle, agent, words)
+    return Briefing(
+        name=agent,
+        summary=spec.summary,
+        role=spec.role,
+        metric=str(spec.inner_reward),
+        current=flat(config),
+        reward=reward,
+        data=remembering.statistics(cycle),
+        notes=_notes(cycle),
+        lessons=[_lesson(row) for row in remembered],
+        failures=failed,
+        remembered=past,
+        known=frozenset(structure_key(one.values) for one in past) - {OWN},
+    )
+
+
+def _notes(cycle: Cycle) -> tuple[Note, ...]:
+    folder = cycle.services.settings.notes
+    return read_notes(folder) if folder is not None else ()
+
+
+def _lesson(row: MemoryRow) -> Lesson:
+    lift: Any = row.outcome.get("lift")
+    verdict = row.verdict if row.verdict in GOOD else "worse"
+    return Lesson(row.proposal, verdict, row.lesson, row.reason, row.expected, lift)
+
+
+def _book(cycle: Cycle, agent: str, what: Useless) -> None:
+    """Keep a draft that came to nothing as a failed trial, where it has cost something."""
+    cycle.say(f"{agent}: {what.origin}: {what.error}")
+    if not what.note.get("cost", {}).get("calls"):
+        return
+    with session_scope(cycle.services.engine) as session:
+        numbers = [row.number for row in trials.of_cycle(session, cycle.id, agent)]
+    row = propose(
+        cycle,
+        agent=agent,
+        number=1 + max(numbers, default=-1),
+        method=what.origin,
+        config={},
+        note=what.note,
+    )
+    with session_scope(cycle.services.engine) as session:
+        trials.record_failed(session, stored_id(row), error=f"draft: {what.error}")

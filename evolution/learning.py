@@ -1,0 +1,83 @@
+"""What a policy learns from cycle to cycle: taken out of the registry, and put back as a version.
+
+A policy learns from the trials of whichever method, so it is ready when the search that an agent
+declares first has nothing more to give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.methods.method import Values
+from agenticrs.evolution.methods.points import tried
+from agenticrs.evolution.methods.policy import Policy
+from agenticrs.evolution.methods.policy_situation import Situation
+from agenticrs.evolution.methods.policy_state import PolicyState, space_fingerprint
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import method_states, trials
+from agenticrs.registry.spec import ConcreteParameter
+
+METHOD = "policy"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The policy of one agent in one space, in one cycle."""
+
+    cycle: Cycle
+    agent: str
+    space: Sequence[ConcreteParameter]
+
+    def policy(self, given: Sequence[Values] = ()) -> Policy:
+        """The policy as it was when the cycle began."""
+        cycle = self.cycle
+        return Policy(
+            self.space,
+            Situation.of(
+                cycle.dataset,
+                outer_weight=cycle.specs[self.agent].outer_weight,
+                trials=cycle.request.trials,
+                seconds=cycle.request.seconds,
+            ),
+            self._stored(),
+            cycle=f"{cycle.surface}/{cycle.id}",
+            seed=cycle.request.seed,
+            given=given,
+        )
+
+    def keep(self) -> int:
+        """Learn from all trials of the cycle and store the result; its version."""
+        cycle = self.cycle
+        with session_scope(cycle.services.engine) as session:
+            rows = [tried(row) for row in trials.of_cycle(session, cycle.id, self.agent)]
+        policy = self.policy()
+        learnt = policy.learnt(rows)
+        if learnt is policy.stored:
+            return learnt.version
+        with session_scope(cycle.services.engine) as session:
+            return method_states.store(
+                session,
+                surface=cycle.surface,
+                agent=self.agent,
+                method=METHOD,
+                space=space_fingerprint(self.space),
+                cycle_id=cycle.id,
+                content=learnt.to_bytes(),
+            ).version
+
+    def _stored(self) -> PolicyState:
+        with session_scope(self.cycle.services.engine) as session:
+            row = method_states.latest(
+                session,
+                surface=self.cycle.surface,
+                agent=self.agent,
+                method=METHOD,
+                space=space_fingerprint(self.space),
+                before_cycle=self.cycle.id,
+            )
+            content = None if row is None else row.content
+        if content is None:
+            return PolicyState.cold(self.space, self.cycle.request.seed)
+        return PolicyState.from_bytes(content, self.space)

@@ -1,0 +1,180 @@
+"""Methods at work in whole cycles: structures, language models, seeds, memory, what is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import select
+
+from agenticrs.agents import catalogue
+from agenticrs.agents.grammar import documents
+from agenticrs.evolution import agent_methods
+from agenticrs.evolution.methods.choice import Choice
+from agenticrs.evolution.rungs import Rungs
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage
+from agenticrs.registry import agents, cycles, memory, trials
+from agenticrs.registry.admission import AdmissionReport
+from agenticrs.registry.tables import MemoryRow, MethodStateRow, TrialRow
+
+from .conftest import World
+from .opened import opened
+
+if TYPE_CHECKING:
+    from agenticrs.evolution.cycle import Cycle
+
+AGENT = "gru4rec"
+DRAFT = documents.gru4rec(width=8).model_dump(mode="json")
+
+
+def admit(world: World, *names: str) -> None:
+    installed = catalogue.installed()
+    with session_scope(world.services.engine) as session:
+        for name in names:
+            report = AdmissionReport(checks=[], admitted=True)
+            agents.record(session, installed.agents[name].spec, report, installed.sources[name])
+
+
+def rows_of(world: World, agent: str, cycle_id: int | None = None) -> list[TrialRow]:
+    with session_scope(world.services.engine) as session:
+        wanted = cycle_id or max(c.id or 0 for c in cycles.list_all(session))
+        return list(trials.of_cycle(session, wanted, agent))
+
+
+def search(cycle: Cycle, choice: Choice) -> None:
+    """Search the agent as planned."""
+    cycle.results["plan"] = {"choices": agent_methods.as_json({AGENT: choice})}
+    cycle.results["propose"] = {"begins": {AGENT: {"given": []}}}
+    Rungs(
+        cycle,
+        cycle.all_specs[AGENT],
+        catalogue.load_agents()[AGENT],
+        agent_methods.method_of(cycle, AGENT),
+    ).run()
+
+
+def planned(way: Any, proposer: Any) -> Choice:
+    return Choice(way, "tpe", proposer, 2, 3, "for the test")
+
+
+class Model:
+    """A language model that answers as it is told, and notes what it was asked."""
+
+    name = "small"
+
+    def __init__(self, answers: Sequence[Any]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def complete(
+        self, messages: Sequence[Message], schema: Schema, *, max_tokens: int, timeout: float
+    ) -> Completion:
+        self.asked.append("\n".join(message.text for message in messages))
+        answer = self.answers.pop(0) if self.answers else Unreachable("the model is away")
+        if isinstance(answer, Exception):
+            raise answer
+        return Completion(answer, str(answer), Usage(100, 50, 0.1))
+
+
+def draft(width: int) -> dict[str, Any]:
+    body = documents.gru4rec(width=width, layers=2).model_dump(mode="json")
+    return {
+        "parent": "current",
+        "hypothesis": "two layers remember longer",
+        "expected": {"change": 0.05, "where": "long histories"},
+        "document": body,
+        "settings": None,
+    }
+
+
+def test_structures_by_chance_are_checked_trained_and_called_what_they_are(world: World) -> None:
+    admit(world, AGENT)
+    with opened(world, trials=2, agents=(AGENT,)) as cycle:
+        search(cycle, planned("structures", "variation"))
+    rows = rows_of(world, AGENT)
+    assert len(rows) == 2
+    assert {row.method for row in rows} <= {"mutation", "crossover"}
+    for row in rows:
+        assert row.config["structure"]
+        assert row.note["difference"]
+        assert row.state in ("done", "pruned"), row.error
+
+
+def test_an_ill_structure_is_stopped_by_the_health_checks(world: World) -> None:
+    admit(world, AGENT)
+    # The query reads nothing of the history: everybody would get the same list.
+    ill = documents.gru4rec(width=8).model_dump(mode="json")
+    ill["blocks"].append({"block": "embedding", "name": "none", "of": "users", "width": 8})
+    ill["blocks"].append({"block": "lookup", "name": "own", "table": "none", "at": "user"})
+    ill["blocks"].append({"block": "gate", "name": "both", "a": "own", "b": "own"})
+    ill["head"]["query"] = "own"
+
+    class Always:
+        def ask(self, tried: Any, n: int) -> Any:
+            from agenticrs.evolution.methods.method import Candidate
+
+            values = {"structure": ill, "learning_rate": 1e6, "epochs": 2}
+            return [Candidate(values, "mutation")] if not tried else []
+
+    with opened(world, trials=1, agents=(AGENT,)) as cycle:
+        Rungs(cycle, cycle.all_specs[AGENT], catalogue.load_agents()[AGENT], Always()).run()
+    (row,) = rows_of(world, AGENT)
+    assert row.state == "failed"
+    assert row.error.startswith("health")
+
+
+def test_a_language_model_drafts_and_what_it_costs_is_booked(world: World) -> None:
+    admit(world, AGENT)
+    model = Model([{**draft(8), "document": {"blocks": []}}, draft(8)])
+    drafting = World(replace(world.services, language_models=[model]))
+    with opened(drafting, trials=1, agents=(AGENT,)) as cycle:
+        search(cycle, planned("structures", "llm"))
+    (row,) = rows_of(world, AGENT)
+    assert row.method == "llm:small"
+    assert row.state in ("done", "pruned"), row.error
+    assert row.note["hypothesis"] == "two layers remember longer"
+    assert row.note["cost"]["tokens"] == 300, "the refused answer was paid for, too"
+    assert row.note["refusals"]
+    assert "u17" not in "".join(model.asked), "no user of the log is in a prompt"
+
+
+def test_a_model_that_is_away_ends_the_drafts_and_nothing_else(world: World) -> None:
+    admit(world, AGENT)
+    drafting = World(replace(world.services, language_models=[Model([])]))
+    with opened(drafting, trials=2, agents=(AGENT,)) as cycle:
+        search(cycle, planned("structures", "llm"))
+    assert [row.state for row in rows_of(world, AGENT)] in ([], ["failed"])
+
+
+def test_a_winner_is_trained_again_with_other_seeds_before_it_is_promoted(world: World) -> None:
+    admit(world, "bpr")
+    lenient = world.with_settings(alpha=0.999, trials=3, confirm_seeds=3)
+    lenient.controller().evolve(("individual",), agents=("bpr", "itemknn"))
+    with session_scope(world.services.engine) as session:
+        done = [c.id or 0 for c in cycles.list_all(session) if c.kind == "individual"]
+        select_step = next(s for s in cycles.steps(session, done[0]) if s.name == "select")
+    verdicts = {v["agent"]: v for v in select_step.result["verdicts"]}
+    repeats = [row for row in rows_of(world, "bpr", done[0]) if row.method == "seed"]
+    if verdicts["bpr"]["seeds"] == 1:  # the search found nothing better: nothing to confirm
+        assert not verdicts["bpr"]["accepted"]
+        assert not repeats
+    else:
+        assert verdicts["bpr"]["seeds"] == 3
+        assert len({row.seed for row in repeats}) == 2
+        assert {row.note["parent"] for row in repeats} == {verdicts["bpr"]["number"]}
+    assert verdicts["itemknn"]["seeds"] == 1, "nothing of it is drawn at random"
+
+
+def test_what_a_cycle_tried_is_remembered_and_policies_learn_from_it(world: World) -> None:
+    world.controller().evolve(("individual",), agents=("ease", "itemknn"))
+    with session_scope(world.services.engine) as session:
+        entries = memory.search(session, "home", agent="ease", limit=50)
+        states = list(session.exec(select(MethodStateRow)))
+        everything = list(session.exec(select(MemoryRow)))
+    tried = rows_of(world, "ease", max(e.row.cycle_id or 0 for e in entries))
+    keys = {entry.row.key for entry in entries}
+    assert {f"trial:{row.id}" for row in tried} <= keys
+    assert all(entry.lesson for entry in everything)
+    assert {(s.agent, s.method, s.version) for s in states} >= {("ease", "policy", 1)}
