@@ -123,6 +123,8 @@ def run_trial(
     begin = time.perf_counter()
     tell = report or (lambda fraction, text: None)
     device = device_of(request.device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     torch.manual_seed(request.seed)
     agent = catalogue.build(request.agent, request.config, seed=request.seed, device=device)
     agent.input_names([source.agent for source in inputs])
@@ -140,7 +142,7 @@ def run_trial(
     tell(0.9, "trained, measuring")
     result = ground.examine(agent, request)
     tell(1.0, "measured")
-    totals = {**result.totals, "trained_share": trained}
+    totals = {**result.totals, "trained_share": trained, **gpu_share(device)}
     return replace(result, totals=totals, seconds=time.perf_counter() - begin)
 
 
@@ -275,6 +277,17 @@ def checkpoint_of(requests: Sequence[TrialRequest], fold: Fold, device: str) -> 
     }
     text = json.dumps(decides, sort_keys=True, default=str)
     return Checkpoint(Path(requests[0].checkpoint), hashlib.sha256(text.encode()).hexdigest())
+
+
+def gpu_share(device: str) -> dict[str, float]:
+    """``gpu_share``: the most of the GPU's memory that this process has held, 0 to 1.
+
+    It is what the next trials of the agent ask of the scheduler. Empty on the CPU.
+    """
+    if device != "cuda":
+        return {}
+    whole = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return {"gpu_share": torch.cuda.max_memory_reserved() / whole}
 
 
 def device_of(wanted: str) -> str:

@@ -8,6 +8,7 @@ same seeds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ from agenticrs.registry.spec import AgentSpec, nested
 from agenticrs.registry.tables import TrialRow
 
 OPEN = ("proposed", "short")
+_ROOM = 1.3
+"""Times the memory that was seen: candidates differ in size, and the library's own part grows."""
 
 
 @dataclass(frozen=True)
@@ -281,12 +284,20 @@ def complete(implementation: type[Agent[Any]], values: Mapping[str, Any]) -> dic
 
 
 def resources(cycle: Cycle, implementation: type[Agent[AgentConfig]]) -> Resources:
-    """What a trial of that agent asks of the cluster."""
+    """What a trial of that agent asks of the cluster.
+
+    On a GPU it asks for what earlier ones held of its memory, with room to spare; the first ones,
+    whose need is not known, for ``gpus_per_trial``.
+    """
     settings = cycle.services.settings
-    trains = "epochs" in implementation.config_type.model_fields
+    gpus = 0.0
+    if "epochs" in implementation.config_type.model_fields:
+        with session_scope(cycle.services.engine) as session:
+            held = trials.most_of_a_gpu(session, implementation.spec.name)
+        gpus = settings.gpus_per_trial if held is None else packed(held)
     return Resources(
         cpus=settings.cpus_per_trial,
-        gpus=settings.gpus_per_trial if trains else 0.0,
+        gpus=gpus,
         time_limit=settings.trial_seconds,
     )
 
@@ -296,6 +307,11 @@ def examine(
 ) -> HealthReport:
     """The health checks of a candidate, as a job: it may crash, and ends alone."""
     return check(fold, request, [source.agent for source in inputs])
+
+
+def packed(held: float) -> float:
+    """The share of a GPU to ask for when trials held so much of its memory, in twentieths."""
+    return min(1.0, math.ceil(20 * _ROOM * held) / 20)
 
 
 def training_seconds(cycle: Cycle) -> float:

@@ -6,6 +6,7 @@ Trainings of one agent are one job, so that they run side by side where that is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agenticrs.agents import catalogue
@@ -44,7 +45,7 @@ def trained_again(
                 agent,
                 row.config,
                 seed=row.seed,
-                seconds=training_seconds(cycle) / len(repeats),
+                seconds=training_seconds(cycle),
                 checkpoint=str(cycle.checkpoint(row, "full")),
             )
             for row in repeats
@@ -53,8 +54,10 @@ def trained_again(
         if requests:
             cycle.say(f"{agent}: {len(requests)} more seeds")
             arguments = (cycle.shared_fold, requests, inputs.of(cycle.specs[agent]))
+            asked = resources(cycle, implementations[agent])
+            limit = len(requests) * cycle.services.settings.trial_seconds
             key = f"cycle-{cycle.id}/seeds/{agent}"
-            jobs.append(Job(key, run_trials, arguments, resources(cycle, implementations[agent])))
+            jobs.append(Job(key, run_trials, arguments, replace(asked, time_limit=limit)))
     for outcome in cycle.runner.run(jobs):
         agent = outcome.key.rsplit("/", 1)[1]
         open_rows = [row for row in wanted[agent] if row.state == "proposed"]

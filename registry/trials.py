@@ -12,6 +12,9 @@ from agenticrs.platform.errors import NotFound
 from agenticrs.registry import provenance
 from agenticrs.registry.tables import TrialRow, utc_now
 
+_GPU_TRIALS = 50
+"""Newest trials whose memory on a GPU says what the next ones need."""
+
 
 def propose(
     session: Session,
@@ -146,6 +149,18 @@ def mean_seconds(session: Session, agent: str) -> float | None:
         )
     ).one()
     return mean
+
+
+def most_of_a_gpu(session: Session, agent: str) -> float | None:
+    """The largest share of a GPU's memory that a finished trial of that agent held, or None."""
+    metrics = session.exec(
+        select(TrialRow.metrics)
+        .where(TrialRow.agent == agent, TrialRow.state == "done", TrialRow.device == "cuda")
+        .order_by(col(TrialRow.id).desc())
+        .limit(_GPU_TRIALS)
+    )
+    shares = [found["gpu_share"] for found in metrics if "gpu_share" in found]
+    return max(shares, default=None)
 
 
 def record_short(session: Session, trial_id: int, **found: Any) -> None:
