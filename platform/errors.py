@@ -7,6 +7,8 @@ AgenticRSError                      anything a caller may want to show to a pers
 │   └── UnknownDataset              no stored dataset has that name
 ├── JobError                        the job runner itself cannot work (not: a job failed)
 ├── TrackingError                   the MLflow server refuses or cannot be reached
+├── LanguageModelError              there is no answer of a language model (tree in llm/port.py)
+├── SandboxError                    a program in the sandbox has no result (sandbox/errors.py)
 ├── RegistryError                   the record of truth refuses a change
 │   ├── InvalidSpec                 an agent's declaration contradicts itself
 │   ├── InvalidComposition          a graph is refused, with the name of the node
