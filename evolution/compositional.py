@@ -15,7 +15,11 @@ from agenticrs.agents.trial import CompositionResult
 from agenticrs.evolution import blueprint, stages, trial_files
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
+from agenticrs.evolution.drafting import composition_drafts, language_models
 from agenticrs.evolution.evidence import Evidence
+from agenticrs.evolution.methods.combination import AlternateOnSaturation
+from agenticrs.evolution.methods.greedy import GreedySelection
+from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.rungs import propose as propose_trial
@@ -31,6 +35,9 @@ from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph, validate
 from agenticrs.registry.tables import TrialRow
 from agenticrs.rewards.blend import blended_score
+
+_GREEDY_SHARE = 3
+"""One in so many compositions is drawn by the baseline that the search has to beat."""
 
 
 def plan(cycle: Cycle) -> Result:
@@ -61,7 +68,7 @@ def propose(cycle: Cycle) -> Result:
 
 def evaluate(cycle: Cycle) -> Result:
     """Measure candidate compositions in waves until the budget is used up."""
-    search, arena = _search(cycle), Arena(cycle)
+    method, arena = _method(cycle), Arena(cycle)
     wanted = cycle.results["plan"]["compositions"]
     baseline = _baseline(cycle, arena)
     while True:
@@ -72,8 +79,10 @@ def evaluate(cycle: Cycle) -> Result:
             left = wanted - len(rows)
             if left <= 0 or cycle.spent_seconds() >= cycle.request.seconds:
                 break
-            first = 1 + max((row.number for row in rows), default=-1)
-            drawn = search.ask([tried(row) for row in rows], min(left, 2 * cycle.runner.parallel))
+            drawn = method.ask([tried(row) for row in rows], min(left, 2 * cycle.runner.parallel))
+            if not drawn:
+                break
+            first = _next_number(cycle)
             wave = [
                 propose_trial(
                     cycle,
@@ -177,12 +186,29 @@ def _weight(cycle: Cycle) -> float:
     return max(cycle.specs[name].outer_weight for name in fusions)
 
 
-def _search(cycle: Cycle) -> Search:
-    return Search(
-        blueprint.space(_specs(cycle, cycle.results["plan"]["members"])),
-        seed=cycle.request.seed,
-        given=cycle.results["propose"]["given"],
+def _method(cycle: Cycle) -> Method:
+    """Given points and greedy selection first, then TPE; in turn with language models, if any."""
+    specs = _specs(cycle, cycle.results["plan"]["members"])
+    space, given = blueprint.space(specs), cycle.results["propose"]["given"]
+    weights = [p.name for p in space if p.name.startswith("weight.")]
+    greedy = GreedySelection(
+        weights,
+        base={name: value for name, value in given[0].items() if name not in weights},
+        most=cycle.results["plan"]["compositions"] // _GREEDY_SHARE,
     )
+    search = Search(space, seed=cycle.request.seed, given=given)
+    method: Method = AlternateOnSaturation(greedy, search, ("greedy", "tpe"))
+    if not language_models(cycle):
+        return method
+    drafts = composition_drafts(cycle, space, lambda point: blueprint.at(point, specs), given[0])
+    return AlternateOnSaturation(method, drafts, ("search", "llm"))
+
+
+def _next_number(cycle: Cycle) -> int:
+    """A method may have written rows itself: drafts that came to nothing."""
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.of_cycle(session, cycle.id, cycle.surface)
+    return 1 + max((row.number for row in rows), default=-1)
 
 
 def _baseline(cycle: Cycle, arena: Arena) -> dict[str, float]:

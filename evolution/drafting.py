@@ -7,7 +7,7 @@ cost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agenticrs.agents import catalogue
@@ -15,9 +15,10 @@ from agenticrs.agents.grammar.network import Sizes
 from agenticrs.evolution import remembering
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.combination import OWN, structure_key
-from agenticrs.evolution.methods.method import Tried
+from agenticrs.evolution.methods.method import Tried, Values
 from agenticrs.evolution.methods.points import flat
 from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_notes
+from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.proposer import Proposer, Useless
 from agenticrs.evolution.proposer.structure_task import StructureTask
 from agenticrs.evolution.rungs import propose, stored_id
@@ -26,7 +27,7 @@ from agenticrs.platform.llm.port import LanguageModel
 from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
 from agenticrs.registry import trials, versions
 from agenticrs.registry.memory import GOOD
-from agenticrs.registry.spec import Limit
+from agenticrs.registry.spec import ConcreteParameter, Limit
 from agenticrs.registry.tables import MemoryRow
 
 _FAILURES = 6
@@ -47,6 +48,37 @@ def drafts(cycle: Cycle, agent: str, sizes: Sizes, past: Sequence[Tried]) -> Pro
         purse(cycle),
         seed=cycle.request.seed,
         useless=lambda what: _book(cycle, agent, what),
+    )
+
+
+def composition_drafts(
+    cycle: Cycle,
+    space: Sequence[ConcreteParameter],
+    check: Callable[[Values], object],
+    current: Values,
+) -> Proposer:
+    """A proposer of compositions; ``current`` is a point that it may go on from."""
+    told = {
+        name: {"role": spec.role, "summary": spec.summary}
+        for name, spec in sorted(cycle.all_specs.items())
+    }
+    briefing = Briefing(
+        name=cycle.surface,
+        summary="A composition: who takes part, how lists are fused, who is routed where.",
+        role="composition",
+        metric="blended lift over what serves",
+        current=current,
+        data=remembering.statistics(cycle),
+        notes=_notes(cycle),
+        lessons=[_lesson(r) for r in remembering.recall(cycle, cycle.surface, "composition")],
+    )
+    return Proposer(
+        CompositionTask(space, check, told=told),
+        briefing,
+        language_models(cycle),
+        purse(cycle),
+        seed=cycle.request.seed,
+        useless=lambda what: _book(cycle, cycle.surface, what),
     )
 
 
