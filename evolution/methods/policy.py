@@ -11,24 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from agenticrs.evolution.methods.method import Candidate, Tried, Value, Values
 from agenticrs.evolution.methods.policy_actions import Actions
+from agenticrs.evolution.methods.policy_draws import Features
 from agenticrs.evolution.methods.policy_experience import (
     KNOWN,
     LOG_DENSITY,
     experience,
     state,
 )
-from agenticrs.evolution.methods.policy_learning import CLOSING_STEPS, STEPS, learn
-from agenticrs.evolution.methods.policy_network import Networks
+from agenticrs.evolution.methods.policy_learning import Learnt, learn
 from agenticrs.evolution.methods.policy_situation import Situation
 from agenticrs.evolution.methods.policy_state import PolicyState
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import ConcreteParameter
 
-UNIFORM_SHARE = 0.1
+UNIFORM_SHARE = 0.05
 """Share of candidates drawn uniformly, whatever was learnt: nothing is ever ruled out."""
 _PATIENCE = 20
 """Draws for each candidate before a space is thought to be used up."""
@@ -79,35 +78,31 @@ class Policy:
 
     def learnt(self, tried: Sequence[Tried]) -> PolicyState:
         """What is known after these results, of whichever method: to be stored at a cycle's end."""
-        return self._learnt(tried, CLOSING_STEPS)
+        return self._learnt(tried).state
 
-    def _learnt(self, tried: Sequence[Tried], steps: int) -> PolicyState:
+    def _learnt(self, tried: Sequence[Tried]) -> Learnt:
         actions = Actions(self.space)
-        found = experience(actions, self.situation, tried, self.cycle)
-        seed = self._entropy(len(tried), 0)
-        return learn(actions, self.stored, found, seed=seed, steps=steps)
+        found = experience(actions, self.situation, tried, self.cycle, self.stored)
+        return learn(actions, self.stored, found)
 
     def _draw(
         self, actions: Actions, tried: Sequence[Tried], seen: set[object], n: int
     ) -> list[Candidate]:
-        policy = self._learnt(tried, STEPS)
         known = sorted((t for t in tried if t.state != "open"), key=lambda t: t.number)
-        now = torch.tensor([state(actions, self.situation, known, len(tried))])  # (1, S)
-        networks = Networks(actions, now.shape[1])
-        draws = networks.draws(networks.parts(policy.weights), now)
-        generator = torch.Generator().manual_seed(self._entropy(len(tried), 1))
-        rows = draws.draw(_PATIENCE * n, generator)[:, 0]  # (many, D)
-        uniform = networks.uniform(now).draw(len(rows), generator)[:, 0]
-        swapped = torch.rand(len(rows), 1, generator=generator) < UNIFORM_SHARE
+        now = np.array(state(actions, self.situation, known, len(tried)))
+        draws = self._learnt(tried).draws(actions, now)
+        generator = np.random.default_rng([self.seed, len(tried)])
+        rows = draws.draw(_PATIENCE * n, generator)
+        uniform = Features(actions).uniform().draw(len(rows), generator)
+        swapped = generator.uniform(size=(len(rows), 1)) < UNIFORM_SHARE
         candidates: list[Candidate] = []
-        for row in torch.where(swapped, uniform, rows).tolist():
+        for row in np.where(swapped, uniform, rows).tolist():
             values = actions.values(row)
             if len(candidates) == n or _key(actions, values) in seen:
                 continue
             seen.add(_key(actions, values))
             # The density at what is tried: integers are tried, not the places between them.
-            there = torch.tensor([actions.row(values)])
-            inner = float(draws.log_density(there)[0])
+            inner = float(draws.log_density(np.array([actions.row(values)]))[0])
             mixed = float(np.logaddexp(np.log1p(-UNIFORM_SHARE) + inner, np.log(UNIFORM_SHARE)))
             note = {
                 "policy_version": self.stored.version,
@@ -116,10 +111,6 @@ class Policy:
             }
             candidates.append(Candidate(values, "policy", note))
         return candidates
-
-    def _entropy(self, so_far: int, purpose: int) -> int:
-        entropy = np.random.SeedSequence([self.seed, so_far, purpose])
-        return int(entropy.generate_state(1)[0])
 
 
 def _key(actions: Actions, values: Values) -> object:

@@ -11,37 +11,41 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from agenticrs.evolution.methods.method import Tried
 from agenticrs.evolution.methods.policy_actions import Actions, Row
+from agenticrs.evolution.methods.policy_draws import FloatArray
 from agenticrs.evolution.methods.policy_situation import Situation, history
-from agenticrs.evolution.methods.policy_state import Experience, cycle_key
+from agenticrs.evolution.methods.policy_state import Experience, PolicyState, cycle_key
 
 LOG_DENSITY, KNOWN = "log_density", "known"
 """Keys of a note: log density of the draw relative to uniform; numbers of the results known."""
 _PRUNED, _FAILED = -1.0, -2.0
 """Normalised rewards of what stopped at the short rung, and of what could not be trained."""
-_RAREST = 0.1
-"""Least density that counts when the middle of a space is estimated: one odd draw is not all."""
+_FARTHEST = 3.0
+"""Normalised rewards lie at most so far from the middle: one that diverged counts, and no more."""
 _NEAR = 0.2
 """Width of the neighbourhood, in lengths of a range, for guessing how another method drew."""
 _SAME = 0.8
 """The same for choices: share of draws near a point that agree with it."""
 
-FloatArray = npt.NDArray[np.float64]
-
 
 def experience(
-    actions: Actions, situation: Situation, tried: Sequence[Tried], cycle: str
+    actions: Actions,
+    situation: Situation,
+    tried: Sequence[Tried],
+    cycle: str,
+    stored: PolicyState,
 ) -> Experience:
-    """What can be learnt from the candidates of one cycle, known by the name ``cycle``."""
+    """What can be learnt from the candidates of one cycle, known by the name ``cycle``.
+
+    ``stored`` is what was known before the cycle: it says how far apart rewards should be.
+    """
     by_number = sorted(tried, key=lambda t: t.number)
     rows = {t.number: row for t in by_number if (row := actions.row(t.values)) is not None}
     learnt = [t for t in by_number if t.number in rows and _ended(t)]
     if not learnt:
-        return Experience.none(len(state(actions, situation, (), 0)), actions.width)
+        return Experience.none(stored.memory.states.shape[1], actions.width)
     guessed = _guessed_log_densities(actions, [t for t in by_number if t.number in rows], rows)
     log_behaviour = [float(t.note.get(LOG_DENSITY, guessed[t.number])) for t in learnt]
     states = []
@@ -50,12 +54,14 @@ def experience(
         before = sum(other.number < t.number for other in by_number)
         known = [other for other in by_number if other.number in numbers]
         states.append(state(actions, situation, known, before))
+    drawn = np.array([rows[t.number] for t in learnt])
+    expected = stored.worth(actions, np.array(states), drawn)
     return Experience(
-        states=torch.tensor(states, dtype=torch.float32),
-        rows=torch.tensor([rows[t.number] for t in learnt], dtype=torch.float32),
-        rewards=torch.from_numpy(normalised(learnt, np.exp(log_behaviour))).to(torch.float32),
-        log_behaviour=torch.tensor(log_behaviour, dtype=torch.float32),
-        cycles=torch.full((len(learnt),), cycle_key(cycle), dtype=torch.int64),
+        states=np.array(states),
+        rows=drawn,
+        rewards=normalised(learnt, expected, stored.unexplained),
+        log_behaviour=np.array(log_behaviour),
+        cycles=np.full(len(learnt), cycle_key(cycle)),
     )
 
 
@@ -84,37 +90,37 @@ def state(
     )
 
 
-def normalised(learnt: Sequence[Tried], density: FloatArray) -> FloatArray:
-    """Rewards (T,) on a scale that is the same in every space.
+def normalised(learnt: Sequence[Tried], expected: FloatArray, unexplained: float) -> FloatArray:
+    """Rewards (T,) on a scale that is the same in every cycle.
 
-    asinh of the distance from the middle in spreads (of the quartiles): far values count, but do
-    not rule. Middle and spread are those of uniform draws, estimated by weighing each candidate by
-    one over the ``density`` (T,) of its draw: a policy that draws only good candidates does not
-    make them look ordinary.
+    asinh of the distance from the middle in units, cut off: far values count, but do not rule. The
+    unit is such that rewards are spread as the ``expected`` ones (T,) and what those leave
+    ``unexplained`` (above 0) would be: a policy that draws only good candidates does not blow up
+    the differences that are left between them.
     """
     rewards = np.array([np.nan if t.reward is None else t.reward for t in learnt], np.float64)
     done = np.array([t.state == "done" for t in learnt]) & np.isfinite(rewards)
     pruned = np.array([t.state == "pruned" for t in learnt])
     found = np.where(pruned, _PRUNED, _FAILED)
     if done.any():
-        weights = 1 / np.maximum(density[done], _RAREST)
-        low, middle, high = _quantiles(rewards[done], weights, (0.25, 0.5, 0.75))
-        spread = max(high - low, 1e-3 * abs(middle), 1e-12)
-        found[done] = np.arcsinh((rewards[done] - middle) / spread)
+        # Quartiles of a few lie closer together than those of many.
+        apart = spread(rewards[done]) * (1 + 2 / done.sum())
+        unit = apart / math.hypot(spread(expected[done]), unexplained)
+        middle = float(np.median(rewards[done]))
+        smallest = max(1e-9 * abs(middle), 1e-12)
+        away = np.arcsinh((rewards[done] - middle) / max(unit, smallest))
+        found[done] = np.clip(away, -_FARTHEST, _FARTHEST)
     return found
+
+
+def spread(values: FloatArray) -> float:
+    """Distance between the quartiles."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float(high - low)
 
 
 def _ended(t: Tried) -> bool:
     return t.state in ("pruned", "failed") or (t.state == "done" and t.reward is not None)
-
-
-def _quantiles(
-    values: FloatArray, weights: FloatArray, levels: Sequence[float]
-) -> tuple[float, ...]:
-    """Quantiles of weighted values, between which lines are drawn."""
-    order = values.argsort()
-    mass = weights[order].cumsum() - 0.5 * weights[order]
-    return tuple(float(np.interp(level, mass / weights.sum(), values[order])) for level in levels)
 
 
 def _guessed_log_densities(
