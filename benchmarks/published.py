@@ -120,7 +120,7 @@ TASKS = {
     "ml-1m": Task(
         read=lambda: read_movielens(DATA / "ml-1m"),
         split="leave_one_out",
-        train_on="train+valid",
+        train_on="train",
         configs={
             "bpr": {"l2": 0.01, "negatives": 8, "batch_size": 8192},
             "ease": {"half_life": 4.0},
@@ -132,7 +132,16 @@ TASKS = {
                 "learning_rate": 2e-3,
                 "batch_size": 64,
             },
+            "hstu": {
+                "max_length": 200,
+                "dropout": 0.2,
+                "epochs": 28,
+                "learning_rate": 2e-3,
+                "batch_size": 64,
+                "times": 0,
+            },
         },
+        validate_every={"sasrec": 5, "hstu": 4},
     ),
     "kuairand": Task(
         read=lambda: read_kuairand(DATA / "kuairand-pure"),

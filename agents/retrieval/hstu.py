@@ -41,9 +41,9 @@ class HstuConfig(DocumentConfig):
 class Hstu(DocumentRetriever[HstuConfig]):
     """Weighs the past by SiLU of the products plus a bias, and gates the result.
 
-    The bias is by distance and by elapsed time. The paper counts time up to the item that is to be
-    predicted, which is known in a log and not when an answer is wanted; here it is counted between
-    items of the history only, so that a place is trained on no more than what serving knows.
+    The bias is by distance and by elapsed time. The published code counts time up to the
+    item that is to be predicted, which is known in a log and not when an answer is wanted; here it
+    is counted between items of the history, so that training knows no more than serving does.
     """
 
     config_type = HstuConfig
