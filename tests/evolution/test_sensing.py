@@ -1,0 +1,77 @@
+"""A world that moves: it is noticed, and the graph changes before single agents do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agenticrs.evolution.sensing import restructure_first
+from agenticrs.platform.data.dataset import Dataset
+from agenticrs.platform.data.raw import Event
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import agents, cycles
+from agenticrs.registry.admission import AdmissionReport
+
+if TYPE_CHECKING:
+    from .conftest import World
+
+NEW = 400
+
+
+def more_of_the_same(dataset: Dataset, *, shifted: bool) -> list[Event]:
+    """Rows drawn from the last fifth of the log; when shifted, all of them are of the ten least popular items."""
+    log, rng = dataset.interactions, np.random.default_rng(0)
+    order = np.argsort(log.timestamp, kind="stable")
+    rows = order[-len(order) // 5 :][rng.permutation(len(order) // 5)[:NEW]]
+    rare = np.argsort(np.bincount(log.item, minlength=dataset.n_items), kind="stable")[:10]
+    items = rng.choice(rare, NEW) if shifted else log.item[rows]
+    newest = int(log.timestamp.max())
+    return [
+        Event(
+            str(dataset.user_ids[log.user[row]]),
+            str(dataset.item_ids[item]),
+            newest + 60 * (1 + place),
+            {name: float(values[row]) for name, values in log.behaviours.items()},
+        )
+        for place, (row, item) in enumerate(zip(rows, items, strict=True))
+    ]
+
+
+def kinds(world: World) -> list[str]:
+    with session_scope(world.services.engine) as session:
+        rows = sorted(cycles.list_all(session), key=lambda row: row.id or 0)
+    return [row.kind for row in rows]
+
+
+def test_the_graph_changes_first_when_the_world_has_moved(world: World) -> None:
+    world.controller().evolve(("individual",), agents=("ease",))
+    datasets = world.services.datasets
+    before = datasets.load("generated")
+    moved = datasets.append_events("generated", more_of_the_same(before, shifted=True))
+    assert "items" in restructure_first(world.services, "home", moved)
+    world.controller().evolve()
+    assert kinds(world)[2:] == ["compositional", "individual"]
+    with session_scope(world.services.engine) as session:
+        newest = cycles.list_all(session)[0].id or 0
+        (step,) = [s for s in cycles.steps(session, newest) if s.name == "sense"]
+    assert step.result["drift"]["detected"]
+
+
+def test_new_rows_of_the_old_kind_change_nothing(world: World) -> None:
+    world.controller().evolve(("individual",), agents=("ease",))
+    datasets = world.services.datasets
+    same = datasets.append_events(
+        "generated", more_of_the_same(datasets.load("generated"), shifted=False)
+    )
+    assert restructure_first(world.services, "home", same) == ""
+
+
+def test_another_weight_of_the_outer_reward_changes_the_graph_first(world: World) -> None:
+    world.controller().evolve(("compositional",))
+    dataset = world.services.datasets.load("generated")
+    assert restructure_first(world.services, "home", dataset) == ""
+    with session_scope(world.services.engine) as session:
+        spec = agents.admitted(session)["rrf"].model_copy(update={"outer_weight": 0.9})
+        agents.record(session, spec, AdmissionReport(checks=[], admitted=True), "changed")
+    assert "weight" in restructure_first(world.services, "home", dataset)
