@@ -9,6 +9,7 @@ anything, a router sends everybody down the common path; where nobody is left, p
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,16 @@ from agenticrs.rewards.credit import Coalition
 _CHUNK = 1024
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The outer reward of coalitions, (U,) each, rows as ``users``, and what finding it took."""
+
+    users: npt.NDArray[np.int64]
+    rewards: Mapping[Coalition, PerUser]
+    jobs: int
+    seconds: float
+
+
 def at_work(graph: Graph, present: Coalition, specs: Mapping[str, AgentSpec]) -> Coalition:
     """Those of the agents ``present`` who can make a difference when the others are missing.
 
@@ -55,10 +66,8 @@ def at_work(graph: Graph, present: Coalition, specs: Mapping[str, AgentSpec]) ->
     return frozenset(working)
 
 
-def measure_coalitions(
-    cycle: Cycle, graph: Graph, coalitions: Collection[Coalition]
-) -> tuple[npt.NDArray[np.int64], dict[Coalition, PerUser]]:
-    """The held-out users, and the outer reward of each of them under each coalition of agents.
+def measure_coalitions(cycle: Cycle, graph: Graph, coalitions: Collection[Coalition]) -> Measured:
+    """The outer reward of every held-out user under each coalition of agents.
 
     Those that are worth the same are measured once, as jobs in waves. Raises EvolutionError when
     one cannot be measured.
@@ -87,7 +96,7 @@ def measure_coalitions(
         )
         for place, present in enumerate(distinct)
     ]
-    users = np.array([], dtype=np.int64)
+    users, seconds = np.array([], dtype=np.int64), 0.0
     found: dict[Coalition, PerUser] = {}
     wave = 2 * cycle.runner.parallel
     for start in range(0, len(jobs), wave):
@@ -99,8 +108,9 @@ def measure_coalitions(
                     f"the composition with {names} alone: {outcome.cause}: {outcome.message}"
                 )
             users, found[present] = outcome.value
+            seconds += outcome.seconds
         cycle.say(f"{len(found)} of {len(jobs)} coalitions measured")
-    return users, {one: found[working[one]] for one in coalitions}
+    return Measured(users, {one: found[working[one]] for one in coalitions}, len(jobs), seconds)
 
 
 def run_without(

@@ -81,15 +81,15 @@ def credit_of(cycle: Cycle, graph: Graph, *, most: int = MOST) -> Result:
     Measured on the search users alone: credit steers, and the others decide. ``whole`` and
     ``nobody`` are the rewards between which the Shapley values divide. Each credit has the interval
     of its mean over users; ``sampling`` is that of a Shapley value over the orders that were not
-    drawn, None when all count (``exact``). Raises EvolutionError when a coalition cannot be
-    measured.
+    drawn, None when all count (``exact``). ``seconds`` is what the ``measured`` jobs took. Raises
+    EvolutionError when a coalition cannot be measured.
     """
     seed = cycle.request.seed
     plan = plan_of(graph, cycle.all_specs, most=most, seed=seed)
-    users, measured = measure_coalitions(cycle, graph, plan.coalitions)
-    steering = search_users(users)
+    measured = measure_coalitions(cycle, graph, plan.coalitions)
+    steering = search_users(measured.users)
     rows = steering if steering.any() else ~steering
-    rewards = {one: torch.from_numpy(values[rows]) for one, values in measured.items()}
+    rewards = {one: torch.from_numpy(values[rows]) for one, values in measured.rewards.items()}
 
     def value(coalition: Coalition) -> Tensor:
         return rewards[coalition]
@@ -105,7 +105,8 @@ def credit_of(cycle: Cycle, graph: Graph, *, most: int = MOST) -> Result:
         "nobody": float(value(frozenset()).mean()),
         "exact": not plan.orders,
         "orders": len(plan.orders),
-        "measured": len({at_work(graph, one, cycle.all_specs) for one in plan.coalitions}),
+        "measured": measured.jobs,
+        "seconds": round(measured.seconds, 2),
         "agents": {
             name: {
                 "leave_one_out": _over_users(alone[name], seed),

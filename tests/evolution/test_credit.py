@@ -142,10 +142,13 @@ def test_coalitions_that_are_worth_the_same_are_measured_once(world: World) -> N
     with cycle_of(world) as cycle:
         cycle.watch = lambda event: ran.append(event.text)
         graph = graph_of("ease", "popularity", reranker="mmr")
-        users, found = measure_coalitions(cycle, graph, asked)
+        measured = measure_coalitions(cycle, graph, asked)
         assert stages.champion(cycle).number == 1
     assert ran == ["2 of 2 coalitions measured"]
+    found = measured.rewards
     assert set(found) == set(asked)
+    assert measured.jobs == 2
+    assert measured.seconds > 0
     assert np.array_equal(found[asked[0]], found[asked[1]])
     assert not np.array_equal(found[asked[0]], found[asked[2]])
-    assert len(users) == len(found[asked[0]])
+    assert len(measured.users) == len(found[asked[0]])
