@@ -20,7 +20,7 @@ NEW = 400
 
 
 def more_of_the_same(dataset: Dataset, *, shifted: bool) -> list[Event]:
-    """Rows drawn from the last fifth of the log; when shifted, all of them are of the ten least popular items."""
+    """Rows like those of the last fifth of the log; when shifted, of the ten rarest items alone."""
     log, rng = dataset.interactions, np.random.default_rng(0)
     order = np.argsort(log.timestamp, kind="stable")
     rows = order[-len(order) // 5 :][rng.permutation(len(order) // 5)[:NEW]]
