@@ -170,14 +170,16 @@ def needed(regrets: Sequence[float]) -> float:
     return float(hits[0] + 1 if len(hits) else len(regrets) + 1)
 
 
-def carry(tasks: Sequence[Task], trials: int, seed: int) -> PolicyState:
-    """What a policy knows after cycles on ``tasks``, one after the other, from cold."""
-    state = PolicyState.cold(SPACE, seed)
+def carry(tasks: Sequence[Task], trials: int, seed: int) -> tuple[PolicyState, list[float]]:
+    """What a policy knows after cycles on ``tasks``, from cold, and how each cycle began."""
+    state = PolicyState.cold(SPACE)
+    beginnings = []
     for place, task in enumerate(tasks):
-        policy = Policy(SPACE, task.situation, state, f"earlier-{place}", seed + place)
-        _, finished = run(policy, task, trials, seed + place)
+        policy = Policy(SPACE, task.situation, state, f"earlier-{place}", 100 * seed + place)
+        regrets, finished = run(policy, task, trials, 100 * seed + place)
+        beginnings.append(float(np.mean(regrets[:FIRST])))
         state = PolicyState.from_bytes(policy.learnt(finished).to_bytes(), SPACE)
-    return state
+    return state, beginnings
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -236,10 +238,12 @@ def main() -> None:
     begin = time.process_time()
     generator = np.random.default_rng(arguments.family)
     family, other = Family(arguments.family), Family(arguments.family + 1)
-    states = [
+    histories = [
         carry([family.task(generator) for _ in range(arguments.earlier)], arguments.trials, seed)
         for seed in range(HISTORIES)
     ]
+    states = [state for state, _ in histories]
+    beginnings = np.mean([beginnings for _, beginnings in histories], axis=0)
     print(f"carried over {len(states[0].memory)} trials, {time.process_time() - begin:.0f} s")
     methods: dict[str, Callable[[Task, int], Method]] = {
         "carried": lambda task, seed: policy(task, states[seed % HISTORIES], seed),
@@ -253,6 +257,7 @@ def main() -> None:
         "histories": HISTORIES,
         "target": TARGET,
         "noise": NOISE,
+        "regret_of_first_8_in_earlier_cycles": beginnings.round(2).tolist(),
     }
     for title, drawn in (("same family", family), ("another family", other)):
         print(title)
