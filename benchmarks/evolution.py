@@ -18,7 +18,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import islice, takewhile
@@ -187,9 +187,13 @@ def compare(seed: int, measure: Measure, trials: int = TRIALS) -> dict[str, list
             found_by[name] = list(islice(stream, trials))
         else:
             budget = found_by["tpe"][-1].seconds
-            found_by[name] = list(takewhile(lambda step, b=budget: step.seconds <= b, stream))
+            found_by[name] = _within(budget, stream)
         print(f"seed {seed}, {name}: {len(found_by[name])} candidates", flush=True)
     return {name: found_by[name] for name in WAYS}
+
+
+def _within(seconds: float, steps: Iterable[Step]) -> list[Step]:
+    return list(takewhile(lambda step: step.seconds <= seconds, steps))
 
 
 def _tried(
@@ -241,7 +245,7 @@ def table(rows: Sequence[Mapping[str, Sequence[Step]]]) -> str:
     for way in WAYS:
         cells = [_mean([_reward(row[way][:n]) for row in rows]) for n in POINTS]
         for part in (GOAL, 1.0):
-            within = [[s for s in r[way] if s.seconds <= part * r["tpe"][-1].seconds] for r in rows]
+            within = [_within(part * row["tpe"][-1].seconds, row[way]) for row in rows]
             cells.append(_mean([_reward(steps) for steps in within]))
         picked = [best(row[way]) for row in rows]
         cells.append(_mean([p.confirm for p in picked if p is not None and p.confirm is not None]))
