@@ -42,6 +42,7 @@ from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import SearchMethod
+from agenticrs.rewards.significance import bootstrap_mean
 
 AGENT, METRIC = "bpr", "ndcg@10"
 NEWEST = 15
@@ -79,26 +80,17 @@ WAYS: Mapping[str, Way] = {
 
 @dataclass(frozen=True)
 class Step:
-    """A candidate: all seconds up to its end, and its rewards; None where it was not finished.
+    """One training, or a candidate of a search, whose seconds are all up to its end.
 
-    ``confirm`` is the same metric on the users that steer no search.
+    No rewards where it was not finished. ``confirm`` is the reward of the other users.
     """
-
-    seconds: float
-    reward: float | None
-    confirm: float | None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one training took and brought; no reward where it failed."""
 
     seconds: float
     reward: float | None = None
     confirm: float | None = None
 
 
-Measure = Callable[[Mapping[str, Any], int, bool], Measured]
+Measure = Callable[[Mapping[str, Any], int, bool], Step]
 """Values, seed, whether in short -> what came of it."""
 
 
@@ -107,9 +99,9 @@ class Trials:
 
     def __init__(self, fold: Fold) -> None:
         self._fold, self._agent = fold, load_agents()[AGENT]
-        self._known: dict[str, Measured] = {}
+        self._known: dict[str, Step] = {}
 
-    def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Measured:
+    def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Step:
         """Train and measure, or remember."""
         config = complete(self._agent, values)
         key = json.dumps([config, seed, short], sort_keys=True)
@@ -119,16 +111,16 @@ class Trials:
             self._known[key] = self._train(request)
         return self._known[key]
 
-    def _train(self, request: TrialRequest) -> Measured:
+    def _train(self, request: TrialRequest) -> Step:
         begin = time.process_time()
         try:
             found = run_trial(self._fold, request)
         except AgentError:  # it diverged: that is a result, and was paid for
-            return Measured(time.process_time() - begin)
+            return Step(time.process_time() - begin)
         seconds = time.process_time() - begin
         values = found.per_user[METRIC]
         confirm = float(np.mean(values[~search_users(found.users)]))
-        return Measured(seconds, mean_reward(values, found.users), confirm)
+        return Step(seconds, mean_reward(values, found.users), confirm)
 
 
 def newest(dataset: Dataset, n: int) -> Dataset:
@@ -156,7 +148,7 @@ def search(method: Method, measure: Measure, seed: int, *, short: bool = False) 
             if not passed:
                 stopped: State = "failed" if low is None else "pruned"
                 tried.append(Tried(number, values, stopped, None, low))
-                yield Step(spent, None, None)
+                yield Step(spent)
                 continue
         whole = measure(values, seed + number, False)
         spent += whole.seconds
@@ -197,7 +189,7 @@ def _within(seconds: float, steps: Iterable[Step]) -> list[Step]:
 
 
 def _tried(
-    number: int, values: Mapping[str, Any], found: Measured, short: float | None = None
+    number: int, values: Mapping[str, Any], found: Step, short: float | None = None
 ) -> Tried:
     state: State = "failed" if found.reward is None else "done"
     return Tried(number, values, state, found.reward, short)
@@ -240,13 +232,16 @@ def median_interval(values: Sequence[float], samples: int = 4000) -> tuple[float
 def table(rows: Sequence[Mapping[str, Sequence[Step]]]) -> str:
     """What is in the documentation: rewards by candidates and by seconds, and who reaches TPE."""
     heads = [f"after {n}" for n in POINTS]
-    heads += ["a third of the seconds", "all seconds", "confirm users", "candidates", "share"]
+    heads += ["a third of the seconds", "all", "less TPE", "confirm users", "candidates", "share"]
     lines = ["| way | " + " | ".join(heads) + " |", "| --- " * (1 + len(heads)) + "|"]
     for way in WAYS:
         cells = [_mean([_reward(row[way][:n]) for row in rows]) for n in POINTS]
         for part in (GOAL, 1.0):
             within = [_within(part * row["tpe"][-1].seconds, row[way]) for row in rows]
             cells.append(_mean([_reward(steps) for steps in within]))
+        gains = torch.tensor([_reward(row[way]) - _reward(row["tpe"]) for row in rows])
+        gain = bootstrap_mean(gains, seed=0)
+        cells.append(f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
         picked = [best(row[way]) for row in rows]
         cells.append(_mean([p.confirm for p in picked if p is not None and p.confirm is not None]))
         cells.append(f"{np.median([len(row[way]) for row in rows]):.0f}")

@@ -24,17 +24,17 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 class MadeUp:
     """Trainings that take as long as their epochs, and are best at a middle learning rate."""
 
-    def __init__(self, measured: Any) -> None:
-        self._measured, self.asked = measured, list[tuple[int, bool]]()
+    def __init__(self, step: Any) -> None:
+        self._step, self.asked = step, list[tuple[int, bool]]()
 
     def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Any:
         self.asked.append((seed, short))
         reward = -abs(math.log(values["learning_rate"] / 0.3))
-        return self._measured(values["epochs"] * (0.2 if short else 1.0), reward, reward)
+        return self._step(values["epochs"] * (0.2 if short else 1.0), reward, reward)
 
 
 def test_no_way_may_spend_more_than_tpe_alone(benchmark: Any) -> None:
-    measure = MadeUp(benchmark.Measured)
+    measure = MadeUp(benchmark.Step)
     row = benchmark.compare(1, measure, trials=8)
     budget = row["tpe"][-1].seconds
     assert set(row) == set(benchmark.WAYS)
@@ -42,7 +42,7 @@ def test_no_way_may_spend_more_than_tpe_alone(benchmark: Any) -> None:
     assert all(0 < steps[-1].seconds <= budget for steps in row.values())
     assert any(step.reward is None for step in row["cascade"])
     assert all(step.reward is not None for step in row["random"])
-    assert row == benchmark.compare(1, MadeUp(benchmark.Measured), trials=8)
+    assert row == benchmark.compare(1, MadeUp(benchmark.Step), trials=8)
     assert {short for _, short in measure.asked} == {False, True}
 
 
@@ -56,7 +56,7 @@ def test_who_is_stopped_pays_for_the_short_rung_alone(benchmark: Any) -> None:
             rate = 0.3 * (1 + len(tried))
             return [Candidate({"learning_rate": rate, "epochs": 10}, "made up")]
 
-    measure = MadeUp(benchmark.Measured)
+    measure = MadeUp(benchmark.Step)
     steps = list(islice(benchmark.search(Worse(), measure, 0, short=True), 4))
     assert [step.seconds for step in steps] == pytest.approx([12.0, 24.0, 26.0, 28.0])
     assert [step.reward is None for step in steps] == [False, False, True, True]
