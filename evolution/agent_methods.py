@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -39,18 +39,17 @@ _OTHER_DATA = 2
 """Earlier snapshots whose best point is tried first on a new one."""
 
 
-def chosen(cycle: Cycle, agents: Sequence[str]) -> dict[str, Choice]:
-    """Which method each agent is searched by, and why."""
+def chosen(cycle: Cycle, turns: Mapping[str, Mapping[str, Any]]) -> dict[str, Choice]:
+    """Which method each agent is searched by within its turn (``allotting``), and why."""
     with session_scope(cycle.services.engine) as session:
-        took = {name: trials.mean_seconds(session, name) for name in agents}
-    share = cycle.request.seconds / max(1, len(agents))
+        took = {name: trials.mean_seconds(session, name) for name in turns}
     found = {}
-    for name in agents:
+    for name, turn in turns.items():
         past = remembered(cycle, name)
         found[name] = choose(
             cycle.specs[name].space,
-            trials=cycle.request.trials,
-            seconds=share,
+            trials=turn["trials"],
+            seconds=turn["seconds"],
             trial_seconds=took[name],
             remembered=len(past),
             saturation=saturated(past[::-1]),

@@ -9,7 +9,7 @@ compositional cycles.
 from __future__ import annotations
 
 from agenticrs.agents import catalogue
-from agenticrs.evolution import agent_methods, blueprint, stages
+from agenticrs.evolution import agent_methods, allotting, blueprint, stages
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence
@@ -53,22 +53,27 @@ def plan(cycle: Cycle) -> Result:
         for name, spec in cycle.specs.items()
         if name not in names
     }
+    turns, credit = allotting.allot(cycle, names)
+    names = list(turns)
+    choices = agent_methods.chosen(cycle, turns)
     with session_scope(cycle.services.engine) as session:
         per_trial = {name: trials.mean_seconds(session, name) for name in names}
     known = [seconds for seconds in per_trial.values() if seconds is not None]
     typical = sum(known) / len(known) if known else 5.0
-    work = sum(cycle.request.trials * (per_trial[n] or typical) for n in names)
+    work = sum(turns[n]["trials"] * (per_trial[n] or typical) for n in names)
     budget = min(work, cycle.request.seconds)
     cycle.say(
-        f"{len(names)} agents x {cycle.request.trials} trials: about {budget:.0f} trial seconds, "
-        f"{budget / cycle.runner.parallel:.0f} s on {cycle.runner.parallel} workers"
+        f"{len(names)} agents, {sum(turn['trials'] for turn in turns.values())} trials: about "
+        f"{budget:.0f} trial seconds, {budget / cycle.runner.parallel:.0f} s on "
+        f"{cycle.runner.parallel} workers"
     )
-    choices = agent_methods.chosen(cycle, names)
     return {
         "agents": names,
         "left_out": left_out,
         "methods": {name: choice.named() for name, choice in choices.items()},
         "choices": agent_methods.as_json(choices),
+        "turns": turns,
+        "credit": credit,
         "estimated_trial_seconds": round(budget, 1),
         "workers": cycle.runner.parallel,
     }
@@ -94,8 +99,17 @@ def evaluate(cycle: Cycle) -> Result:
         spec = cycle.specs[name]
         cycle.say(f"searching {name}", place / len(names))
         method = agent_methods.method_of(cycle, name)
-        alone = cycle.results["plan"]["choices"][name]["way"] == "search"
-        Rungs(cycle, spec, implementations[name], method, inputs.of(spec), alone).run()
+        turn = cycle.results["plan"]["turns"][name]
+        Rungs(
+            cycle,
+            spec,
+            implementations[name],
+            method,
+            trials=turn["trials"],
+            seconds=turn["seconds"],
+            inputs=inputs.of(spec),
+            stops_early=cycle.results["plan"]["choices"][name]["way"] == "search",
+        ).run()
     with session_scope(cycle.services.engine) as session:
         rows = list(trials.of_cycle(session, cycle.id))
     states = {name: [row.state for row in rows if row.agent == name] for name in names}

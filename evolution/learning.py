@@ -79,5 +79,5 @@ class Learning:
             )
             content = None if row is None else row.content
         if content is None:
-            return PolicyState.cold(self.space, self.cycle.request.seed)
+            return PolicyState.cold(self.space)
         return PolicyState.from_bytes(content, self.space)

@@ -48,6 +48,10 @@ class Rungs:
     spec: AgentSpec
     implementation: type[Agent[Any]]
     method: Method
+    trials: int
+    """Most candidates that it may try."""
+    seconds: float = math.inf
+    """Trial seconds after which it draws no more; the cycle's own budget holds besides."""
     inputs: Any = ()
     """Reference to the upstream candidates of all held-out users (shared), or ()."""
     stops_early: bool = False
@@ -65,8 +69,10 @@ class Rungs:
             self._evaluate(wave)
 
     def _may_go_on(self, rows: Sequence[TrialRow]) -> bool:
-        left = self.cycle.request.trials - len(rows)
-        if left <= 0 or self.cycle.spent_seconds() >= self.cycle.request.seconds:
+        left, cycle = self.trials - len(rows), self.cycle
+        if left <= 0 or cycle.spent_seconds() >= cycle.request.seconds:
+            return False
+        if cycle.spent_seconds(self.spec.name) >= self.seconds:
             return False
         ended = saturated([tried(row) for row in rows], left=left) if self.stops_early else None
         if ended is not None:
@@ -75,7 +81,7 @@ class Rungs:
 
     def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
         """The next wave, one by one: what was paid for a candidate is in its row at once."""
-        wanted = min(self.cycle.request.trials - len(rows), self.cycle.runner.parallel)
+        wanted = min(self.trials - len(rows), self.cycle.runner.parallel)
         drawn: list[TrialRow] = []
         while len(drawn) < wanted:
             found = self.method.ask([tried(row) for row in self._rows()], 1)

@@ -89,8 +89,10 @@ def _accepted(cycle: Cycle, verdicts: Any) -> list[bool]:
     significant = accepted(
         [score["p_value"] for score in scores], [score["mean"] for score in scores], settings.alpha
     )
+    least = settings.minimum_effect
     return [
-        better and score["low"] > settings.minimum_effect
+        # Without a minimum the test alone decides, at its own level.
+        better and (least == 0 or score["low"] > least)
         for better, score in zip(significant, scores, strict=True)
     ]
 

@@ -120,7 +120,10 @@ class Settings(BaseSettings):
     """Family-wise error rate of the tests that decide whether a gain is significant."""
 
     minimum_effect: float = Field(default=0.0, ge=0, lt=1)
-    """Least relative gain that the interval of a better agent version must lie above."""
+    """Least relative gain that the interval of a better version must lie above; 0: the test decides."""
+
+    turns: Literal["credit", "rotation"] = "credit"
+    """Who evolves first, and with how much of a cycle: by credit and expected gain, or in turn."""
 
     confirm_seeds: int = Field(default=3, ge=1)
     """Trainings of a winning recipe with different seeds, whose mean must be better too."""

@@ -89,7 +89,7 @@ class PolicyState:
     memory: Experience
 
     @staticmethod
-    def cold(space: Sequence[ConcreteParameter], seed: int = 0) -> PolicyState:
+    def cold(space: Sequence[ConcreteParameter]) -> PolicyState:
         """A policy that has learnt nothing and draws uniformly."""
         actions = Actions(space)
         features = Features(actions)

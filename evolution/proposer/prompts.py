@@ -27,5 +27,5 @@ class Prompt:
 @cache
 def load(name: PromptName) -> Prompt:
     """The prompt of that name."""
-    file = files("agenticrs.evolution.proposer").joinpath("prompts", f"{name}.md")
+    file = files("agenticrs.evolution.proposer").joinpath("texts", f"{name}.md")
     return Prompt(name, file.read_text("utf-8").strip())

@@ -52,6 +52,7 @@ def search(cycle: Cycle, choice: Choice) -> None:
         cycle.all_specs[AGENT],
         catalogue.load_agents()[AGENT],
         agent_methods.method_of(cycle, AGENT),
+        trials=cycle.request.trials,
     ).run()
 
 
@@ -119,7 +120,7 @@ def test_an_ill_structure_is_stopped_by_the_health_checks(world: World) -> None:
             return [Candidate(values, "mutation")] if not tried else []
 
     with opened(world, trials=1, agents=(AGENT,)) as cycle:
-        Rungs(cycle, cycle.all_specs[AGENT], catalogue.load_agents()[AGENT], Always()).run()
+        Rungs(cycle, cycle.all_specs[AGENT], catalogue.load_agents()[AGENT], Always(), 1).run()
     (row,) = rows_of(world, AGENT)
     assert row.state == "failed"
     assert row.error.startswith("health")
