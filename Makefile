@@ -33,12 +33,12 @@ up: setup  ## Start API, console, MLflow and Ray together
 browser: setup  ## Find or install Chromium for the browser tests
 	@$(BIN)/python tests/browser.py
 
-test: setup browser  ## Run every test, fast ones first
-	$(BIN)/pytest -m "not slow"
+test: test-fast browser  ## Run every test, fast ones first
 	$(BIN)/pytest -m slow
 
+# A worker for each core, and each on one thread: more would wait for each other.
 test-fast: setup  ## Run the fast tests only
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto
 
 lint: setup  ## ruff, mypy --strict, the floors
 	$(BIN)/ruff format --check .

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     """Family-wise error rate of the tests that decide whether a gain is significant."""
 
     minimum_effect: float = Field(default=0.0, ge=0, lt=1)
-    """Least relative gain that the interval of a better version must lie above; 0: the test decides."""
+    """Least relative gain that a better version must show for certain; 0: the test decides."""
 
     turns: Literal["credit", "rotation"] = "credit"
     """Who evolves first, and with how much of a cycle: by credit and expected gain, or in turn."""

@@ -49,8 +49,8 @@ def test_measuring_leaves_weights_and_random_draws_as_they_were() -> None:
         for a, b in zip(ours.network.parameters(), theirs.network.parameters(), strict=True):
             assert torch.equal(a, b)
             assert a.grad is None
-        for a, b in zip(next(ours.examples()), next(theirs.examples()), strict=True):
-            assert torch.equal(a, b)
+        for x, y in zip(next(ours.examples()), next(theirs.examples()), strict=True):
+            assert torch.equal(x, y)
 
 
 def test_one_model_is_never_stacked() -> None:
@@ -78,7 +78,8 @@ def small_course(seed: int) -> Course:
 
     def terms(network: nn.Module, example: Example, noise: torch.Generator | None) -> Tensor:
         (x,) = example
-        return (network(x) - 2 * x).square().mean()[None]
+        error: Tensor = network(x) - 2 * x
+        return error.square().mean()[None]
 
     return Course(layer, generator, 3, 0.01 * (1 + seed), 0.1 * seed, examples, terms, (2.0,))
 

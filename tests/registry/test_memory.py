@@ -89,7 +89,12 @@ def learn(session: Session, cycle: int, content: bytes) -> int:
 
 
 def test_what_a_method_learnt_has_a_version_for_each_cycle(store: Store) -> None:
-    where = {"surface": "home", "agent": "ease", "method": "policy", "space": "s"}
+    where: dict[str, Any] = {
+        "surface": "home",
+        "agent": "ease",
+        "method": "policy",
+        "space": "s",
+    }
     with session_scope(store.engine) as session:
         assert method_states.latest(session, **where) is None
         assert learn(session, store.cycle, b"one") == 1

@@ -182,13 +182,13 @@ def test_when_nothing_is_allowed_it_says_so() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(pair=st.sampled_from([(a, b) for a in RETRIEVERS for b in RETRIEVERS]), seed=SEEDS)
+@given(pair=st.sampled_from([(a, b) for a in RETRIEVERS for b in RETRIEVERS if a != b]), seed=SEEDS)
 def test_retrievers_of_all_kinds_can_be_crossed(pair: tuple[str, str], seed: int) -> None:
     check_cross(*pair, seed)
 
 
 @settings(max_examples=20, deadline=None)
-@given(pair=st.sampled_from([(a, b) for a in RANKERS for b in RANKERS]), seed=SEEDS)
+@given(pair=st.sampled_from([(a, b) for a in RANKERS for b in RANKERS if a != b]), seed=SEEDS)
 def test_rankers_of_one_task_can_be_crossed(pair: tuple[str, str], seed: int) -> None:
     check_cross(*pair, seed)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,9 +11,10 @@ from agenticrs.agents.training_data import TrainingData
 
 def drawn(data: TrainingData, **shares: float) -> torch.Tensor:
     """1000 negatives for users 0 (items 0-19) and 1 (items 20-39)."""
+    given: dict[str, Any] = {"neighbours": 0.0, "popular": 0.0, "exposed": 0.0, **shares}
     sampler = CandidateSampler(
         data,
-        **{"neighbours": 0.0, "popular": 0.0, "exposed": 0.0, **shares},
+        **given,
         generator=torch.Generator().manual_seed(0),
     )
     rows = torch.tensor([0, 1])
