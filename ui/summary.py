@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine
@@ -34,6 +35,20 @@ def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
         "proposal": proposal.id if proposal else None,
         "next": f"agenticrs proposals show {proposal.id}" if proposal and waiting else "",
     }
+
+
+def plan_rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How each agent evolves in a cycle and why, out of the result of its step ``plan``."""
+    return [
+        {
+            "agent": agent,
+            "method": plan["methods"][agent],
+            "trials": turn["trials"],
+            "why this method": plan["choices"][agent]["reason"],
+            "why this turn": turn["reason"],
+        }
+        for agent, turn in plan.get("turns", {}).items()
+    ]
 
 
 def _agent_row(verdict: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def show_cycle(cycle: int, as_json: JsonOption = False) -> None:
         from agenticrs.platform.settings import load_settings
         from agenticrs.registry import cycles as store
         from agenticrs.registry import trials
-        from agenticrs.ui.summary import cycle_summary
+        from agenticrs.ui.summary import cycle_summary, plan_rows
         from agenticrs.ui.wiring import build_services
 
         services = build_services(load_settings())
@@ -123,6 +123,9 @@ def show_cycle(cycle: int, as_json: JsonOption = False) -> None:
             )
             return
         show_summary(cycle_summary(services.engine, cycle))
+        planned = plan_rows(next((s.result for s in steps if s.name == "plan"), {}))
+        if planned:
+            table("plan", planned, as_json=False)
         table(
             "steps",
             [
