@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-from agenticrs.agents.work_at_exit import at_work
+from agenticrs.agents.work_at_exit import closed_at_exit, started
 
 T = TypeVar("T")
 _Work = Callable[[], None]
@@ -31,6 +31,8 @@ class TimedCalls:
         self._idle: list[SimpleQueue[_Work | None]] = []
         self._lock = threading.Lock()
         self._overdue: Counter[str] = Counter()
+        self._closed = False
+        closed_at_exit(self)
 
     def call(self, name: str, function: Callable[[], T], seconds: float) -> T:
         """What ``function`` returns or raises.
@@ -45,7 +47,7 @@ class TimedCalls:
             queue = self._idle.pop() if self._idle else None
         if queue is None:
             queue = SimpleQueue()
-            threading.Thread(target=self._serve, args=(queue,), daemon=True).start()
+            started(threading.Thread(target=self._serve, args=(queue,), daemon=True))
         overdue = threading.Event()
         queue.put(lambda: self._run(name, function, future, overdue))
         try:
@@ -63,7 +65,7 @@ class TimedCalls:
     ) -> None:
         error: BaseException | None = None
         try:
-            with at_work(), torch.inference_mode():
+            with torch.inference_mode():
                 value = function()
         except BaseException as raised:  # handed to the caller, whatever it is
             error = raised
@@ -79,13 +81,14 @@ class TimedCalls:
         while (work := queue.get()) is not None:
             work()
             with self._lock:
-                if len(self._idle) >= _MOST_IDLE:
+                if self._closed or len(self._idle) >= _MOST_IDLE:
                     return
                 self._idle.append(queue)
 
     def close(self) -> None:
-        """Let idle threads end; calls under way finish."""
+        """Let idle threads end, and others when their call is done."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
         for queue in idle:
             queue.put(None)

@@ -16,7 +16,7 @@ from torch import Tensor
 from agenticrs.agents import lists
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.vector_search import search
-from agenticrs.agents.work_at_exit import at_work
+from agenticrs.agents.work_at_exit import started
 
 if TYPE_CHECKING:
     import faiss
@@ -174,18 +174,17 @@ class ApproximateSearch:
                         target=self._build, args=(table, torch.cat(self._sample)), daemon=True
                     )
                     self._sample = []
-                    self._builder.start()
+                    started(self._builder)
             return self._index
 
     def _build(self, table: Tensor, sample: Tensor) -> None:
-        with at_work():
-            index = VectorIndex(table)
-            for share in _SHARES:
-                index.look_through(share)
-                if index.recall(sample) >= self._least_recall:
-                    break
-            else:
-                return
+        index = VectorIndex(table)
+        for share in _SHARES:
+            index.look_through(share)
+            if index.recall(sample) >= self._least_recall:
+                break
+        else:
+            return
         with self._lock:
             if self._table is table:  # else another one has come meanwhile
                 self._index = index
