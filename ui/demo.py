@@ -10,10 +10,11 @@ from agenticrs.ui.cli.progress import watching
 from agenticrs.ui.summary import cycle_summary
 from agenticrs.ui.wiring import build_controller
 
-TRIALS = 3
-SEARCHED = ("popularity", "itemknn", "ease", "dcn", "mmr")
-"""Agents that evolve here. The others take part with their defaults: a search of a transformer
-would take more time than everything else together."""
+TRIALS = 8
+"""Candidates of an agent, and five times as many compositions: all of them take seconds."""
+SEARCHED = ("popularity", "itemknn", "ease", "mmr")
+"""Agents that evolve here. The others take part with their defaults: a search of what is trained
+epoch by epoch would take more time than everything else together."""
 USERS, ITEMS = 2000, 600
 """Small enough for a few minutes on two cores, large enough for significant differences."""
 
