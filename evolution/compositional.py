@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
 from agenticrs.evolution import blueprint, stages, trial_files
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
@@ -63,7 +64,9 @@ def propose(cycle: Cycle) -> Result:
             for name in specs
         }
     points = blueprint.given_points(specs, {n: r for n, r in rewards.items() if r is not None})
-    return {"given": points}
+    # Whole points: a search learns only from those that say everything.
+    defaults = _defaults(specs)
+    return {"given": [{**defaults, **point} for point in points]}
 
 
 def evaluate(cycle: Cycle) -> Result:
@@ -179,6 +182,25 @@ STEPS: dict[StepName, StepFunction] = {
 
 def _specs(cycle: Cycle, members: dict[str, int]) -> dict[str, Any]:
     return {name: spec for name, spec in cycle.specs.items() if name in members}
+
+
+def _defaults(specs: dict[str, Any]) -> dict[str, Any]:
+    """A value for every parameter of the space: the agents' own defaults, nobody routed apart."""
+    found: dict[str, Any] = {}
+    agents = catalogue.load_agents()
+    for parameter in blueprint.space(specs):
+        agent, _, setting = parameter.name.partition(".")
+        if agent in specs and setting:
+            found[parameter.name] = getattr(agents[agent].config_type(), setting)
+        elif parameter.name == "fusion":
+            found[parameter.name] = blueprint.plain(specs, "fusion")
+        elif parameter.name == "router":
+            found[parameter.name] = blueprint.plain(specs, "routing")
+        elif parameter.name.startswith("weight."):
+            found[parameter.name] = 1.0
+        else:
+            found[parameter.name] = blueprint.NONE
+    return found
 
 
 def _weight(cycle: Cycle) -> float:
