@@ -103,8 +103,6 @@ class _Workshop:
 
     def method(self) -> Method:
         """The search, the proposer, or the combination that was planned."""
-        if self.planned.proposer is None:
-            return self._search_for({})
         if self.planned.way == "search":
             return self._search_for({})
         if self.planned.way == "structures":

@@ -12,7 +12,7 @@ from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import blueprint, stages, upstream
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName
-from agenticrs.evolution.rungs import keep, propose, resources, stored_id, training_seconds
+from agenticrs.evolution.rungs import fail, keep, propose, resources, training_seconds
 from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.upstream import Upstream
 from agenticrs.platform.database import session_scope
@@ -166,13 +166,7 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
             reward = keep(cycle, cycle.specs[row.agent], row, result, outcome.seconds)
             cycle.say(f"{row.agent} default: {reward:.4f} in {outcome.seconds:.1f} s")
         else:
-            with session_scope(cycle.services.engine) as session:
-                trials.record_failed(
-                    session,
-                    stored_id(row),
-                    error=f"{outcome.cause}: {outcome.message}",
-                    seconds=outcome.seconds,
-                )
+            fail(cycle, row, f"{outcome.cause}: {outcome.message}", outcome.seconds)
             cycle.say(f"{row.agent} failed: {outcome.message}")
         cycle.forget_checkpoints(row)
 

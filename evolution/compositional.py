@@ -23,8 +23,8 @@ from agenticrs.evolution.methods.greedy import GreedySelection
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.search import Search
+from agenticrs.evolution.rungs import fail, next_number, stored_id
 from agenticrs.evolution.rungs import propose as propose_trial
-from agenticrs.evolution.rungs import stored_id
 from agenticrs.evolution.selection import mean_reward, membership
 from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.stages import INNER, OUTER
@@ -85,7 +85,7 @@ def evaluate(cycle: Cycle) -> Result:
             drawn = method.ask([tried(row) for row in rows], min(left, 2 * cycle.runner.parallel))
             if not drawn:
                 break
-            first = _next_number(cycle)
+            first = next_number(cycle, cycle.surface)
             wave = [
                 propose_trial(
                     cycle,
@@ -226,13 +226,6 @@ def _method(cycle: Cycle) -> Method:
     return AlternateOnSaturation(method, drafts, ("search", "llm"))
 
 
-def _next_number(cycle: Cycle) -> int:
-    """A method may have written rows itself: drafts that came to nothing."""
-    with session_scope(cycle.services.engine) as session:
-        rows = trials.of_cycle(session, cycle.id, cycle.surface)
-    return 1 + max((row.number for row in rows), default=-1)
-
-
 def _baseline(cycle: Cycle, arena: Arena) -> dict[str, float]:
     graph = Graph.model_validate(stages.champion(cycle).graph)
     return _rewards(arena.measure_one(Entry("serving", graph)))
@@ -264,13 +257,13 @@ def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[st
             graph, files = _candidate(cycle, row.config)
             entries.append(Entry(str(row.number), graph, files))
         except (EvolutionError, InvalidComposition) as error:
-            _fail(cycle, row, f"static check: {error}")
+            fail(cycle, row, f"static check: {error}")
     by_key = {str(row.number): row for row in wave}
     weight = cycle.results["plan"]["outer_weight"]
     for key, answer in arena.measure(entries).items():
         row = by_key[key]
         if isinstance(answer, Failed):
-            _fail(cycle, row, f"{answer.cause}: {answer.message}", answer.seconds)
+            fail(cycle, row, f"{answer.cause}: {answer.message}", answer.seconds)
             continue
         found = _rewards(answer)
         reward = blended_score(found[INNER], baseline[INNER], found[OUTER], baseline[OUTER], weight)
@@ -283,11 +276,6 @@ def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[st
                 seconds=arena.seconds[key],
                 device="cpu",
             )
-
-
-def _fail(cycle: Cycle, row: TrialRow, error: str, seconds: float = 0.0) -> None:
-    with session_scope(cycle.services.engine) as session:
-        trials.record_failed(session, stored_id(row), error=error, seconds=seconds)
 
 
 def _publish_functional(cycle: Cycle, agent: str, chosen: TrialRow, files: Files) -> int:

@@ -21,7 +21,7 @@ from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_n
 from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.proposer import Proposer, Useless
 from agenticrs.evolution.proposer.structure_task import StructureTask
-from agenticrs.evolution.rungs import propose, stored_id
+from agenticrs.evolution.rungs import fail, next_number, propose
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import LanguageModel
 from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
@@ -139,15 +139,12 @@ def _book(cycle: Cycle, agent: str, what: Useless) -> None:
     cycle.say(f"{agent}: {what.origin}: {what.error}")
     if not what.note.get("cost", {}).get("calls"):
         return
-    with session_scope(cycle.services.engine) as session:
-        numbers = [row.number for row in trials.of_cycle(session, cycle.id, agent)]
     row = propose(
         cycle,
         agent=agent,
-        number=1 + max(numbers, default=-1),
+        number=next_number(cycle, agent),
         method=what.origin,
         config={},
         note=what.note,
     )
-    with session_scope(cycle.services.engine) as session:
-        trials.record_failed(session, stored_id(row), error=f"draft: {what.error}")
+    fail(cycle, row, f"draft: {what.error}")

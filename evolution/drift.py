@@ -112,7 +112,7 @@ def _unlike(
     """How unlike the rows [start, start + size) are those just before ``end``, by signal."""
     log = dataset.interactions
     base, rows = order[end - BEFORE * size : end], order[start : start + size]
-    positive = log.behaviours[dataset.positive.behaviour] >= dataset.positive.minimum
+    taken, least = log.behaviours[dataset.positive.behaviour], dataset.positive.minimum
     groups = {
         "users": (_groups(np.bincount(log.user[base], minlength=dataset.n_users)), log.user),
         "items": (_groups(np.bincount(log.item[base], minlength=dataset.n_items)), log.item),
@@ -124,7 +124,9 @@ def _unlike(
     found["behaviours"] = max(
         _moved(values[base], values[rows]) for values in log.behaviours.values()
     )
-    found["reward"] = abs(float(positive[rows].mean()) - float(positive[base].mean()))
+    found["reward"] = abs(
+        float((taken[rows] >= least).mean()) - float((taken[base] >= least).mean())
+    )
     return found
 
 

@@ -87,13 +87,11 @@ class Rungs:
             found = self.method.ask([tried(row) for row in self._rows()], 1)
             if not found:
                 break
-            # A method may have written rows itself: drafts that came to nothing.
-            number = 1 + max((row.number for row in self._rows()), default=-1)
             drawn += [
                 propose(
                     self.cycle,
                     agent=self.spec.name,
-                    number=number,
+                    number=next_number(self.cycle, self.spec.name),
                     method=candidate.origin,
                     config=complete(self.implementation, candidate.values),
                     note=candidate.note,
@@ -153,7 +151,7 @@ class Rungs:
 
     def _deserves_short(self, row: TrialRow) -> bool:
         # A closed-form agent costs the same at every effort: a short rung would only add to it.
-        return row.method != "given" and "epochs" in self.implementation.config_type.model_fields
+        return row.method != "given" and draws_at_random(self.implementation)
 
     def _outcomes(self, rows: Sequence[TrialRow], rung: str) -> list[tuple[TrialRow, Outcome]]:
         by_key = {f"cycle-{row.cycle_id}/{row.agent}/{row.number}/{rung}": row for row in rows}
@@ -220,12 +218,29 @@ class Rungs:
         keep(self.cycle, self.spec, row, outcome.value, outcome.seconds)
 
     def _fail(self, row: TrialRow, error: str, seconds: float = 0.0) -> None:
-        with session_scope(self.cycle.services.engine) as session:
-            trials.record_failed(session, stored_id(row), error=error, seconds=seconds)
+        fail(self.cycle, row, error, seconds)
 
     def _rows(self) -> list[TrialRow]:
         with session_scope(self.cycle.services.engine) as session:
             return list(trials.of_cycle(session, self.cycle.id, self.spec.name))
+
+
+def next_number(cycle: Cycle, agent: str) -> int:
+    """The next place in an agent's search. Methods may write rows too: drafts of no use."""
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.of_cycle(session, cycle.id, agent)
+    return 1 + max((row.number for row in rows), default=-1)
+
+
+def fail(cycle: Cycle, row: TrialRow, error: str, seconds: float = 0.0) -> None:
+    """Close a candidate that cannot be trained; the error stays with it."""
+    with session_scope(cycle.services.engine) as session:
+        trials.record_failed(session, stored_id(row), error=error, seconds=seconds)
+
+
+def draws_at_random(implementation: type[Agent[Any]]) -> bool:
+    """Whether it is trained epoch by epoch: then effort and seed make a difference."""
+    return "epochs" in implementation.config_type.model_fields
 
 
 def propose(
@@ -297,7 +312,7 @@ def resources(cycle: Cycle, implementation: type[Agent[AgentConfig]]) -> Resourc
     """
     settings = cycle.services.settings
     gpus = 0.0
-    if "epochs" in implementation.config_type.model_fields:
+    if draws_at_random(implementation):
         with session_scope(cycle.services.engine) as session:
             held = trials.most_of_a_gpu(session, implementation.spec.name)
         gpus = settings.gpus_per_trial if held is None else packed(held)

@@ -13,7 +13,15 @@ from agenticrs.agents import catalogue
 from agenticrs.agents.trial import TrialRequest
 from agenticrs.agents.trials import FailedTrial, run_trials
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.rungs import keep, propose, resources, stored_id, training_seconds
+from agenticrs.evolution.rungs import (
+    draws_at_random,
+    fail,
+    keep,
+    next_number,
+    propose,
+    resources,
+    training_seconds,
+)
 from agenticrs.evolution.upstream import AgentInputs
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.jobs.job import Job, Succeeded
@@ -32,11 +40,7 @@ def trained_again(
     nothing. Trainings that fail are rows, and missing here. Run again after a kill, it goes on.
     """
     implementations = catalogue.load_agents()
-    drawing = [
-        row
-        for row in rows
-        if "epochs" in implementations[row.agent].config_type.model_fields and seeds > 1
-    ]
+    drawing = [row for row in rows if draws_at_random(implementations[row.agent]) and seeds > 1]
     wanted = {row.agent: _rows(cycle, row, seeds - 1) for row in drawing}
     jobs = []
     for agent, repeats in wanted.items():
@@ -66,7 +70,7 @@ def trained_again(
                 _finish(cycle, row, outcome.value[place])
             else:
                 seconds = outcome.seconds / len(open_rows)
-                _fail(cycle, row, f"{outcome.cause}: {outcome.message}", seconds)
+                fail(cycle, row, f"{outcome.cause}: {outcome.message}", seconds)
             cycle.forget_checkpoints(row)
     return {row.agent: _done(cycle, row) for row in drawing}
 
@@ -74,18 +78,16 @@ def trained_again(
 def _rows(cycle: Cycle, row: TrialRow, count: int) -> list[TrialRow]:
     """The repeats of a candidate, written down where they are missing."""
     known = _repeats(cycle, row)
-    with session_scope(cycle.services.engine) as session:
-        numbers = [r.number for r in trials.of_cycle(session, cycle.id, row.agent)]
     return known + [
         propose(
             cycle,
             agent=row.agent,
-            number=1 + max(numbers) + place,
+            number=next_number(cycle, row.agent),
             method=ORIGIN,
             config=row.config,
             note={"parent": row.number, "difference": "the same with another seed"},
         )
-        for place in range(count - len(known))
+        for _ in range(count - len(known))
     ]
 
 
@@ -101,11 +103,6 @@ def _done(cycle: Cycle, row: TrialRow) -> list[TrialRow]:
 
 def _finish(cycle: Cycle, row: TrialRow, found: Any) -> None:
     if isinstance(found, FailedTrial):
-        _fail(cycle, row, found.message, found.seconds)
+        fail(cycle, row, found.message, found.seconds)
     else:
         keep(cycle, cycle.specs[row.agent], row, found, found.seconds)
-
-
-def _fail(cycle: Cycle, row: TrialRow, error: str, seconds: float) -> None:
-    with session_scope(cycle.services.engine) as session:
-        trials.record_failed(session, stored_id(row), error=error, seconds=seconds)

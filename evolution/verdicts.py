@@ -33,7 +33,6 @@ class _Court:
     """What all verdicts of a cycle rest on, measured once."""
 
     cycle: Cycle
-    graph: Graph
     champions: Mapping[str, TrialResult]
     """The champions' inner rewards by agent."""
     serving: CompositionResult | None
@@ -56,7 +55,7 @@ def judge(
     measured = _champions_measured(cycle, names, champions, inputs)
     inside = {name: best[name] for name in names if name in graph.agents()}
     answers = _outer(cycle, graph, inside)
-    court = _Court(cycle, graph, measured, answers.pop("", None))
+    court = _Court(cycle, measured, answers.pop("", None))
     first = {name: _verdict(court, [best[name]], [answers.get(name)]) for name in names}
     winners = [
         name for name, found in zip(names, _accepted(cycle, first.values()), strict=True) if found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agenticrs.evolution.methods.method import State, Tried
+from agenticrs.evolution.methods.method import State, Tried, Values
+from agenticrs.registry.spec import ConcreteParameter
 from agenticrs.registry.tables import TrialRow
 
 STRUCTURE = "structure"
@@ -43,3 +44,20 @@ def tried(row: TrialRow) -> Tried:
         metrics={n: v for n, v in row.metrics.items() if isinstance(v, int | float)},
         note=row.note,
     )
+
+
+def untried(
+    given: Sequence[Values], space: Sequence[ConcreteParameter], done: Sequence[Tried]
+) -> list[dict[str, Any]]:
+    """The given points that nobody has tried yet, each once, without what lies outside the space."""
+    found: list[dict[str, Any]] = []
+    for point in given:
+        inside = {p.name: point[p.name] for p in space if p.name in point}
+        known = [*(one.values for one in done), *found]
+        if inside and not any(_agrees(inside, values) for values in known):
+            found.append(inside)
+    return found
+
+
+def _agrees(point: Values, done: Values) -> bool:
+    return all(name in done and done[name] == value for name, value in point.items())

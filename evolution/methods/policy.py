@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agenticrs.evolution.methods.method import Candidate, Tried, Value, Values
+from agenticrs.evolution.methods.method import Candidate, Tried, Values
+from agenticrs.evolution.methods.points import untried
 from agenticrs.evolution.methods.policy_actions import Actions
 from agenticrs.evolution.methods.policy_draws import Features
 from agenticrs.evolution.methods.policy_experience import (
@@ -65,13 +66,8 @@ class Policy:
         more points that are new.
         """
         actions = Actions(self.space)
-        seen = {_key(actions, t.values) for t in tried}
-        wanted: list[Candidate] = []
-        for point in self.given:
-            inside = {p.name: point[p.name] for p in self.space if p.name in point}
-            if inside and not any(_agrees(inside, t.values) for t in tried):
-                wanted.append(Candidate(inside, "given"))
-                seen.add(_key(actions, inside))
+        wanted = [Candidate(p, "given") for p in untried(self.given, self.space, tried)]
+        seen = {_key(actions, one.values) for one in (*tried, *wanted)}
         if len(wanted) >= n:
             return wanted[:n]
         return [*wanted, *self._draw(actions, tried, seen, n - len(wanted))]
@@ -116,7 +112,3 @@ class Policy:
 def _key(actions: Actions, values: Values) -> object:
     """Equal for points that are the same to the space."""
     return tuple((p.name, values.get(p.name)) for p in (*actions.ranges, *actions.choices))
-
-
-def _agrees(point: dict[str, Value], done: Values) -> bool:
-    return all(name in done and done[name] == value for name, value in point.items())

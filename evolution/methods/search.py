@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
+from agenticrs.evolution.methods.points import untried
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import (
     Choice,
@@ -66,14 +67,7 @@ class Search:
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n``: given points that were not tried yet, then points that are drawn."""
-        names = [parameter.name for parameter in self.space]
-        known = [self._inside(point.values) for point in tried]
-        wanted: list[Candidate] = []
-        for point in self.given:
-            inside = {name: value for name, value in point.items() if name in names}
-            if inside and not any(_agrees(inside, done) for done in known):
-                wanted.append(Candidate(inside, "given"))
-                known.append(inside)
+        wanted = [Candidate(p, "given") for p in untried(self.given, self.space, tried)]
         drawn = self._draw(tried, n - len(wanted)) if n > len(wanted) else []
         return [*wanted[:n], *drawn]
 
@@ -131,10 +125,6 @@ class Search:
             )
         except ValueError:
             return None
-
-
-def _agrees(point: Values, done: Values) -> bool:
-    return all(name in done and done[name] == value for name, value in point.items())
 
 
 def _distribution(parameter: ConcreteParameter) -> BaseDistribution:

@@ -29,13 +29,13 @@ from agenticrs.agents.grammar.structured import (
     recipe,
 )
 from agenticrs.evolution.methods.method import Values
+from agenticrs.evolution.methods.points import STRUCTURE
 from agenticrs.evolution.proposer import embedding
 from agenticrs.evolution.proposer.parameters import or_null, read_value, schema_of
 from agenticrs.evolution.proposer.task import Drafted, Unfit
 from agenticrs.platform.errors import AgentError, EvolutionError
 from agenticrs.registry.spec import ConcreteParameter, Limit, nested
 
-STRUCTURE = "structure"
 _USELESS: Mapping[str, frozenset[str]] = {
     "retrieval": frozenset({"Context", "Similarity", "TargetAttention"}),
     "ranking": frozenset({"GraphPropagation"}),
