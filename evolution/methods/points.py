@@ -49,7 +49,7 @@ def tried(row: TrialRow) -> Tried:
 def untried(
     given: Sequence[Values], space: Sequence[ConcreteParameter], done: Sequence[Tried]
 ) -> list[dict[str, Any]]:
-    """The given points that nobody has tried yet, each once, without what lies outside the space."""
+    """Given points that nobody has tried yet, each once, without what lies outside the space."""
     found: list[dict[str, Any]] = []
     for point in given:
         inside = {p.name: point[p.name] for p in space if p.name in point}

@@ -67,7 +67,8 @@ class Policy:
         """
         actions = Actions(self.space)
         wanted = [Candidate(p, "given") for p in untried(self.given, self.space, tried)]
-        seen = {_key(actions, one.values) for one in (*tried, *wanted)}
+        seen = {_key(actions, one.values) for one in tried}
+        seen |= {_key(actions, point.values) for point in wanted}
         if len(wanted) >= n:
             return wanted[:n]
         return [*wanted, *self._draw(actions, tried, seen, n - len(wanted))]
