@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     notes: Path | None = None
     """Folder of Markdown files about the business that language models are shown."""
 
+    generated_code: bool = False
+    """Whether language models may write blocks in Python, which run in the sandbox alone."""
+
     latency_limit_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False)
     """Guardrail: most milliseconds that a request may take (95th percentile)."""
 
