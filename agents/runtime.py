@@ -7,13 +7,16 @@ retriever           nothing; the others' candidates remain
 ranker, reranker    its first list of candidates, as it came
 fusion              for each user the first input that has anything
 router              its last segment, the common path, for everybody
-the whole           popular items that the user has not had fill what is missing
+the whole           what nodes have cut off, then popular items that the user has not
+                    had, fill what is missing
 =================== ===================================================================
 
-A conditional node runs for the users that its router sent there; for the others it puts out
-nothing. What is shown never repeats, never holds an item of the user's history, and never one from
-outside the catalogue, whatever the agents did. A runtime never changes: what serves is swapped by
-replacing the whole object.
+A conditional node runs for the users that its router sent there. The others get what would stand in
+for it: its first list of candidates as it came, so that they skip it, and from a retriever nothing.
+Each node hands on as many candidates as its ``keep`` says, also for those who skip it: so a cascade
+asks a costly agent for few. What is shown never repeats, never holds an item of the user's history,
+and never one from outside the catalogue, whatever the agents did. A runtime never changes: what
+serves is swapped by replacing the whole object.
 """
 
 from __future__ import annotations
@@ -66,6 +69,8 @@ class _Step:
     spec: AgentSpec
     sources: tuple[str, ...]
     """Nodes whose candidates are handed over, in order."""
+    codes: tuple[int, ...]
+    """Segments of the router in its condition, as the router puts them out."""
 
 
 @dataclass
@@ -77,6 +82,8 @@ class _Request:
     strict: bool
     lists: dict[str, Candidates] = field(default_factory=dict)
     routes: dict[str, Tensor] = field(default_factory=dict)
+    uncut: list[Candidates] = field(default_factory=list)
+    """Answers of which a part was handed on, in the order of the nodes."""
 
 
 class Runtime:
@@ -85,8 +92,8 @@ class Runtime:
     ``agents`` are fitted agents by node id; ``popularity`` is (n_items,), larger = more popular,
     and its length is the size of the catalogue. ``histories`` (all users, row u = user u) are only
     looked up by ``users_at``; a request may bring newer ones. ``agent_timeout`` is in seconds,
-    None = no limit and no threads. ``depth`` is how many candidates nodes hand on. Safe to call
-    from several threads. Raises AgentError when a node has no agent.
+    None = no limit and no threads. ``depth`` is how many candidates a node hands on that has no
+    ``keep``. Safe to call from several threads. Raises AgentError when a node has no agent.
     """
 
     def __init__(
@@ -147,7 +154,7 @@ class Runtime:
     def _answer(self, users: UserBatch, k: int, *, strict: bool, keep: Collection[str]) -> Slate:
         request = _Request(users, k, strict)
         trace = tuple(self._run_node(step, request) for step in self._steps)
-        final = self._filled(request.lists[self.graph.output], users, k)
+        final = self._filled(request.lists[self.graph.output], request)
         return Slate(final, trace, {node: request.lists[node] for node in keep})
 
     def _run_node(self, step: _Step, request: _Request) -> NodeTrace:
@@ -156,15 +163,19 @@ class Runtime:
         users = request.users
         rows = self._rows(step, request.routes)
         inputs = [request.lists[source] for source in step.sources]
-        if rows is not None:
+        if rows is None:
+            answer, status, error = self._answer_of(step, users, inputs, request)
+        else:
             users = users.take(rows)
-            inputs = [Candidates(source.items[rows], source.scores[rows]) for source in inputs]
-        answer, status, error = self._answer_of(step, users, inputs, request)
-        if rows is not None:
-            answer = _scattered(answer, rows, len(request.users))
+            theirs = [Candidates(source.items[rows], source.scores[rows]) for source in inputs]
+            answer, status, error = self._answer_of(step, users, theirs, request)
+            answer = _scattered(answer, rows, inputs, request.users)
         if isinstance(answer, Route):
             request.routes[step.node.id] = answer.segment
         else:
+            if step.node.keep is not None:
+                request.uncut.append(answer)
+                answer = answer.top(step.node.keep)
             request.lists[step.node.id] = answer
         spent = (time.perf_counter() - begin) * 1000
         return NodeTrace(step.node.id, step.node.agent, status, spent, len(users), error)
@@ -176,7 +187,7 @@ class Runtime:
         if not len(users):
             return _stand_in(step.spec, inputs, users), "skipped", ""
         output = step.node.id == self.graph.output
-        k = request.k if output else max(request.k, self._depth)
+        k = request.k if output else max(request.k, step.node.keep or self._depth)
         try:
             return self._called(step, users, inputs, k, threads=not request.strict), "ok", ""
         except Exception as raised:  # an agent's failure is a result: a stand-in acts
@@ -190,10 +201,8 @@ class Runtime:
         when = step.node.when
         if when is None:
             return None
-        router = next(other for other in self._steps if other.node.id == when.node)
-        codes = [router.spec.segments.index(segment) for segment in when.segments]
         routed = routes[when.node]
-        chosen = torch.isin(routed, routed.new_tensor(codes))
+        chosen = torch.isin(routed, routed.new_tensor(step.codes))
         return None if bool(chosen.all()) else chosen.nonzero()[:, 0]
 
     def _called(
@@ -210,8 +219,9 @@ class Runtime:
             return _checked_route(answer, len(users), len(step.spec.segments))
         return lists.check(answer, len(users), self.n_items).top(max(k, self._depth))
 
-    def _filled(self, candidates: Candidates, users: UserBatch, k: int) -> Candidates:
-        """Exactly k columns: what may not be shown goes, popular unseen items come last."""
+    def _filled(self, candidates: Candidates, request: _Request) -> Candidates:
+        """Exactly k columns: what may not be shown goes, and what stands in comes last."""
+        users, k = request.users, request.k
         candidates = lists.widen(candidates, max(k, candidates.items.shape[1]))
         keep = lists.allowed(candidates.items, users, self.n_items)
         candidates = lists.widen(lists.compact(candidates, keep), k)
@@ -221,19 +231,25 @@ class Runtime:
         items, scores = candidates.items.clone(), candidates.scores.clone()
         for start in range(0, len(short), _FILL_ROWS):
             rows = short[start : start + _FILL_ROWS]
-            full = self._with_popular(Candidates(items[rows], scores[rows]), users.take(rows), k)
+            # What the last stages have cut off was liked best.
+            spare = [answer.items[rows] for answer in reversed(request.uncut)]
+            found = Candidates(items[rows], scores[rows])
+            full = self._with_more(found, spare, users.take(rows), k)
             items[rows], scores[rows] = full.items, full.scores
         return Candidates(items, scores)
 
-    def _with_popular(self, candidates: Candidates, users: UserBatch, k: int) -> Candidates:
-        # Of this many popular items at least k are neither seen nor in the list already.
+    def _with_more(
+        self, candidates: Candidates, spare: Sequence[Tensor], users: UserBatch, k: int
+    ) -> Candidates:
+        # Of this many popular items at least k are neither seen nor in the lists already.
         enough = int(users.lengths.max()) + 2 * k
         popular = self._popular[:enough].repeat(len(users), 1)
+        more = torch.cat([*spare, popular], 1)
         found = torch.where(candidates.items >= 0, candidates.scores, torch.inf)
         lowest = found.amin(1, keepdim=True).nan_to_num(posinf=0.0)
-        step = torch.arange(1, popular.shape[1] + 1, device=popular.device)
+        step = torch.arange(1, more.shape[1] + 1, device=more.device)
         joined = Candidates(
-            torch.cat([candidates.items, popular], 1),
+            torch.cat([candidates.items, more], 1),
             # Below everything that an agent meant, falling, so that lists stay in order.
             torch.cat([candidates.scores, lowest - step], 1),
         )
@@ -249,18 +265,27 @@ def _step(
     sources = tuple(source for source in node.inputs if source != SOURCE)
     agent = agents[node.id]
     agent.input_names([graph.node(source).agent for source in sources])
-    return _Step(node, agent, specs[node.agent], sources)
+    codes: tuple[int, ...] = ()
+    if node.when is not None:
+        segments = specs[graph.node(node.when.node).agent].segments
+        codes = tuple(segments.index(segment) for segment in node.when.segments)
+    return _Step(node, agent, specs[node.agent], sources, codes)
 
 
 def _stand_in(
     spec: AgentSpec, inputs: Sequence[Candidates], users: UserBatch
 ) -> Candidates | Route:
-    n, device = len(users), users.users.device
     if spec.loop.output is Port.ROUTE:
         last = len(spec.segments) - 1
-        return Route(torch.full((n,), last, dtype=torch.int64, device=device))
+        device = users.users.device
+        return Route(torch.full((len(users),), last, dtype=torch.int64, device=device))
+    return _as_they_came(inputs, users)
+
+
+def _as_they_came(inputs: Sequence[Candidates], users: UserBatch) -> Candidates:
+    """For each user the first input that has anything; nothing where there are no inputs."""
     if not inputs:
-        return Candidates.empty(n, 1, device)
+        return Candidates.empty(len(users), 1, users.users.device)
     width = max(source.items.shape[1] for source in inputs)
     first = lists.widen(inputs[0], width)
     items, scores = first.items, first.scores
@@ -272,16 +297,21 @@ def _stand_in(
     return Candidates(items, scores)
 
 
-def _scattered(answer: Candidates | Route, rows: Tensor, n_users: int) -> Candidates | Route:
-    """The answer for some users as one for all: nothing, or no segment, for the others."""
+def _scattered(
+    answer: Candidates | Route, rows: Tensor, inputs: Sequence[Candidates], users: UserBatch
+) -> Candidates | Route:
+    """The answer for some users as one for all: the others skip the node, and have no segment."""
     if isinstance(answer, Route):
-        segment = torch.full((n_users,), -1, dtype=torch.int64, device=rows.device)
+        segment = torch.full((len(users),), -1, dtype=torch.int64, device=rows.device)
         segment[rows] = answer.segment
         return Route(segment)
-    whole = Candidates.empty(n_users, answer.items.shape[1], rows.device)
-    whole.items[rows] = answer.items
-    whole.scores[rows] = answer.scores.to(whole.scores.dtype)
-    return whole
+    others = _as_they_came(inputs, users)
+    width = max(answer.items.shape[1], others.items.shape[1])
+    others, answer = lists.widen(others, width), lists.widen(answer, width)
+    # Never in place: the inputs are other nodes' answers.
+    items, scores = others.items.clone(), others.scores.clone()
+    items[rows], scores[rows] = answer.items, answer.scores.to(scores.dtype)
+    return Candidates(items, scores)
 
 
 def _checked_route(answer: object, n_users: int, n_segments: int) -> Route:

@@ -20,7 +20,10 @@ SOURCE = "users"
 
 
 class Condition(BaseModel):
-    """Run a node only for the users that router ``node`` put into one of ``segments``."""
+    """Run a node only for the users that router ``node`` put into one of ``segments``.
+
+    For the others a node that reads candidates hands on what came in, and a retriever nothing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     node: str
@@ -28,7 +31,10 @@ class Condition(BaseModel):
 
 
 class Node(BaseModel):
-    """One agent version at work. ``inputs`` are ids of nodes, or ``users``."""
+    """One agent version at work. ``inputs`` are ids of nodes, or ``users``.
+
+    ``keep`` is how many candidates it hands on at most; None = as many as the runtime lets through.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -36,6 +42,8 @@ class Node(BaseModel):
     version: int = Field(ge=1)
     inputs: tuple[str, ...] = (SOURCE,)
     when: Condition | None = None
+    # Not told where it is not set: graphs keep the digests that they had before there was a keep.
+    keep: int | None = Field(default=None, ge=1, exclude_if=lambda keep: keep is None)
 
 
 class Graph(BaseModel):
@@ -79,8 +87,9 @@ def validate(graph: Graph, specs: Mapping[str, AgentSpec]) -> None:
 
     Raises InvalidComposition for: no nodes, an id used twice, an unknown agent, an agent at two
     versions, a part of another agent, an edge from nowhere, a loop, a wrong number or type of
-    inputs, a condition on what is no router or names no segment of it, an output that is missing or
-    no list of candidates, a node from which no path leads to the output.
+    inputs, a condition on what is no router or names no segment of it, a router or output that says
+    how many candidates it keeps, an output that is missing or no list of candidates or has nothing
+    for some users, a node from which no path leads to the output.
     """
     if not graph.nodes:
         raise InvalidComposition("the composition has no nodes", hint="add at least one retriever")
@@ -114,6 +123,11 @@ def validate(graph: Graph, specs: Mapping[str, AgentSpec]) -> None:
     for node in graph.nodes:
         _check_types(node, by_id, specs)
         _check_condition(node, by_id, specs)
+        if node.keep is not None and specs[node.agent].loop.output is not Port.CANDIDATES:
+            raise InvalidComposition(
+                f"node {node.id!r}: agent {node.agent!r} puts out no candidates, "
+                f"so it cannot keep {node.keep} of them"
+            )
     _check_output(graph, by_id, specs)
 
 
@@ -164,9 +178,18 @@ def _check_output(graph: Graph, by_id: Mapping[str, Node], specs: Mapping[str, A
     if graph.output not in by_id:
         raise InvalidComposition(f"output {graph.output!r} is no node of the composition")
     output = by_id[graph.output]
-    if specs[output.agent].loop.output is not Port.CANDIDATES or output.when is not None:
+    loop = specs[output.agent].loop
+    if loop.output is not Port.CANDIDATES:
+        raise InvalidComposition(f"output {graph.output!r} must be a node that puts out candidates")
+    if output.when is not None and Port.CANDIDATES not in loop.inputs:
         raise InvalidComposition(
-            f"output {graph.output!r} must be an unconditional node that puts out candidates"
+            f"output {graph.output!r} has a condition, and nothing for the users outside it",
+            hint="only a node that reads candidates can hand them through",
+        )
+    if output.keep is not None:
+        raise InvalidComposition(
+            f"output {graph.output!r} cannot keep {output.keep}: it hands nothing on",
+            hint="a request says how many items are shown",
         )
     reached: set[str] = set()
     waiting = [graph.output]

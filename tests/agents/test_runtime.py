@@ -97,9 +97,13 @@ def people(*histories: Sequence[int]) -> UserBatch:
     return UserBatch(torch.arange(len(histories)), lengths.cumsum(0), flat)
 
 
-def node(agent: str, *inputs: str, when: tuple[str, str] | None = None) -> Node:
+def node(
+    agent: str, *inputs: str, when: tuple[str, str] | None = None, keep: int | None = None
+) -> Node:
     condition = Condition(node=when[0], segments=(when[1],)) if when else None
-    return Node(id=agent, agent=agent, version=1, inputs=inputs or ("users",), when=condition)
+    return Node(
+        id=agent, agent=agent, version=1, inputs=inputs or ("users",), when=condition, keep=keep
+    )
 
 
 def runtime(
@@ -277,6 +281,121 @@ def test_a_router_that_fails_sends_everybody_down_the_common_path(route: Act) ->
     slate = serve.recommend(people([1, 2], []), 1)
     assert shown(slate) == [[12], [12]]
     assert of(slate, "route").status == "failed"
+
+
+def odd_users_are_warm(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Route:
+    return Route(users.users % 2)
+
+
+def only_for_warm(act: Act, *, keep: int | None = None) -> Runtime:
+    """A ranker for warm users (odd ones) alone, and a re-ranker behind it that changes nothing."""
+    nodes = [
+        node("route"),
+        node("a"),
+        node("r", "a", when=("route", "warm"), keep=keep),
+        node("last", "r"),
+    ]
+    acts: Acts = {"route": odd_users_are_warm, "a": always(5, 6, 7), "r": act, "last": as_it_came}
+    return runtime(nodes, acts, {"route": "routing", "r": "ranking", "last": "reranking"})
+
+
+def as_it_came(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+    return inputs[0]
+
+
+def test_who_is_outside_the_condition_of_a_ranker_skips_it() -> None:
+    asked: list[list[int]] = []
+
+    def noting(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+        asked.append(users.users.tolist())
+        return first_reversed(users, inputs, k)
+
+    serve = only_for_warm(noting)
+    slate = serve.run_all(people([], [], [5]), 3, keep=("a", "r"))
+    assert asked == [[1]]
+    assert shown(slate) == [[5, 6, 7], [7, 6, 5], [6, 7, 0]]
+    assert slate.kept["a"].items.tolist() == [[5, 6, 7]] * 3, "an input is never written to"
+    assert slate.kept["r"].scores.tolist() == [[3.0, 2.0, 1.0]] * 3
+    assert (of(slate, "r").users, of(slate, "last").users) == (1, 3)
+    outside = serve.recommend(people([]), 2)
+    assert of(outside, "r").status == "skipped"
+    assert shown(outside) == [[5, 6]]
+    assert asked == [[1]], "nobody is asked for"
+
+
+def test_an_output_under_a_condition_hands_through_what_came_in() -> None:
+    nodes = [node("route"), node("a"), node("r", "a", when=("route", "warm"))]
+    acts: Acts = {"route": odd_users_are_warm, "a": always(5, 6, 7), "r": always(9)}
+    serve = runtime(nodes, acts, {"route": "routing", "r": "reranking"})
+    assert shown(serve.recommend(people([], []), 3)) == [[5, 6, 7], [9, 0, 1]]
+
+
+@pytest.mark.parametrize("act", [fails, scores_nan])
+def test_a_conditional_ranker_that_fails_hands_everything_through(act: Act) -> None:
+    serve = only_for_warm(act)
+    slate = serve.recommend(people([], []), 3)
+    assert shown(slate) == [[5, 6, 7]] * 2
+    assert (of(slate, "r").status, of(slate, "last").status) == ("failed", "ok")
+    with pytest.raises(AgentError, match="node 'r'"):
+        serve.run_all(people([], []), 3)
+    assert shown(serve.run_all(people([]), 3)) == [[5, 6, 7]], "nobody needs it"
+
+
+def test_when_its_router_fails_a_conditional_ranker_runs_if_it_is_on_the_common_path() -> None:
+    for segment, expected in (("warm", [7, 6, 5]), ("cold", [5, 6, 7])):
+        nodes = [node("route"), node("a"), node("r", "a", when=("route", segment))]
+        acts: Acts = {"route": fails, "a": always(5, 6, 7), "r": first_reversed}
+        serve = runtime(nodes, acts, {"route": "routing", "r": "ranking"})
+        assert shown(serve.recommend(people([]), 3)) == [expected]
+
+
+def test_a_cascade_hands_fewer_and_fewer_candidates_on() -> None:
+    given: dict[str, list[list[int]]] = {}
+
+    def noting(name: str) -> Act:
+        def act(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+            given[name] = inputs[0].items.tolist()
+            return first_reversed(users, inputs, k)
+
+        return act
+
+    nodes = [node("a", keep=5), node("coarse", "a", keep=3), node("r", "coarse")]
+    acts: Acts = {"a": always(*range(10, 20)), "coarse": noting("coarse"), "r": noting("r")}
+    roles: dict[str, Role] = {"coarse": "coarse_ranking", "r": "ranking"}
+    slate = runtime(nodes, acts, roles).recommend(people([]), 2)
+    assert given == {"coarse": [[10, 11, 12, 13, 14]], "r": [[14, 13, 12]]}
+    assert shown(slate) == [[12, 13]]
+
+
+def test_a_request_for_more_than_was_kept_is_filled_with_what_was_cut_off() -> None:
+    nodes = [node("a", keep=4), node("coarse", "a", keep=2), node("r", "coarse")]
+    acts: Acts = {"a": always(*range(10, 16)), "coarse": first_reversed, "r": first_reversed}
+    roles: dict[str, Role] = {"coarse": "coarse_ranking", "r": "ranking"}
+    slate = runtime(nodes, acts, roles).recommend(people([], [11, 14, 15]), 7)
+    assert shown(slate) == [[12, 13, 11, 10, 14, 15, 0], [12, 13, 10, 0, 1, 2, 3]]
+    scores = slate.candidates.scores
+    assert (scores[:, :-1] > scores[:, 1:]).all()
+
+
+def test_who_skips_a_node_gets_no_more_candidates_than_it_keeps() -> None:
+    serve = only_for_warm(first_reversed, keep=2)
+    slate = serve.run_all(people([], []), 2, keep=("r",))
+    assert slate.kept["r"].items.tolist() == [[5, 6], [7, 6]]
+
+
+def test_a_node_that_keeps_few_is_asked_for_few_but_never_for_less_than_is_shown() -> None:
+    asked: list[int] = []
+
+    def noting(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Any:
+        asked.append(k)
+        return always(*range(k))(users, inputs, k)
+
+    serve = runtime(
+        [node("a", keep=4), node("r", "a")], {"a": noting, "r": as_it_came}, {"r": "ranking"}
+    )
+    serve.recommend(people([]), 2)
+    serve.recommend(people([]), 6)
+    assert asked == [4, 6]
 
 
 def test_a_late_agent_is_replaced_and_said_to_be_late() -> None:
