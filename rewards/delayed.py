@@ -10,7 +10,7 @@ exposures have been watched for d at least. The mean over exposures is then the 
 cumulative function (Lawless & Nadeau 1995), which is inverse-probability-of-censoring weighting
 (Bang & Tsiatis 2000) with the probability known, since only the present censors. It is right as
 long as an exposure's rewards do not depend on when it took place: not when behaviour drifts within
-the window, and each arm of an experiment needs a call of its own when they began at different times.
+the window, and arms of an experiment that began at different times need a call each.
 """
 
 from __future__ import annotations
