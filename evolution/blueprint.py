@@ -1,15 +1,16 @@
 """The space of compositions: from a point of a low-dimensional space to a typed graph.
 
 A blueprint has one shape, wide enough for what teams build by hand: retrievers (one of them alone
-for the users of a segment that a router tells apart), a fusion, then perhaps a ranker and a
-re-ranker. Which agents stand there, and with which fusion weights and routing thresholds, is the
-decision space.
+for the users of a segment that a router tells apart), a fusion, then perhaps a cascade (a coarse
+ranker that prunes, a ranker) and a re-ranker, each for everybody or for one segment alone. Which
+agents stand there, how many candidates they hand on, and with which fusion weights and routing
+thresholds, is the decision space.
 Pure: knows specs and names, not versions' files or rewards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,9 @@ from agenticrs.registry.spec import (
 )
 
 NONE = "none"
+ALL = "all"
+KEPT: Mapping[str, tuple[int, ...]] = {"fusion": (20, 50, 200), "coarse_ranking": (20, 50)}
+"""How many candidates a stage may hand to the next ranker, instead of as many as usual."""
 LEAST_WEIGHT = 0.1
 """A retriever with a smaller fusion weight is left out: it would cost time and decide nothing."""
 
@@ -39,11 +43,17 @@ class Blueprint:
     retrievers: tuple[str, ...]
     """Those whose lists everybody gets who has no path of their own."""
     fusion: str
+    coarse: str | None = None
+    """Orders the fusion's candidates so that the ranker gets the best of them."""
     ranker: str | None = None
     reranker: str | None = None
     router: str | None = None
     paths: Mapping[str, str] = field(default_factory=dict)
     """Segment of the router -> the one retriever for its users."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Agent behind the fusion -> the segment for whose users alone it acts; the others skip it."""
+    keep: Mapping[str, int] = field(default_factory=dict)
+    """Agent -> how many candidates it hands on, where not all."""
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Agent -> settings that differ from its defaults."""
 
@@ -63,7 +73,7 @@ def plain(specs: Mapping[str, AgentSpec], role: Role) -> str:
         raise EvolutionError(
             f"no agent with role {role} is admitted", hint="run `agenticrs agents admit --all`"
         )
-    return min(names, key=lambda name: specs[name].kind != "functional")
+    return _plain_first(specs, role)[0]
 
 
 def starter(specs: Mapping[str, AgentSpec]) -> Blueprint:
@@ -88,30 +98,61 @@ def starter(specs: Mapping[str, AgentSpec]) -> Blueprint:
     )
 
 
+def stages(specs: Mapping[str, AgentSpec]) -> dict[str, list[str]]:
+    """What may follow the fusion, in that order: the stage, and who may stand there.
+
+    A coarse ranker has the role ``coarse_ranking``, or is a second ranker; there is none without a
+    ranker behind it.
+    """
+    rankers = of_role(specs, "ranking")
+    coarse = [*of_role(specs, "coarse_ranking"), *rankers] if rankers else []
+    found = {
+        "coarse_ranking": coarse if len(coarse) > 1 else [],
+        "ranking": rankers,
+        "reranking": of_role(specs, "reranking"),
+    }
+    return {stage: names for stage, names in found.items() if names}
+
+
 def space(specs: Mapping[str, AgentSpec]) -> tuple[ConcreteParameter, ...]:
     """The decision space of a composition over the given agents.
 
     ``weight.<retriever>``: membership, and its weight in a fusion that has weights. ``fusion``,
-    ``router``: which one, where there are several. ``path.<router>.<segment>``: the retriever for
-    the users of a segment (for all segments but the last, which takes the common path).
+    ``router``: which one, where there are several. ``coarse_ranking``, ``ranking``, ``reranking``:
+    who stands there, if anybody. ``keep.fusion``, ``keep.coarse_ranking``: how many candidates go
+    from there to the next ranker. ``path.<router>.<segment>``: the retriever for the users of a
+    segment (for all segments but the last, which takes the common path).
+    ``when.<router>.ranking``, ``when.<router>.reranking``: the segment whose users alone it is for.
     ``<agent>.<setting>``: settings of functional fusion and routing agents; those that learn stand
-    as their champions have learnt.
+    as their champions have learnt. Of all choices but settings the first value is the plainest.
     """
-    retrievers = of_role(specs, "retrieval")
-    plain(specs, "fusion")
+    retrievers, behind = of_role(specs, "retrieval"), stages(specs)
+    fusions, routers = _plain_first(specs, "fusion"), _plain_first(specs, "routing")
     parameters: list[ConcreteParameter] = [
         FloatRange(name=f"weight.{name}", low=0.0, high=1.0) for name in retrievers
     ]
-    if len(fusions := of_role(specs, "fusion")) > 1:
+    if len(fusions) > 1:
         parameters.append(Choice(name="fusion", values=tuple(fusions)))
-    for role in ("ranking", "reranking"):
-        if names := of_role(specs, role):
-            parameters.append(Choice(name=role, values=(NONE, *names)))
-    if len(routers := of_role(specs, "routing")) > 1:
+    parameters += [Choice(name=stage, values=(NONE, *names)) for stage, names in behind.items()]
+    pruning = {"fusion": "ranking", "coarse_ranking": "coarse_ranking"}
+    parameters += [
+        Choice(name=f"keep.{stage}", values=(ALL, *KEPT[stage]))
+        for stage, where in pruning.items()
+        if where in behind
+    ]
+    if len(routers) > 1:
         parameters.append(Choice(name="router", values=tuple(routers)))
     for router in routers:
-        for segment in specs[router].segments[:-1]:
-            parameters.append(Choice(name=f"path.{router}.{segment}", values=(NONE, *retrievers)))
+        segments = specs[router].segments
+        parameters += [
+            Choice(name=f"path.{router}.{segment}", values=(NONE, *retrievers))
+            for segment in segments[:-1]
+        ]
+        parameters += [
+            Choice(name=f"when.{router}.{stage}", values=(ALL, *segments))
+            for stage in ("ranking", "reranking")
+            if stage in behind
+        ]
     for name in (*fusions, *routers):
         if specs[name].kind == "functional":
             parameters += [
@@ -122,7 +163,11 @@ def space(specs: Mapping[str, AgentSpec]) -> tuple[ConcreteParameter, ...]:
 
 
 def at(point: Mapping[str, Value], specs: Mapping[str, AgentSpec]) -> Blueprint:
-    """The blueprint at a point of ``space``; raises EvolutionError when no retriever is left."""
+    """The blueprint at a point of ``space``; raises EvolutionError when no retriever is left.
+
+    What cannot act has no effect: a coarse ranker without another ranker behind it, a condition or
+    a number to keep of one who does not take part, a path or condition of another router.
+    """
     weights = {name: float(value) for name, value in _below(point, "weight").items()}
     members = tuple(
         name for name in of_role(specs, "retrieval") if weights.get(name, 1.0) >= LEAST_WEIGHT
@@ -130,7 +175,8 @@ def at(point: Mapping[str, Value], specs: Mapping[str, AgentSpec]) -> Blueprint:
     if not members:
         raise EvolutionError("every retriever has a weight below the least one")
     fusion = str(point.get("fusion", plain(specs, "fusion")))
-    router, paths = _routing(point, specs, members)
+    cast = _cast(point, specs)
+    router, paths, only = _routing(point, specs, members, cast)
     configs: dict[str, Mapping[str, Any]] = {}
     for name in (fusion, router):
         if name is not None and specs[name].kind == "functional":
@@ -142,10 +188,13 @@ def at(point: Mapping[str, Value], specs: Mapping[str, AgentSpec]) -> Blueprint:
     return Blueprint(
         retrievers=members,
         fusion=fusion,
-        ranker=_named(point.get("ranking")),
-        reranker=_named(point.get("reranking")),
+        coarse=cast.get("coarse_ranking"),
+        ranker=cast.get("ranking"),
+        reranker=cast.get("reranking"),
         router=router,
         paths=paths,
+        only=only,
+        keep=_keep(point, fusion, cast),
         configs=configs,
     )
 
@@ -155,27 +204,34 @@ def given_points(
 ) -> list[dict[str, Value]]:
     """Points worth trying before any search: the best retriever alone, and everybody together.
 
-    Everybody together is tried with every fusion. ``rewards`` are the retrievers' inner rewards;
-    these are the strong simple baselines that a searched composition has to beat.
+    Everybody together is tried with every fusion, then with a ranker for the common path alone and
+    with a cascade. ``rewards`` are the retrievers' inner rewards; these are the strong simple
+    baselines that a searched composition has to beat.
     """
-    retrievers, fusions = of_role(specs, "retrieval"), of_role(specs, "fusion")
-    first = plain(specs, "fusion")
+    retrievers, behind = of_role(specs, "retrieval"), stages(specs)
+    fusions = _plain_first(specs, "fusion")
     best = max(retrievers, key=lambda name: rewards.get(name, float("-inf")))
-    rankers = of_role(specs, "ranking")
-    nobody_routed: dict[str, Value] = {
-        parameter.name: NONE for parameter in space(specs) if parameter.name.startswith("path.")
+    plainest: dict[str, Value] = {
+        parameter.name: parameter.values[0]
+        for parameter in space(specs)
+        if isinstance(parameter, Choice) and parameter.name.partition(".")[0] not in specs
     }
-    casts = [(first, {best}), (first, set(retrievers))]
-    casts += [(fusion, set(retrievers)) for fusion in fusions if fusion != first]
+
+    def point(members: Collection[str], **chosen: Value) -> dict[str, Value]:
+        return {**plainest, **{f"weight.{n}": float(n in members) for n in retrievers}, **chosen}
+
+    rankers = behind.get("ranking", [])[:1]
     points = []
-    for fusion, members in casts:
-        weights = {f"weight.{name}": float(name in members) for name in retrievers}
-        for ranker in (NONE, *rankers[:1]):
-            point: dict[str, Value] = {**weights, **nobody_routed, "reranking": NONE}
-            point["ranking"] = ranker
-            if len(fusions) > 1:
-                point["fusion"] = fusion
-            points.append(point)
+    for fusion, members in [(fusions[0], [best]), *((name, retrievers) for name in fusions)]:
+        which: dict[str, Value] = {"fusion": fusion} if len(fusions) > 1 else {}
+        points += [point(members, **which, ranking=ranker) for ranker in (NONE, *rankers)]
+    for ranker in rankers:
+        if routers := _plain_first(specs, "routing"):
+            common = {f"when.{routers[0]}.ranking": specs[routers[0]].segments[-1]}
+            points.append(point(retrievers, ranking=ranker, **common))
+        for coarse in [name for name in behind.get("coarse_ranking", []) if name != ranker][:1]:
+            pruned = {f"keep.{stage}": numbers[-1] for stage, numbers in KEPT.items()}
+            points.append(point(retrievers, ranking=ranker, coarse_ranking=coarse, **pruned))
     return points
 
 
@@ -184,8 +240,12 @@ def graph_of(
 ) -> Graph:
     """The typed graph of a blueprint; ``versions`` gives the version of every member."""
     nodes: list[Node] = []
+    router, paths = blueprint.router, blueprint.paths
 
-    def add(agent: str, upstream: Sequence[str], when: Condition | None = None) -> str:
+    def add(agent: str, upstream: Sequence[str], only: Sequence[str] | None = None) -> str:
+        when = None
+        if router is not None and only is not None:
+            when = Condition(node=router, segments=tuple(only))
         nodes.append(
             Node(
                 id=agent,
@@ -193,43 +253,73 @@ def graph_of(
                 version=versions[agent],
                 inputs=_inputs(specs[agent], upstream),
                 when=when,
+                keep=blueprint.keep.get(agent),
             )
         )
         return agent
 
-    router, paths = blueprint.router, blueprint.paths
     if router is not None:
         add(router, ())
+    everybody = specs[router].segments if router is not None else ()
     sources = []
     for name in sorted({*blueprint.retrievers, *paths.values()}):
-        when = None
-        if router is not None:
-            everybody = specs[router].segments
-            common = name in blueprint.retrievers
-            served = tuple(s for s in everybody if paths.get(s, name if common else "") == name)
-            when = None if served == everybody else Condition(node=router, segments=served)
-        sources.append(add(name, (), when))
+        common = name in blueprint.retrievers
+        served = tuple(s for s in everybody if paths.get(s, name if common else "") == name)
+        sources.append(add(name, (), None if served == everybody else served))
     last = add(blueprint.fusion, sources)
-    for agent in (blueprint.ranker, blueprint.reranker):
+    for agent in (blueprint.coarse, blueprint.ranker, blueprint.reranker):
         if agent is not None:
-            last = add(agent, (last,))
+            segment = blueprint.only.get(agent)
+            last = add(agent, (last,), None if segment is None else (segment,))
     return Graph(nodes=tuple(nodes), output=last)
 
 
+def _plain_first(specs: Mapping[str, AgentSpec], role: Role) -> list[str]:
+    """Names of the agents with that role, those that learn nothing first."""
+    return sorted(of_role(specs, role), key=lambda name: specs[name].kind != "functional")
+
+
+def _cast(point: Mapping[str, Value], specs: Mapping[str, AgentSpec]) -> dict[str, str]:
+    """Stage behind the fusion -> who stands there. Nobody stands at two of them."""
+    cast = {s: str(point[s]) for s in stages(specs) if point.get(s, NONE) != NONE}
+    if cast.get("ranking") in (None, cast.get("coarse_ranking")):
+        cast.pop("coarse_ranking", None)
+    return cast
+
+
+def _keep(point: Mapping[str, Value], fusion: str, cast: Mapping[str, str]) -> dict[str, int]:
+    """Who hands on fewer candidates than usual to a ranker that follows, and how many."""
+    pruning = {"fusion": fusion} if "ranking" in cast else {}
+    if "coarse_ranking" in cast:
+        pruning["coarse_ranking"] = cast["coarse_ranking"]
+    wanted = {agent: point.get(f"keep.{stage}", ALL) for stage, agent in pruning.items()}
+    return {agent: int(number) for agent, number in wanted.items() if number != ALL}
+
+
 def _routing(
-    point: Mapping[str, Value], specs: Mapping[str, AgentSpec], members: tuple[str, ...]
-) -> tuple[str | None, dict[str, str]]:
-    """The router and the paths of its segments; no router when nobody leaves the common path."""
-    routers = of_role(specs, "routing")
+    point: Mapping[str, Value],
+    specs: Mapping[str, AgentSpec],
+    members: tuple[str, ...],
+    cast: Mapping[str, str],
+) -> tuple[str | None, dict[str, str], dict[str, str]]:
+    """The router, the paths of its segments, and who acts for one of them only.
+
+    No router when nobody leaves the common path and everybody acts for all.
+    """
+    routers = _plain_first(specs, "routing")
     if not routers:
-        return None, {}
-    router = str(point.get("router", plain(specs, "routing")))
-    chosen = {
+        return None, {}, {}
+    router = str(point.get("router", routers[0]))
+    paths = {
         segment: str(retriever)
         for segment, retriever in _below(point, f"path.{router}").items()
         if retriever != NONE and members != (retriever,)
     }
-    return (router, chosen) if chosen else (None, {})
+    segments = _below(point, f"when.{router}")
+    # What the coarse ranker prepares is for the ranker.
+    when = {**segments, "coarse_ranking": segments.get("ranking", ALL)}
+    only = {who: str(when[s]) for s, who in cast.items() if when.get(s, ALL) != ALL}
+    return (router, paths, only) if paths or only else (None, {}, {})
 
 
 def _below(point: Mapping[str, Value], head: str) -> dict[str, Value]:
@@ -248,7 +338,3 @@ def _inputs(spec: AgentSpec, upstream: Sequence[str]) -> tuple[str, ...]:
     for port in spec.loop.inputs:
         inputs.append(SOURCE if port is Port.USERS else left.pop(0))
     return (*inputs, *left) if spec.loop.variadic else tuple(inputs)
-
-
-def _named(value: Value | None) -> str | None:
-    return None if value is None or value == NONE else str(value)

@@ -1,4 +1,4 @@
-"""Compositional evolution: who takes part, with which fusion weights, and who is routed where.
+"""Compositional evolution: who takes part and for whom, with which weights, and who prunes.
 
 Candidates are points of the blueprint space; each is a graph over present champions, measured as a
 whole on the held-out users. The best one is compared with what serves on users that the search
@@ -34,6 +34,7 @@ from agenticrs.platform.errors import EvolutionError, InvalidComposition
 from agenticrs.platform.jobs.job import Failed
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph, validate
+from agenticrs.registry.spec import Choice
 from agenticrs.registry.tables import TrialRow
 from agenticrs.rewards.blend import blended_score
 
@@ -56,7 +57,7 @@ def plan(cycle: Cycle) -> Result:
 
 
 def propose(cycle: Cycle) -> Result:
-    """Give the simple baselines first: the best retriever alone, and everybody together."""
+    """Give the simple baselines first: the best retriever alone, everybody together, a cascade."""
     specs = _specs(cycle, cycle.results["plan"]["members"])
     with session_scope(cycle.services.engine) as session:
         rewards = {
@@ -185,21 +186,17 @@ def _specs(cycle: Cycle, members: dict[str, int]) -> dict[str, Any]:
 
 
 def _defaults(specs: dict[str, Any]) -> dict[str, Any]:
-    """A value for every parameter of the space: the agents' own defaults, nobody routed apart."""
+    """A value for every parameter of the space: the agents' own defaults, the plainest choices."""
     found: dict[str, Any] = {}
     agents = catalogue.load_agents()
     for parameter in blueprint.space(specs):
         agent, _, setting = parameter.name.partition(".")
         if agent in specs and setting:
             found[parameter.name] = getattr(agents[agent].config_type(), setting)
-        elif parameter.name == "fusion":
-            found[parameter.name] = blueprint.plain(specs, "fusion")
-        elif parameter.name == "router":
-            found[parameter.name] = blueprint.plain(specs, "routing")
-        elif parameter.name.startswith("weight."):
-            found[parameter.name] = 1.0
+        elif isinstance(parameter, Choice):
+            found[parameter.name] = parameter.values[0]
         else:
-            found[parameter.name] = blueprint.NONE
+            found[parameter.name] = 1.0
     return found
 
 

@@ -93,10 +93,18 @@ def guardrails(
 
 
 def membership(before: Graph, after: Graph) -> Members:
-    """Agents that join, leave, or change their version."""
-    old, new = before.agents(), after.agents()
+    """Agents that join, leave, or change: another version, other users, more or fewer handed on."""
+    old, new = _places(before), _places(after)
     return Members(
         added=tuple(sorted(set(new) - set(old))),
         removed=tuple(sorted(set(old) - set(new))),
         changed=tuple(sorted(name for name in new if name in old and old[name] != new[name])),
     )
+
+
+def _places(graph: Graph) -> dict[str, frozenset[object]]:
+    """Agent -> where it stands: in which version, for whom, and how many candidates it keeps."""
+    places: dict[str, set[object]] = {}
+    for node in graph.nodes:
+        places.setdefault(node.agent, set()).add((node.version, node.when, node.keep))
+    return {agent: frozenset(found) for agent, found in places.items()}

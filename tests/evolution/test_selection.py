@@ -9,8 +9,10 @@ from agenticrs.evolution.selection import (
     compare,
     guardrails,
     mean_reward,
+    membership,
 )
 from agenticrs.platform.data.splits import search_users
+from agenticrs.registry.graph import Condition, Graph, Node
 
 
 def test_about_a_third_of_the_users_steers_the_search_and_always_the_same() -> None:
@@ -63,3 +65,24 @@ def test_guardrails_name_what_broke() -> None:
         before, {"latency_ms": 1.0, "coverage@10": 0.3}, latency_limit_ms=50, coverage_floor=0.8
     )
     assert [rail.passed for rail in narrow] == [True, False]
+
+
+def test_who_acts_for_others_or_hands_on_fewer_is_said_to_change() -> None:
+    router, ease = (Node(id=name, agent=name, version=1) for name in ("router", "ease"))
+    fusion = Node(id="rrf", agent="rrf", version=1, inputs=("ease",))
+    ranker = Node(id="dcn", agent="dcn", version=1, inputs=("users", "rrf"))
+    warm = Condition(node="router", segments=("warm",))
+    before = Graph(nodes=(router, ease, fusion, ranker), output="dcn")
+    assert membership(before, before).changed == ()
+    after = Graph(
+        nodes=(
+            router,
+            ease,
+            fusion.model_copy(update={"keep": 20}),
+            ranker.model_copy(update={"when": warm}),
+        ),
+        output="dcn",
+    )
+    assert membership(before, after).changed == ("dcn", "rrf")
+    newer = membership(before, before.with_version("ease", 2))
+    assert (newer.added, newer.removed, newer.changed) == ((), (), ("ease",))
