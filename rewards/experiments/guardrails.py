@@ -24,13 +24,21 @@ class Guardrail:
     larger_is_better: bool = False
     tolerated: float | None = None
     """Loss from which on it is broken, where that is not the margin."""
+    worst: float | None = None
+    """The most that even the few who are exposed may lose; None: all that is one margin for all."""
 
     def __post_init__(self) -> None:
-        if not self.margin > 0 or (self.tolerated is not None and self.tolerated < 0):
+        worst_is_less = self.worst is not None and self.worst < self.margin
+        if not self.margin > 0 or (self.tolerated or 0.0) < 0 or worst_is_less:
             raise ValueError(
-                f"{self.metric}: margin must be above 0 and tolerated not below, got "
-                f"{self.margin} and {self.tolerated}"
+                f"{self.metric}: need margin > 0, tolerated >= 0 and worst >= margin, got "
+                f"{self.margin}, {self.tolerated} and {self.worst}"
             )
+
+    def allowed(self, share: float) -> float:
+        """The loss among the exposed that is one margin for all users, or the worst."""
+        spread = self.margin / share
+        return spread if self.worst is None else min(spread, self.worst)
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,8 @@ def judge(
     """At any time, as often as one likes (``sequential.difference``).
 
     ``share`` is how much of the traffic the verdict is for: where a tenth of the users are exposed,
-    a loss of ten margins among them is one margin for all. It widens what is kept, not what is
-    broken: what harms is harmful to the few as well.
+    a loss of ten margins among them is one margin for all. It widens what is kept (up to the
+    worst), not what is broken: what harms is harmful to the few as well.
     """
     found = lift(seen, alpha=alpha, planned=planned)
     found = found if guardrail.larger_is_better else found.scaled(-1)
@@ -61,6 +69,6 @@ def judge(
     verdict: Verdict = "undecided"
     if found.high < -tolerated:
         verdict = "broken"
-    elif found.low > -guardrail.margin / share:
+    elif found.low > -guardrail.allowed(share):
         verdict = "kept"
     return Judged(verdict, found.mean, found.low, found.high)
