@@ -80,7 +80,7 @@ def draw(
     parts += [_edge(edge, points, name, direction) for edge, points in layout.edges.items()]
     parts.append(_source(layout.nodes[SOURCE]))
     parts += [_node(node, layout, roles, marks.get(node.id), graph) for node in graph.nodes]
-    return Markup("").join([*parts, *_segment_labels(graph, layout, direction), Markup("</svg>")])
+    return Markup("").join([*parts, *_labels(graph, layout, direction), Markup("</svg>")])
 
 
 def describe(graph: Graph, marks: Mapping[str, Mark]) -> str:
@@ -92,6 +92,8 @@ def describe(graph: Graph, marks: Mapping[str, Mark]) -> str:
             sentence += (
                 f", only for users in segment {' or '.join(node.when.segments)} of {node.when.node}"
             )
+            sentence += ", the others skip it" if set(node.inputs) - {SOURCE} else ""
+        sentence += "" if node.keep is None else f", hands on at most {node.keep}"
         if node.id in marks:
             sentence += f" ({marks[node.id]})"
         sentences.append(sentence)
@@ -99,7 +101,7 @@ def describe(graph: Graph, marks: Mapping[str, Mark]) -> str:
 
 
 def _essence(node: Node) -> tuple[object, ...]:
-    return (node.agent, node.version, node.when, tuple(sorted(node.inputs)))
+    return (node.agent, node.version, node.when, node.keep, tuple(sorted(node.inputs)))
 
 
 def _edge(edge: Edge, points: Sequence[Point], name: str, direction: Direction) -> Markup:
@@ -205,31 +207,44 @@ def _badge(centre: Point, mark: Mark) -> Markup:
     ).format(x=x, y=y, ty=y + 4.5, sign=sign)
 
 
-def _segment_labels(graph: Graph, layout: Layout, direction: Direction) -> list[Markup]:
-    """The segment's name where a router's edge arrives; above the edges, so that it is readable."""
+def _labels(graph: Graph, layout: Layout, direction: Direction) -> list[Markup]:
+    """The segment's name where a router's edge arrives, and how many candidates leave a node.
+
+    They stand above the edges, so that they are readable.
+    """
     labels = []
     for node in graph.nodes:
-        if node.when is None:
-            continue
         centre = layout.nodes[node.id]
-        x, y = centre.x - NODE_WIDTH / 2 + 12, centre.y - NODE_HEIGHT / 2
-        if direction == "down":
-            x = centre.x - NODE_WIDTH / 2 + 4
-        text = _short(" or ".join(node.when.segments), 14)
-        labels.append(
-            Markup(
-                '<g class="segment"><rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="16" '
-                'rx="8"/><text x="{tx:.1f}" y="{ty:.1f}">{text}</text></g>'
-            ).format(
-                x=x,
-                y=y - 8,
-                w=14 + 6.2 * len(text),
-                tx=x + 7 + 3.1 * len(text),
-                ty=y + 4,
-                text=text,
-            )
-        )
+        left, right = centre.x - NODE_WIDTH / 2, centre.x + NODE_WIDTH / 2
+        if node.when is not None:
+            text = _short(" or ".join(node.when.segments), 14)
+            x = left + (4 if direction == "down" else 12)
+            labels.append(_label("segment", x, centre.y - NODE_HEIGHT / 2, text))
+        if node.keep is not None:
+            text = f"top {node.keep}"
+            x = right - 12 - _label_width(text)
+            # A little lower, clear of the text above it.
+            labels.append(_label("segment keep", x, centre.y + NODE_HEIGHT / 2 + 4, text))
     return labels
+
+
+def _label_width(text: str) -> float:
+    return 14 + 6.2 * len(text)
+
+
+def _label(kinds: str, x: float, middle: float, text: str) -> Markup:
+    return Markup(
+        '<g class="{kinds}"><rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="16" '
+        'rx="8"/><text x="{tx:.1f}" y="{ty:.1f}">{text}</text></g>'
+    ).format(
+        kinds=kinds,
+        x=x,
+        y=middle - 8,
+        w=_label_width(text),
+        tx=x + _label_width(text) / 2,
+        ty=middle + 4,
+        text=text,
+    )
 
 
 def _short(text: str, most: int = _LONGEST_TEXT) -> str:

@@ -16,9 +16,22 @@ from agenticrs.ui.console.graph_layout import NODE_HEIGHT, NODE_WIDTH, Direction
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def node(name: str, *inputs: str, when: str | None = None, version: int = 1) -> Node:
+def node(
+    name: str,
+    *inputs: str,
+    when: str | None = None,
+    version: int = 1,
+    keep: int | None = None,
+) -> Node:
     condition = Condition(node="router", segments=(when,)) if when else None
-    return Node(id=name, agent=name, version=version, inputs=inputs or (SOURCE,), when=condition)
+    return Node(
+        id=name,
+        agent=name,
+        version=version,
+        inputs=inputs or (SOURCE,),
+        when=condition,
+        keep=keep,
+    )
 
 
 PIPELINE = Graph(
@@ -109,6 +122,51 @@ def test_conditional_nodes_are_dashed_and_carry_their_segment() -> None:
         if g.get("class") == "segment"
     ]
     assert labels == ["cold", "warm"]
+
+
+CASCADE = Graph(
+    nodes=(
+        node("router"),
+        node("ease"),
+        node("fusion", "ease", keep=200),
+        node("coarse", SOURCE, "fusion", when="warm", keep=20),
+        node("ranker", SOURCE, "coarse", when="warm"),
+    ),
+    output="ranker",
+)
+
+
+@pytest.mark.parametrize("direction", ["right", "down"])
+def test_how_many_candidates_go_on_stands_where_they_leave_the_node(direction: Direction) -> None:
+    root = parsed(graph_svg.draw(CASCADE, name="g", title="t", direction=direction))
+    layout = place(CASCADE, direction)
+    pills = [g for g in root.iter(f"{SVG}g") if g.get("class") == "segment keep"]
+    texts = [pill.find(f"{SVG}text").text for pill in pills]  # type: ignore[union-attr]
+    assert texts == ["top 200", "top 20"]
+    for pill, name in zip(pills, ("fusion", "coarse"), strict=True):
+        rect = pill.find(f"{SVG}rect")
+        assert rect is not None
+        x, width = float(rect.get("x", 0)), float(rect.get("width", 0))
+        assert x + width < layout.nodes[name].x + NODE_WIDTH / 2
+        assert x > layout.nodes[name].x
+
+
+def test_a_cascade_and_who_skips_it_are_told_in_words() -> None:
+    text = graph_svg.describe(CASCADE, {})
+    assert "fusion version 1 reads ease, hands on at most 200;" in text
+    assert (
+        "coarse version 1 reads users and fusion, only for users in segment warm of router, "
+        "the others skip it, hands on at most 20;" in text
+    )
+
+
+def test_another_number_of_candidates_is_a_change() -> None:
+    fusion = node("fusion", "ease", keep=50)
+    fewer = CASCADE.model_copy(
+        update={"nodes": tuple(fusion if n.id == "fusion" else n for n in CASCADE.nodes)}
+    )
+    marks = {"fusion": "changed"}
+    assert graph_svg.changes(CASCADE, fewer) == (marks, marks)
 
 
 def test_changes_between_two_graphs_are_marked_in_both() -> None:
