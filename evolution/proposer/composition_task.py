@@ -1,7 +1,8 @@
 """The task of drafting a composition: a point of the space of compositions.
 
-Who takes part with which weight, which fusion, ranker and router, and which path a segment takes
-are parameters of that space (``evolution.blueprint``), so a draft is checked as any point is.
+Who takes part with which weight, which fusion, rankers and router, how many candidates go on, which
+path a segment takes and for which one a ranker acts are parameters of that space
+(``evolution.blueprint``), so a draft is checked as any point is.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from agenticrs.evolution.proposer import answer
 from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.embedding import difference, distance, of_structure
 from agenticrs.evolution.proposer.parameters import read_value
+from agenticrs.evolution.proposer.prompts import load
 from agenticrs.evolution.proposer.structure_task import StructureTask
 from agenticrs.evolution.proposer.task import Task, Unfit
 from agenticrs.platform.errors import EvolutionError
@@ -238,6 +239,32 @@ def test_the_real_space_of_compositions_can_be_drafted_in() -> None:
         task.read({"point": made}, {})
     drafted = task.read({"point": {**made, "weight.ease": 1.0}}, {})
     assert blueprint.at(drafted.values, specs).retrievers == ("ease",)
+    cascade = {
+        "ranking": "din",
+        "coarse_ranking": "lr",
+        "keep.coarse_ranking": 20,
+        "when.history_router.ranking": "warm",
+    }
+    bold = task.read({"point": {**made, **cascade, "weight.ease": 1.0}}, {})
+    plan = blueprint.at(bold.values, specs)
+    assert (plan.coarse, plan.keep["lr"], plan.only["din"]) == ("lr", 20, "warm")
+    with pytest.raises(Unfit, match=r"keep.coarse_ranking: 30 is none of 'all', 20, 50"):
+        task.read({"point": {**bold.values, "keep.coarse_ranking": 30}}, {})
+    assert "keep.coarse_ranking all > 20" in task.difference(drafted.values, bold.values)
+
+
+def test_the_prompt_explains_every_kind_of_parameter_of_the_real_space() -> None:
+    text = load("composition").text
+    specs = {name: agent.spec for name, agent in load_agents().items()}
+    roles = {name: f"<{spec.role}>" for name, spec in specs.items()}
+    short = {"<retrieval>": "<retriever>", "<routing>": "<router>"}
+    for parameter in blueprint.space(specs):
+        head, *rest = parameter.name.split(".")
+        if head in specs:
+            continue
+        rest = [short[roles[part]] if part in roles else part for part in rest]
+        rest[1:] = ["<segment>"] if head == "path" else rest[1:]
+        assert f"`{'.'.join([head, *rest])}`" in text, parameter.name
 
 
 @pytest.mark.parametrize("value", [True, "0.5", None, math.nan, math.inf, 10**400, [], {}, -0.1])
