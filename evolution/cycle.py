@@ -154,6 +154,11 @@ class Cycle:
         with session_scope(self.services.engine) as session:
             return sum(row.seconds for row in trials.of_cycle(session, self.id, agent))
 
+    def spent_gpu_seconds(self, agent: str | None = None) -> float:
+        """The same for seconds times the share of a GPU."""
+        with session_scope(self.services.engine) as session:
+            return sum(row.gpu_seconds for row in trials.of_cycle(session, self.id, agent))
+
     def say(self, text: str, fraction: float | None = None) -> None:
         """Tell whoever watches."""
         self.watch(Event(self.id, self.step, text, fraction))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from agenticrs.agents import catalogue
 from agenticrs.evolution import agent_methods, allotting, blueprint, stages
+from agenticrs.evolution.agent_search import AgentSearch
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
-from agenticrs.evolution.rungs import Rungs
 from agenticrs.evolution.selection import membership
 from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.upstream import AgentInputs
@@ -100,7 +100,7 @@ def evaluate(cycle: Cycle) -> Result:
         cycle.say(f"searching {name}", place / len(names))
         method = agent_methods.method_of(cycle, name)
         turn = cycle.results["plan"]["turns"][name]
-        Rungs(
+        AgentSearch(
             cycle,
             spec,
             implementations[name],

@@ -23,6 +23,8 @@ class EvolveRequest(BaseModel):
     """Candidates for each agent; compositions: ``trials * compositions_per_trial``."""
     seconds: float = Field(gt=0)
     """Sum of trial seconds after which no new candidate is drawn."""
+    gpu_seconds: float | None = Field(default=None, gt=0)
+    """The same for seconds times the share of a GPU; None: no limit."""
     split: str
     seed: int = 0
     short_effort: float = Field(default=0.25, gt=0, lt=1)

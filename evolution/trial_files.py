@@ -1,11 +1,13 @@
 """What a finished trial leaves on disk: its weights and its per-user rewards.
 
 A folder appears whole or not at all (written aside, then renamed), and always before the trial's
-row says that it is done; so a row that is done has its files.
+row says that it is done; so a row that is done has its files. ``SUMS`` lists their digests, as
+``sha256sum -c`` reads them: a later trial with the same content may take the files over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 REWARDS = "per_user.npz"
+SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,7 @@ class TrialFiles:
 
 def write(folder: Path, files: TrialFiles) -> None:
     """Keep the files; a folder that is already there is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+    aside = _aside(folder)
     for name, content in files.artifacts.items():
         (aside / name).write_bytes(content)
     with (aside / REWARDS).open("wb") as handle:
@@ -40,8 +42,32 @@ def write(folder: Path, files: TrialFiles) -> None:
         np.savez(handle, users=files.users, **named)
         handle.flush()
         os.fsync(handle.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    written = sorted(path.name for path in aside.iterdir())
+    (aside / SUMS).write_text("".join(f"{_digest(aside / n)}  {n}\n" for n in written))
+    _put(aside, folder)
+
+
+def take_over(source: Path, folder: Path) -> None:
+    """Let ``folder`` hold the files of another trial, as links where the disk can do that.
+
+    They stay when the other folder is removed. Raises OSError when files are gone, ValueError when
+    they are not what was written.
+    """
+    listed = [line.split("  ", 1) for line in (source / SUMS).read_text().splitlines()]
+    names = {name for _, name in listed}
+    if REWARDS not in names or names != {p.name for p in source.iterdir()} - {SUMS}:
+        raise ValueError(f"{source} does not hold what {SUMS} lists")
+    aside = _aside(folder)
+    try:
+        for name in (*sorted(names), SUMS):
+            _link(source / name, aside / name)
+        for digest, name in listed:
+            if _digest(aside / name) != digest:
+                raise ValueError(f"{source / name} has changed since it was written")
+    except (OSError, ValueError):
+        shutil.rmtree(aside)
+        raise
+    _put(aside, folder)
 
 
 def read(folder: Path) -> TrialFiles:
@@ -50,6 +76,32 @@ def read(folder: Path) -> TrialFiles:
         users = arrays["users"]
         per_user = {name[2:]: arrays[name] for name in arrays.files if name.startswith("m:")}
     artifacts = {
-        path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != REWARDS
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.name not in (REWARDS, SUMS)
     }
     return TrialFiles(artifacts, users, per_user)
+
+
+def _aside(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=folder.parent, prefix=".writing-"))
+
+
+def _put(aside: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or one that knows no links
+        shutil.copyfile(source, target)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

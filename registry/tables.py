@@ -161,7 +161,10 @@ class TrialRow(SQLModel, table=True):
     method: str
     """Who drew it: default, given, tpe, policy, mutation, llm:<model>, ..."""
     note: dict[str, Any] = _json()
-    """Where it comes from: parent, difference, hypothesis, expected effect, cost of drawing it."""
+    """Where it comes from: parent, difference, hypothesis, expected effect, cost of drawing it;
+    ``cached_from``: id of the trial whose result was taken instead of training."""
+    content: str = Field(default="", index=True)
+    """Digest of all that its result depends on; empty where that is not known."""
     state: str
     """proposed, short, done, pruned, failed."""
     config: dict[str, Any] = _json()
@@ -176,6 +179,8 @@ class TrialRow(SQLModel, table=True):
     reward: float | None = None
     """Inner reward on the search users at the highest rung reached."""
     seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    """Seconds times the share of a GPU that was held."""
     device: str = ""
     run_id: str = ""
     error: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func
@@ -14,6 +15,19 @@ from agenticrs.registry.tables import TrialRow, utc_now
 
 _GPU_TRIALS = 50
 """Newest trials whose memory on a GPU says what the next ones need."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fully trained candidates of an agent took; None where none is known.
+
+    Means of seconds and of GPU-seconds, those that cost nothing left out, and the ``least``
+    seconds of one.
+    """
+
+    seconds: float | None = None
+    gpu_seconds: float | None = None
+    least: float | None = None
 
 
 def propose(
@@ -151,6 +165,40 @@ def mean_seconds(session: Session, agent: str) -> float | None:
     return mean
 
 
+def cost(session: Session, agent: str, dataset: str) -> Cost:
+    """What a fully trained candidate of that agent has cost on a dataset, whatever its snapshot."""
+    of_agent = (TrialRow.agent == agent, TrialRow.state == "done", TrialRow.dataset == dataset)
+    mean, least = session.exec(
+        select(func.avg(TrialRow.seconds), func.min(TrialRow.seconds)).where(
+            *of_agent, TrialRow.seconds > 0
+        )
+    ).one()
+    on_gpu = session.exec(
+        select(func.avg(TrialRow.gpu_seconds)).where(*of_agent, TrialRow.gpu_seconds > 0)
+    ).one()
+    return Cost(mean, on_gpu, least)
+
+
+def same_content(session: Session, content: str) -> list[TrialRow]:
+    """Trials with that content that came to an end without failing, newest first."""
+    if not content:
+        return []
+    return list(
+        session.exec(
+            select(TrialRow)
+            .where(TrialRow.content == content, col(TrialRow.state).in_(("done", "pruned")))
+            .order_by(col(TrialRow.id).desc())
+        )
+    )
+
+
+def set_content(session: Session, trial_id: int, content: str) -> None:
+    """Note what the trial's result depends on, as a digest."""
+    row = get(session, trial_id)
+    row.content = content
+    session.add(row)
+
+
 def most_of_a_gpu(session: Session, agent: str) -> float | None:
     """The largest share of a GPU's memory that a finished trial of that agent held, or None."""
     metrics = session.exec(
@@ -181,8 +229,13 @@ def record_full(
     reward: float,
     seconds: float,
     device: str,
+    gpu_seconds: float = 0.0,
+    note: Mapping[str, Any] | None = None,
 ) -> None:
-    """The candidate is fully trained and measured; ``seconds`` add up over the rungs."""
+    """The candidate is fully trained and measured.
+
+    ``seconds`` and ``gpu_seconds`` add up over the rungs; ``note`` joins what is noted already.
+    """
     _record(
         session,
         trial_id,
@@ -191,14 +244,24 @@ def record_full(
         reward=reward,
         seconds=seconds,
         device=device,
+        gpu_seconds=gpu_seconds,
+        note=note,
     )
 
 
-def record_failed(session: Session, trial_id: int, *, error: str, seconds: float = 0.0) -> None:
+def record_failed(
+    session: Session,
+    trial_id: int,
+    *,
+    error: str,
+    seconds: float = 0.0,
+    gpu_seconds: float = 0.0,
+) -> None:
     """The candidate cannot be trained; the error stays with it."""
     row = get(session, trial_id)
     row.state, row.error, row.finished_at = "failed", error[:2000], utc_now()
     row.seconds += seconds
+    row.gpu_seconds += gpu_seconds
     session.add(row)
 
 
@@ -218,14 +281,18 @@ def _record(
     reward: float,
     seconds: float,
     device: str,
+    gpu_seconds: float = 0.0,
+    note: Mapping[str, Any] | None = None,
 ) -> None:
     row = get(session, trial_id)
     row.state, row.reward, row.device = state, reward, device
+    row.note = {**row.note, **(note or {})}
     if state == "done":
         row.metrics = dict(metrics)
     else:
         row.metrics = {**row.metrics, "short": dict(metrics)}
         row.note = {**row.note, "short_reward": reward}
     row.seconds += seconds
+    row.gpu_seconds += gpu_seconds
     row.finished_at = None if state == "short" else utc_now()
     session.add(row)

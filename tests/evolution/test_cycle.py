@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agenticrs.agents.trial import TrialResult
-from agenticrs.evolution import rungs
+from agenticrs.evolution import agent_search, rungs
 from agenticrs.evolution.controller import STEPS, Controller
 from agenticrs.evolution.cycle import ORDER, Cycle, Result, StepName, Waiting
 from agenticrs.evolution.request import CycleKind
@@ -187,14 +187,19 @@ def test_a_kill_between_two_trials_loses_and_repeats_none(
     kept: list[str] = []
 
     def dies_at_the_fifth(
-        cycle: Cycle, spec: AgentSpec, row: TrialRow, result: TrialResult, seconds: float
+        cycle: Cycle,
+        spec: AgentSpec,
+        row: TrialRow,
+        result: TrialResult,
+        seconds: float,
+        gpu_seconds: float | None = None,
     ) -> float:
         kept.append(row.agent)
         if len(kept) == 5:
             raise Killed
-        return keep(cycle, spec, row, result, seconds)
+        return keep(cycle, spec, row, result, seconds, gpu_seconds)
 
-    monkeypatch.setattr(rungs, "keep", dies_at_the_fifth)
+    monkeypatch.setattr(agent_search, "keep", dies_at_the_fifth)
     with pytest.raises(Killed):
         evolve_all(other)
     evolve_all(other)

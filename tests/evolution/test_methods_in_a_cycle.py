@@ -11,8 +11,8 @@ from sqlmodel import select
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
 from agenticrs.evolution import agent_methods
+from agenticrs.evolution.agent_search import AgentSearch
 from agenticrs.evolution.methods.choice import Choice
-from agenticrs.evolution.rungs import Rungs
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage
 from agenticrs.registry import agents, cycles, memory, trials
@@ -47,7 +47,7 @@ def search(cycle: Cycle, choice: Choice) -> None:
     """Search the agent as planned."""
     cycle.results["plan"] = {"choices": agent_methods.as_json({AGENT: choice})}
     cycle.results["propose"] = {"begins": {AGENT: {"given": []}}}
-    Rungs(
+    AgentSearch(
         cycle,
         cycle.all_specs[AGENT],
         catalogue.load_agents()[AGENT],
@@ -120,7 +120,9 @@ def test_an_ill_structure_is_stopped_by_the_health_checks(world: World) -> None:
             return [Candidate(values, "mutation")] if not tried else []
 
     with opened(world, trials=1, agents=(AGENT,)) as cycle:
-        Rungs(cycle, cycle.all_specs[AGENT], catalogue.load_agents()[AGENT], Always(), 1).run()
+        AgentSearch(
+            cycle, cycle.all_specs[AGENT], catalogue.load_agents()[AGENT], Always(), 1
+        ).run()
     (row,) = rows_of(world, AGENT)
     assert row.state == "failed"
     assert row.error.startswith("health")
