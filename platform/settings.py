@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     seconds: float = Field(default=1800.0, gt=0, allow_inf_nan=False)
     """Budget of a cycle: seconds of all its trials together."""
 
+    gpu_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Budget of a cycle on GPUs: trials' seconds times their share of a GPU; unset: no limit."""
+
     seed: int = Field(default=0, ge=0)
     """Seed of everything that is drawn at random."""
 
