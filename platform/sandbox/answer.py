@@ -27,7 +27,7 @@ _DTYPES = {
     **{"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32},
     **{"U8": np.uint8, "BOOL": np.bool_},
 }
-_NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
+_NAME = re.compile(r"[A-Za-z0-9_.@]{1,128}")
 _MOST_TENSORS = 4096
 _MOST_DIMENSIONS = 8
 _DEEPEST = 16

@@ -1,6 +1,7 @@
 """One confined child: start it, read what it says within bounds, end it and all of its group.
 
-The module does not know what is asked and answered. It never reads a file that the child wrote.
+``run`` is a child for one request; ``Listening`` is one that goes on to answer. The module does not
+know what is asked and answered. It never reads a file that the child wrote.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -27,19 +31,23 @@ from agenticrs.platform.sandbox.errors import (
     TimedOut,
     TooMuchOutput,
 )
-from agenticrs.platform.sandbox.inside.launch import CONFINED, END
-from agenticrs.platform.sandbox.installation import Installation
+from agenticrs.platform.sandbox.inside.launch import CONFINED, END, OVER
+from agenticrs.platform.sandbox.installation import PROJECT, Installation
 from agenticrs.platform.sandbox.limits import Limits
 
 _TICK = 0.1
 _CHUNK = 1 << 16
 _MOST_FILES = 1000
 _TAIL = 4000
-# The folder above the package: the child begins with nothing but the standard library.
-_SOURCE = Path(__file__).absolute().parents[3]
+_FRAME = 1024
+"""Bytes around an answer, at most."""
+_OVER = OVER.to_bytes(8, "little")
+_BEGIN = 64
+"""Bytes of an answer that say how long it is, at most."""
+# The child begins with nothing but the standard library.
 _START = f"""
 import sys
-sys.path.insert(0, {str(_SOURCE)!r})
+sys.path.insert(0, {str(PROJECT)!r})
 from agenticrs.platform.sandbox.inside.launch import main
 sys.path.pop(0)
 main()
@@ -84,19 +92,99 @@ def run(
     the child is left then.
     """
     with _folder() as folder, _pipe() as (reply, reply_end), _pipe() as (output, output_end):
-        asked = {
-            **{"reply": reply_end.fileno(), "parent": os.getpid(), "probe": probe},
-            **{"root": str(folder / "root"), "scratch": str(folder / "scratch")},
-            **{"namespaces": layers.namespaces, "landlock": layers.landlock},
-            **{"readable": installation.readable, "python": installation.python},
-            "limits": limits.for_child(),
-        }
+        asked = _asked(folder, reply_end, layers, limits, installation) | {"probe": probe}
         (folder / "request").write_bytes(request)
         with (folder / "request").open("rb") as stdin, reply_end, output_end:
             (folder / "request").unlink()
             process = _started(asked, stdin, output_end)
         watch = _Watch(process, reply, output, folder / "scratch", limits)
         return watch.to_the_end()
+
+
+class Listening:
+    """A child that answers one request after the other, until it is closed, ends, or fails.
+
+    ``size_of`` says how long an answer is by how it begins, None while that is too little.
+    ``limits.seconds`` are those of each answer, the start included; all other limits are those of
+    the whole life. A child that nobody refers to any more is ended.
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        limits: Limits,
+        installation: Installation,
+        size_of: Callable[[bytes], int | None],
+    ) -> None:
+        self._size_of = size_of
+        with ExitStack() as stack:
+            folder = stack.enter_context(_folder())
+            reply, reply_end = stack.enter_context(_pipe())
+            output, output_end = stack.enter_context(_pipe())
+            requests_end, self._requests = stack.enter_context(_pipe())
+            for ours, blocks in ((self._requests, False), (requests_end, True)):
+                os.set_blocking(ours.fileno(), blocks)
+            asked = _asked(folder, reply_end, layers, limits, installation) | {"probe": False}
+            with requests_end, reply_end, output_end:
+                process = stack.enter_context(
+                    _staying(lambda: _started(asked, requests_end, output_end))
+                )
+            self._watch = _Watch(process, reply, output, folder / "scratch", limits)
+            self.close = weakref.finalize(self, stack.pop_all().close)
+
+    def answer(self, request: bytes) -> bytes:
+        """Hand the request over and wait for its answer.
+
+        Raises what ``run`` raises, ProgramKilled also when it ended instead of answering; nothing
+        of the child is left then.
+        """
+        try:
+            return self._watch.next_answer(request, self._requests, self._size_of)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can answer nothing more."""
+        return not self.close.alive or self._watch.ended
+
+
+def _asked(
+    folder: Path, reply: IO[bytes], layers: Layers, limits: Limits, installation: Installation
+) -> dict[str, Any]:
+    """What the child is told on its command line."""
+    return {
+        **{"reply": reply.fileno(), "parent": os.getpid()},
+        **{"root": str(folder / "root"), "scratch": str(folder / "scratch")},
+        **{"namespaces": layers.namespaces, "landlock": layers.landlock},
+        **{"readable": installation.readable, "python": installation.python},
+        "limits": limits.for_child(),
+    }
+
+
+@contextmanager
+def _staying(start: Callable[[], subprocess.Popen[bytes]]) -> Iterator[subprocess.Popen[bytes]]:
+    """A child out of a thread that lives as long: the kernel ends it with whoever started it."""
+    started: Future[subprocess.Popen[bytes]] = Future()
+    over = threading.Event()
+
+    def stay() -> None:
+        try:
+            started.set_result(start())
+        except BaseException as error:  # whoever waits is told
+            started.set_exception(error)
+        over.wait()
+
+    threading.Thread(target=stay, daemon=True).start()
+    try:
+        process = started.result()
+        try:
+            yield process
+        finally:
+            _kill(process)
+    finally:
+        over.set()
 
 
 @contextmanager
@@ -148,7 +236,7 @@ class _Watch:
         self._scratch = scratch
         self._limits = limits
         self._begun = time.monotonic()
-        self._answer = _Bounded(reply, limits.result + 1024, "answered")
+        self._answer = _Bounded(reply, limits.result + _FRAME, "answered")
         self._printed = _Bounded(output, limits.output, "printed")
 
     def to_the_end(self) -> Ended:
@@ -156,28 +244,71 @@ class _Watch:
         try:
             self._follow()
         finally:
-            self._kill()
+            _kill(self._process)
         # Nobody is left that could write: what is in the pipes now is all.
         while self._answer.take() or self._printed.take():
             pass
         said = bytes(self._answer.data)
         if self._process.wait() != 0 or not said.startswith(CONFINED):
             self._say_why(said)
-        code, peak, cpu_seconds = END.unpack(said[-END.size :])
+        _, code, peak, cpu_seconds = END.unpack(said[-END.size :])
         printed = self._printed.data[-_TAIL:].decode("utf-8", "replace")
         self._refuse_bad_end(code, cpu_seconds, printed)
         seconds = time.monotonic() - self._begun
         return Ended(said[len(CONFINED) : -END.size], printed, seconds, peak)
 
-    def _follow(self) -> None:
+    def next_answer(
+        self, request: bytes, into: IO[bytes], size_of: Callable[[bytes], int | None]
+    ) -> bytes:
+        """The answer to a request; what the child says first of all is that it is confined."""
+        self._begun = time.monotonic()
+        self._printed.data.clear()
+        self._answer.take()
+        said, start = self._answer.data, len(CONFINED)
+        if len(said) > start:
+            raise ProgramKilled("it was killed for speaking unasked")
+
+        def whole() -> bool:
+            begin = bytes(said[start:_BEGIN])
+            if not said.startswith(CONFINED) or begin.startswith(_OVER):
+                return False  # it ends, or has ended
+            size = size_of(begin)
+            if size is not None and size > self._limits.result + _FRAME:
+                raise TooMuchOutput(f"killed for announcing an answer of {size} bytes")
+            if size is not None and len(said) > start + size:
+                raise ProgramKilled("it was killed for saying more than its answer")
+            return size is not None and len(said) == start + size
+
+        if not self._follow(whole, _Outgoing(request, into)):
+            self.to_the_end()
+            raise ProgramKilled("it ended without an answer")
+        answer = bytes(said[start:])
+        del said[start:]
+        return answer
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended; it stays to be buried."""
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, how) is not None
+
+    def _follow(
+        self, enough: Callable[[], bool] = lambda: False, outgoing: _Outgoing | None = None
+    ) -> bool:
+        """Read until there is enough (true), or the child has ended."""
         end = os.pidfd_open(self._process.pid)
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(end, selectors.EVENT_READ)
                 for source in (self._answer, self._printed):
                     selector.register(source.stream, selectors.EVENT_READ, source)
-                while self._step(selector):
+                if outgoing is not None:
+                    selector.register(outgoing.stream, selectors.EVENT_WRITE, outgoing)
+                while not enough():
+                    if not self._step(selector):
+                        return False
                     self._look_at_scratch()
+                return True
         finally:
             os.close(end)
 
@@ -202,12 +333,6 @@ class _Watch:
                     most = f"{self._limits.scratch} bytes or {_MOST_FILES} files"
                     raise TooMuchOutput(f"killed for storing more than {most}")
 
-    def _kill(self) -> None:
-        """End the whole group, which the child cannot leave."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
     def _say_why(self, said: bytes) -> NoReturn:
         if said.startswith(CONFINED):
             raise ProgramKilled("its guard was killed with it")
@@ -225,6 +350,31 @@ class _Watch:
             raise OutOfMemory(f"wanted more than {self._limits.memory} bytes")
         how = signal.Signals(-code).name if code < 0 else f"status {code}"
         raise ProgramKilled(f"ended with {how}; the end of its output: {printed[-500:]!r}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group, which the child cannot leave."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class _Outgoing:
+    """A request on its way into a pipe."""
+
+    def __init__(self, request: bytes, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self._left = memoryview(request)
+
+    def take(self) -> bool:
+        """Write once; False when all is written, or nobody reads it any more."""
+        try:
+            written = self.stream.write(self._left[:_CHUNK])
+        except BrokenPipeError:  # it ends: whoever watches it will see how
+            return False
+        self._left = self._left[written or 0 :]
+        return bool(self._left)
 
 
 class _Bounded:

@@ -5,24 +5,23 @@ The module knows nothing of models. See ``inside/`` for what keeps the program i
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
-from agenticrs.platform.sandbox import answer, child, installation
+from agenticrs.platform.sandbox import answer, child, installation, session
 from agenticrs.platform.sandbox.answer import Arrays
+from agenticrs.platform.sandbox.child import Listening
 from agenticrs.platform.sandbox.confinement import Confinement, detect
 from agenticrs.platform.sandbox.errors import RefusedSource
-from agenticrs.platform.sandbox.inside.program import HEADER, MAIN
+from agenticrs.platform.sandbox.inside.program import MAIN
 from agenticrs.platform.sandbox.limits import Limits
 from agenticrs.platform.sandbox.policy import Policy
+from agenticrs.platform.sandbox.session import Call, Session, encoded
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
@@ -45,6 +44,7 @@ class Sandbox:
     """Runs programs, each in a confined child of its own; nothing stays from one to the next.
 
     ``policy=None`` reads nothing beforehand and allows every import: for tests of the other layers.
+    ``project`` names folders of this project that a child can read: those that a host needs.
     Raises SandboxUnavailable at once where the machine cannot confine a program.
     """
 
@@ -54,10 +54,11 @@ class Sandbox:
         *,
         policy: Policy | None = Policy(),  # noqa: B008 (frozen)
         confinement: Confinement | None = None,
+        project: Sequence[str] = (),
     ) -> None:
         self._limits = limits or Limits()
         self._policy = policy
-        self._installation = installation.find()
+        self._installation = installation.find(project)
         self._layers = (confinement or self.detect()).layers()
 
     @staticmethod
@@ -82,18 +83,26 @@ class Sandbox:
         """
         modules = {**(beside or {}), MAIN: source}
         self._check(modules)
-        request = {
-            "modules": modules,
-            "function": function,
-            "arguments": arguments,
-            "imports": None if self._policy is None else self._policy.modules,
-        }
-        text = json.dumps(request).encode()
-        data = save({n: np.ascontiguousarray(a) for n, a in tensors.items()}) if tensors else b""
-        message = HEADER.pack(len(text), len(data)) + text + data
+        call = Call(function, tensors or {}, arguments)
+        message = encoded(call, modules=modules, imports=self._imports)
         ended = child.run(message, self._layers, self._limits, self._installation)
         returned, values = answer.read(ended.answer)
         return SandboxResult(returned, values, ended.seconds, ended.peak_memory, ended.printed)
+
+    def open(self, host: str, beside: Mapping[str, str], first: Call) -> Session:
+        """A child that stays, for a program of ours: the module ``host``, which it imports.
+
+        ``beside`` is what is confined with it, by name. ``first`` is the first call of the child,
+        and of every other one that has to take its place. Raises RefusedSource.
+        """
+        self._check(beside)
+        opening = encoded(first, host=host, modules=beside, imports=self._imports)
+        parts = self._layers, self._limits, self._installation, session.size_of
+        return Session(lambda: Listening(*parts), host, opening)
+
+    @property
+    def _imports(self) -> tuple[str, ...] | None:
+        return None if self._policy is None else self._policy.modules
 
     def _check(self, modules: Mapping[str, str]) -> None:
         for name in modules:

@@ -24,8 +24,10 @@ from agenticrs.platform.sandbox.inside import kernel, landlock, namespaces, prog
 REPLY = 3
 CONFINED = b"C"
 NOT_CONFINED = b"N"
-END = struct.Struct("<qqd")
-"""Status (or negative signal), most bytes of memory, seconds of processor time."""
+END = struct.Struct("<Qqqd")
+"""``OVER``, status (or negative signal), most bytes of memory, seconds of processor time."""
+OVER = 2**64 - 1
+"""Where an answer would say how long it is: no answer is so long."""
 
 ADDRESS_SPACE = 16 << 30
 """Bytes of addresses beside the memory limit: libraries are mapped, and take none of it."""
@@ -148,5 +150,5 @@ def _or_say_why(layer: str, step: Callable[[], Any]) -> Any:
 def _tell_the_end(child: int) -> NoReturn:
     _, status, used = os.wait4(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    os.write(REPLY, END.pack(code, used.ru_maxrss * 1024, used.ru_utime + used.ru_stime))
+    os.write(REPLY, END.pack(OVER, code, used.ru_maxrss * 1024, used.ru_utime + used.ru_stime))
     os._exit(0)

@@ -1,18 +1,20 @@
-"""Runs the program in a process that is confined already, and writes down its answer.
+"""Runs the program in a process that is confined already, and writes down its answers.
 
-A request is two lengths, a JSON object and a safetensors file; so is an answer. Programs may import
-what the request allows: a guard against mistakes, for the process cannot do harm in any case.
+A request is two lengths, a JSON object and a safetensors file; so is an answer. One follows the
+other until there is no more to read. Programs may import what the request allows: a guard against
+mistakes, for the process cannot do harm in any case.
 """
 
 from __future__ import annotations
 
 import builtins
+import importlib
 import json
 import os
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -31,27 +33,29 @@ class NotAllowedHere(ImportError):
 
 
 def run(python: Sequence[str], reply: int) -> NoReturn:
-    """Read the request from stdin, run it, write the answer to ``reply``, end the process."""
+    """Answer each request from stdin on ``reply``, then end the process."""
     sys.path.extend(python)
-    request, data = _read_request()
+    with os.fdopen(0, "rb") as requests:
+        while header := requests.read(HEADER.size):
+            n_json, n_tensors = HEADER.unpack(header)
+            answer = _answered(requests.read(n_json), requests.read(n_tensors))
+            for part in (HEADER.pack(len(answer[0]), len(answer[1])), *answer):
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(reply, view) :]
+        os._exit(0)
+
+
+def _answered(text: bytes, data: bytes) -> tuple[bytes, bytes]:
     try:
-        tensors = _loaded(data)
-        function = _function(request["modules"], request["function"], request["imports"])
-        answer = _answer(function(tensors, request["arguments"]))
+        request, tensors = json.loads(text), _loaded(data)
+        _execute(request["modules"], request["imports"])
+        host = importlib.import_module(request["host"] or MAIN)
+        answer = _answer(getattr(host, request["function"])(tensors, request["arguments"]))
     except BaseException as error:  # whatever it is, it is the program's answer
         answer = _failure(error)
     sys.stdout.flush()
-    for part in (HEADER.pack(len(answer[0]), len(answer[1])), *answer):
-        view = memoryview(part)
-        while view:
-            view = view[os.write(reply, view) :]
-    os._exit(0)
-
-
-def _read_request() -> tuple[dict[str, Any], bytes]:
-    with os.fdopen(0, "rb") as stream:
-        n_json, n_tensors = HEADER.unpack(stream.read(HEADER.size))
-        return json.loads(stream.read(n_json)), stream.read(n_tensors)
+    return answer
 
 
 def _loaded(data: bytes) -> dict[str, Any]:
@@ -62,10 +66,8 @@ def _loaded(data: bytes) -> dict[str, Any]:
     return load(data)
 
 
-def _function(
-    sources: Mapping[str, str], name: str, imports: Sequence[str] | None
-) -> Callable[..., Any]:
-    """Execute the modules in order; the last one holds the function."""
+def _execute(sources: Mapping[str, str], imports: Sequence[str] | None) -> None:
+    """Execute modules in order."""
     allowed = None if imports is None else {*imports, *sources}
     for module, source in sources.items():
         made = ModuleType(module)
@@ -73,8 +75,6 @@ def _function(
             made.__dict__["__builtins__"] = _few_builtins(allowed)
         sys.modules[module] = made
         exec(compile(source, f"<{module}>", "exec"), made.__dict__)  # noqa: S102 (what it is for)
-    function: Callable[..., Any] = getattr(sys.modules[MAIN], name)
-    return function
 
 
 def _few_builtins(allowed: set[str]) -> dict[str, Any]:
