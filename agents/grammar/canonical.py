@@ -58,7 +58,15 @@ def canonical(architecture: form.Architecture) -> form.Architecture:
 
 def fingerprint(architecture: form.Architecture) -> str:
     """Hash of the canonical form: equal for documents that mean the same, 16 hex digits."""
-    return _hash(canonical(architecture).model_dump(mode="json"))[:16]
+    plain = canonical(architecture)
+    blocks = [_hashed(block) for block in plain.blocks]
+    return _hash({"blocks": blocks, "head": plain.head.model_dump(mode="json")})[:16]
+
+
+def source_hash(block: form.Generated) -> str:
+    """Hash of what a generated block is: of its source without blanks at the ends of lines."""
+    lines = (line.rstrip() for line in block.source.strip().splitlines())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _renamed(
@@ -76,7 +84,13 @@ def _renamed(
 
 def _without_names(block: Any) -> dict[str, Any]:
     hidden = {"name", *_input_fields(block)}
-    return {key: value for key, value in block.model_dump(mode="json").items() if key not in hidden}
+    return {key: value for key, value in _hashed(block).items() if key not in hidden}
+
+
+def _hashed(block: Any) -> dict[str, Any]:
+    """The block as JSON, its source by hash."""
+    body: dict[str, Any] = block.model_dump(mode="json")
+    return body | ({"source": source_hash(block)} if isinstance(block, form.Generated) else {})
 
 
 def _input_fields(block: Any) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from agenticrs.agents.grammar import document as form
+from agenticrs.agents.grammar.modules import StandIn
 from agenticrs.agents.grammar.network import Batch, Network, Sizes
 
 _GRU_GATES = 3
@@ -50,14 +51,17 @@ def estimate(
     history: int = 50,
     candidates: int = 100,
     machine: Machine | None = None,
+    generated: int | None = None,
 ) -> Cost:
     """Estimate one answer for a user with ``history`` items; tables are ready, as in serving.
 
+    ``generated`` are the weights of a generated block; without it, as many as it may have.
     Raises AgentError for a document whose blocks do not fit together.
     """
     machine = machine or this_machine()
     with torch.device("meta"):
-        network = Network(architecture, sizes)
+        written = None if generated is None else partial(StandIn, weights=generated)
+        network = Network(architecture, sizes, written)
         tables = {name: torch.empty(_rows(sizes, network, name)) for name in _tables(network)}
         batch = Batch(
             user=torch.empty(1, dtype=torch.int64),

@@ -1,7 +1,8 @@
 """The grammar of model structures: typed documents out of which networks are built.
 
-A document is data: blocks that name their inputs, and a head. It holds no code and no weights.
-Form is checked here; which block may follow which, and the widths, are checked by ``shapes``.
+A document is data: blocks that name their inputs, and a head. It holds no weights, and no code but
+the text of a ``generated`` block, which runs in the sandbox alone. Form is checked here; which
+block may follow which, and the widths, are checked by ``shapes``.
 
 Values that flow between blocks:
 
@@ -14,7 +15,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agenticrs.platform.sandbox.errors import RefusedSource
+from agenticrs.platform.sandbox.policy import Policy
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31})?$")]
 """Name of a block, or of one of the outputs of a block that has several: ``graph.items``."""
@@ -24,6 +28,8 @@ Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Activation = Literal["relu", "gelu", "silu", "tanh", "identity"]
 Entity = Literal["users", "items"]
 MAX_BLOCKS = 64
+MAX_SOURCE = 16_000
+"""Characters of a generated block."""
 
 
 class _Frozen(BaseModel):
@@ -236,6 +242,27 @@ class Mixture(_Unary):
     """Only so many experts with the largest gate values take part; None = all."""
 
 
+class Generated(_Unary):
+    """A block of its own: Python source with ``class Block(torch.nn.Module)``, one in a document.
+
+    ``Block(width)`` builds it; ``forward(x)`` takes float32 (B, T, width) of a sequence, or (B,
+    width) of a vector, and returns the same shape; in a sequence no place may see those after it.
+    It may import torch, torch.nn, torch.nn.functional, math, typing and dataclasses.
+    """
+
+    block: Literal["generated"] = "generated"
+    source: Annotated[str, Field(min_length=1, max_length=MAX_SOURCE)]
+
+    @field_validator("source")
+    @classmethod
+    def _readable(cls, source: str) -> str:
+        try:
+            Policy().check(source)
+        except RefusedSource as refused:
+            raise ValueError(refused.message) from None
+        return source
+
+
 class Gate(_Block):
     """g * a + (1 - g) * b, with g a sigmoid of both."""
 
@@ -278,6 +305,7 @@ Block = Annotated[
     | TargetAttention
     | Pooling
     | Mixture
+    | Generated
     | Gate
     | Concat
     | Add,
@@ -328,7 +356,23 @@ class Architecture(_Frozen):
             _refuse_unknown(f"block {block.name!r}", block.inputs(), known)
             known |= {block.name, *outputs_of(block)}
         _refuse_unknown("the head", self.head.inputs(), known)
+        if sum(isinstance(block, Generated) for block in self.blocks) > 1:
+            raise ValueError("a document may have one generated block")
         return self
+
+    def looks_up(self, at: Literal["user", "history", "candidates"]) -> bool:
+        """Whether some block reads rows of a table there."""
+        return any(isinstance(block, Lookup) and block.at == at for block in self.blocks)
+
+    @property
+    def generated(self) -> Generated | None:
+        """The block whose code is not ours, if there is one."""
+        return next((block for block in self.blocks if isinstance(block, Generated)), None)
+
+
+def most_weights(width: int) -> int:
+    """How many weights a generated block of that width may hold: sixteen square layers."""
+    return 16 * width * (width + 1)
 
 
 def outputs_of(block: Any) -> tuple[str, ...]:

@@ -1,20 +1,25 @@
 """Blocks that somebody wrote as a Python module: whether one keeps its contract.
 
-The contract: the module holds ``class Block(nn.Module)``; ``Block(width)`` builds it;
-``forward(x)`` takes float32 (B, T, width), or (B, width), and returns the same shape. In a
-sequence, a place must not see those after it. The block runs in the sandbox only; what it computed
+The contract is that of ``document.Generated``. The block runs in the sandbox only; what it computed
 is judged out here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agenticrs.agents.grammar.document import Architecture, most_weights
+from agenticrs.agents.grammar.shapes import infer
+from agenticrs.platform.errors import AgentError
+from agenticrs.platform.sandbox.confinement import Confinement
 from agenticrs.platform.sandbox.errors import SandboxError, SandboxUnavailable
+from agenticrs.platform.sandbox.limits import Limits
 from agenticrs.platform.sandbox.sandbox import Sandbox
 
 _ROWS, _PLACES = 3, 7
@@ -66,6 +71,36 @@ class BlockReport:
         return not self.problems
 
 
+@cache
+def confinement() -> Confinement:
+    """What this machine can do to confine a block, asked once."""
+    return Sandbox.detect()
+
+
+def sandbox_here(limits: Limits | None = None, project: Sequence[str] = ()) -> Sandbox:
+    """A sandbox on this machine, whose children can read these folders of the project.
+
+    Raises SandboxUnavailable where nothing can be confined.
+    """
+    return Sandbox(limits, confinement=confinement(), project=project)
+
+
+def check_document(document: Architecture) -> BlockReport | None:
+    """The report on its generated block, as it would be built; None where there is none.
+
+    Raises AgentError with the problems of a block that may not be used, and SandboxUnavailable.
+    """
+    block = document.generated
+    if block is None:
+        return None
+    shape = infer(document)[block.name]
+    kind: Literal["sequence", "vector"] = "sequence" if shape.kind == "sequence" else "vector"
+    report = check_block(block.source, sandbox_here(), width=shape.width, kind=kind)
+    if not report.accepted:
+        raise AgentError(f"block {block.name!r} (generated): {'; '.join(report.problems)}")
+    return report
+
+
 def check_block(
     source: str, sandbox: Sandbox, *, width: int, kind: Literal["sequence", "vector"], seed: int = 0
 ) -> BlockReport:
@@ -96,6 +131,8 @@ def check_block(
     problems = _problems(result.tensors, result.values, shape, causal=kind == "sequence")
     claimed = result.values.get("parameters") if isinstance(result.values, dict) else None
     parameters = claimed if isinstance(claimed, int) else 0
+    if not 0 <= parameters <= most_weights(width):
+        problems.append(f"it holds {parameters} weights, at most {most_weights(width)} may be")
     return BlockReport(tuple(problems), parameters, result.seconds, result.peak_memory)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agenticrs.agents.grammar import document as form
+from agenticrs.platform.errors import AgentError
 
 ACTIVATIONS: dict[form.Activation, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -339,6 +340,42 @@ class MixtureModule(nn.Module):
             least = logits.topk(self.block.top, dim=-1).values[..., -1:]
             logits = logits.masked_fill(logits < least, -torch.inf)
         return logits.softmax(-1)
+
+
+class StandIn(nn.Module):
+    """What stands for a generated block outside of the sandbox: so many weights, and no answer.
+
+    It exists on the meta device alone, for estimates.
+    """
+
+    def __init__(self, width: int, weights: int) -> None:
+        super().__init__()
+        with torch.device("meta"):
+            self.weight = nn.Parameter(torch.empty(-(-weights // width), width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As many operations as a product with these weights, where nothing is computed."""
+        if x.device.type != "meta":
+            raise AgentError("a generated block runs in the sandbox alone")
+        return (x @ self.weight.T).mean(-1, keepdim=True).expand(x.shape)
+
+
+class WrittenModule(nn.Module):
+    """A generated block, or what stands for it: held to its contract, in float32."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.written = block
+
+    def forward(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        """The block's answer; AgentError when it has another shape."""
+        self.written.train(noise is not None)
+        with torch.autocast("cpu", enabled=False):
+            y = self.written(x.to(torch.float32))
+        if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != torch.float32:
+            got = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            raise AgentError(f"forward of float32 {tuple(x.shape)} must return the same, got {got}")
+        return y
 
 
 class GateModule(nn.Module):

@@ -61,17 +61,26 @@ Tables = dict[str, Tensor]
 _RANKER_STD = 0.01
 
 
-class Network(nn.Module):
-    """The blocks of a document with their weights."""
+Written = Callable[[int], nn.Module]
+"""The class of a generated block, called with its width: known in the sandbox alone."""
 
-    def __init__(self, architecture: form.Architecture, sizes: Sizes) -> None:
+
+class Network(nn.Module):
+    """The blocks of a document with their weights.
+
+    A generated block is built by ``written``; without it, it is a stand-in that can be counted.
+    """
+
+    def __init__(
+        self, architecture: form.Architecture, sizes: Sizes, written: Written | None = None
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.sizes = sizes
         self.shapes = infer(architecture)
         self.blocks = nn.ModuleDict()
         for block in architecture.blocks:
-            module = _module(block, self.shapes, sizes)
+            module = _module(block, self.shapes, sizes, written)
             if module is not None:
                 self.blocks[_key(block.name)] = module
         head = architecture.head
@@ -91,8 +100,19 @@ class Network(nn.Module):
         return self.blocks[_key(name)]
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all weights from the generator: nothing depends on torch's own random numbers."""
+        """Draw all weights from the generator: nothing depends on torch's own random numbers.
+
+        Those of a generated block stay as it drew them.
+        """
+        foreign = {
+            id(inner)
+            for module in self.modules()
+            if isinstance(module, modules.WrittenModule)
+            for inner in module.modules()
+        }
         for module in self.modules():
+            if id(module) in foreign:
+                continue
             free = isinstance(module, TableModule | FeatureModule | modules.PositionsModule)
             for name, weight in module.named_parameters(recurse=False):
                 if isinstance(module, nn.LayerNorm):
@@ -128,7 +148,7 @@ class Network(nn.Module):
 
     def reads_history(self) -> bool:
         """Whether a user is, at least in part, what the history says."""
-        return self._looks_up("history")
+        return self.architecture.looks_up("history")
 
     def reads_times(self) -> bool:
         """Whether it matters how much time passed between two items of a history."""
@@ -137,14 +157,10 @@ class Network(nn.Module):
 
     def reads_user(self) -> bool:
         """Whether a user is, at least in part, a vector of one's own."""
-        return self._looks_up("user")
+        return self.architecture.looks_up("user")
 
     def _is_table(self, block: Any) -> bool:
         return all(self.shapes[output].kind == "table" for output in form.outputs_of(block))
-
-    def _looks_up(self, at: str) -> bool:
-        blocks = self.architecture.blocks
-        return any(isinstance(b, form.Lookup) and b.at == at for b in blocks)
 
     def freeze(self) -> Tables:
         """Train no more; return the tables that serving reads, computed once."""
@@ -160,6 +176,18 @@ class Network(nn.Module):
         """What ``take_over`` takes: the tables and the weights that answering needs beside them."""
         kept = {f"table.{name}": table.cpu() for name, table in tables.items()}
         return {**kept, **self._serving_weights()}
+
+    def serving_shapes(self) -> dict[str, torch.Size]:
+        """The shape of everything in ``serving_state``; nothing is computed."""
+        rows = {"users": self.sizes.n_users, "items": self.sizes.n_items}
+        shapes = {name: self.shapes[name] for name in self.needed_tables()}
+        kept = {
+            f"table.{name}": torch.Size((rows[shape.entity or "items"], shape.width))
+            for name, shape in shapes.items()
+        }
+        weights = self.state_dict().items()
+        own = {f"weight.{n}": w.shape for n, w in weights if not self._makes_table(n)}
+        return {**kept, **own}
 
     def _serving_weights(self) -> dict[str, Tensor]:
         """The weights that answering needs beside the ready tables, on the CPU, ``weight.``..."""
@@ -367,7 +395,9 @@ def _product(graph: Tensor, x: Tensor) -> Tensor:
     )
 
 
-def _module(block: Any, shapes: Mapping[str, Shape], sizes: Sizes) -> nn.Module | None:
+def _module(
+    block: Any, shapes: Mapping[str, Shape], sizes: Sizes, written: Written | None
+) -> nn.Module | None:
     if isinstance(block, form.Embedding):
         return TableModule(sizes.n_users if block.of == "users" else sizes.n_items, block.width)
     if isinstance(block, form.FeatureEmbedding):
@@ -375,6 +405,10 @@ def _module(block: Any, shapes: Mapping[str, Shape], sizes: Sizes) -> nn.Module 
         return FeatureModule(block.of, shape, block.width)
     if isinstance(block, form.GraphPropagation):
         return PropagationModule(block.layers)
+    if isinstance(block, form.Generated):
+        width = shapes[block.name].width
+        most = form.most_weights(width)
+        return modules.WrittenModule(written(width) if written else modules.StandIn(width, most))
     if isinstance(block, form.Gate):
         return modules.GateModule(shapes[block.a].width)
     made = _MODULES.get(type(block))
@@ -452,6 +486,7 @@ _COMPUTE: dict[type, Callable[[Any, Any, Any, Any, Any], dict[str, Tensor]]] = {
     form.TargetAttention: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1], batch.lengths)},
     form.Pooling: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.lengths)},
     form.Mixture: _mixture,
+    form.Generated: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
     form.Gate: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1])},
     form.Concat: lambda b, m, x, batch, noise: {b.name: torch.cat(_side_by_side(x), -1)},
     form.Add: lambda b, m, x, batch, noise: {b.name: sum(x[1:], x[0])},

@@ -2,7 +2,8 @@
 
 A subclass says which document its config stands for. What the document's query is decides how it
 learns: a sequence predicts the next item at every place of a window; a vector predicts an item
-from what came before it.
+from what came before it. A document with a generated block is trained, and asked for users'
+vectors, in the sandbox (``confined``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from pydantic import Field
@@ -23,7 +24,7 @@ from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.early_stopping import EarlyStopping, hold_back
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, catalogue_loss
-from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
+from agenticrs.agents.grammar.network import Batch, Network, Sizes, Written, count_weights
 from agenticrs.agents.grammar.structured import (
     StructuredConfig,
     architecture,
@@ -36,6 +37,9 @@ from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, cosine
 from agenticrs.rewards.ranking import ranking_metrics
+
+if TYPE_CHECKING:
+    from agenticrs.agents.grammar.confined import Confined
 
 _LOOKED_AT = 10
 _UNKNOWN_SHARE = 0.1
@@ -76,6 +80,11 @@ Example = tuple[Batch, Tensor]
 class DocumentRetriever(DotRetriever[ConfigT]):
     """Scores the catalogue by the document's query and table of items."""
 
+    written: Written | None = None
+    """The class of the document's generated block, where it may run: in the sandbox."""
+    confined: Confined | None = None
+    """Who answers in the place of a network, where it may not."""
+
     @classmethod
     @abstractmethod
     def document(cls, config: ConfigT) -> Architecture:
@@ -84,9 +93,13 @@ class DocumentRetriever(DotRetriever[ConfigT]):
     def fit(self, data: TrainingData, budget: Budget) -> None:
         """Train with AdamW, then keep the tables that serving reads."""
         super().fit(data, budget)
+        if self._is_elsewhere():
+            self._fit_elsewhere(data, budget)
+            return
         config = self.config
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        network = Network(architecture(type(self), config), Sizes.of(data)).to(self.device)
+        document = architecture(type(self), config)
+        network = Network(document, Sizes.of(data), self.written).to(self.device)
         network.initialise(generator)
         weights = dict(network.named_parameters())
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
@@ -136,7 +149,8 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         """Answer by the network as it is now."""
         with torch.no_grad():
             self.network, self.tables = network, network.serving_tables()
-            self._index()
+            self._index(self.tables[network.dot_head().items], network.bias)
+        self._knows_users = network.reads_user()
 
     def _validated(self, users: UserBatch, truth: Tensor) -> float:
         """Mean NDCG@10 of one held-back item (n,) for each of the users."""
@@ -207,6 +221,17 @@ class DocumentRetriever(DotRetriever[ConfigT]):
 
     def queries(self, users: UserBatch) -> Tensor:
         """The document's query, or a flag for users who get what is popular."""
+        query = self.vectors(users)
+        lost = users.lengths == 0  # nothing is known, unless there is a user's own vector
+        if self._knows_users:
+            lost &= users.users < 0
+        found = (~lost)[:, None].to(query.dtype)
+        return torch.cat([query * found, found, 1 - found], 1)
+
+    def vectors(self, users: UserBatch) -> Tensor:
+        """The document's query, (B, width); it means nothing for users of whom nothing is known."""
+        if self.confined is not None:
+            return self.confined.queries(users).to(self.device)
         items, lengths = users.newest(self.config.max_length)
         times = users.newest_times(self.config.max_length) if self.network.reads_times() else None
         batch = Batch(users.users, items, lengths, times=times)
@@ -217,31 +242,60 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             vectors = table[items.clamp(min=0)] * (items >= 0)[..., None]
             mean = vectors.sum(1) / lengths.clamp(min=1)[:, None]
             query = torch.where(new[:, None], mean, query)
-        lost = lengths == 0  # nothing is known, unless there is a user's own vector
-        if self.network.reads_user():
-            lost &= new
-        found = (~lost)[:, None].to(query.dtype)
-        return torch.cat([query * found, found, 1 - found], 1)
+        return query
 
-    def _index(self) -> None:
+    def _index(self, vectors: Tensor, bias: Tensor | None) -> None:
         """Bias and popularity become columns beside the items' vectors."""
-        vectors, bias = self.tables[self.network.dot_head().items], self.network.bias
         zeros = torch.zeros_like(self.prior)
         columns = [zeros if bias is None else bias.detach(), self.prior]
         self.table = torch.cat([vectors, torch.stack(columns, 1)], 1)
 
     def state(self) -> dict[str, Tensor]:
         """The tables that serving reads, the weights of the other blocks, and popularity."""
+        if self.confined is not None:
+            return {**self.confined.state, "prior": self.prior.cpu()}
         return {**self.network.serving_state(self.tables), "prior": self.prior.cpu()}
 
     def load(self, state: Mapping[str, Tensor], *, n_users: int, n_items: int) -> None:
         """Take over the tables and weights."""
         super().load(state, n_users=n_users, n_items=n_items)
-        network = Network(architecture(type(self), self.config), Sizes(0, n_items))
+        self.prior = state["prior"].to(self.device)
+        document = architecture(type(self), self.config)
+        self._knows_users = document.looks_up("user")
+        if self._is_elsewhere():
+            self._load_elsewhere(document, state)
+            return
+        network = Network(document, Sizes(0, n_items), self.written)
         self.tables = network.take_over(state, self.device)
         self.network = network.to(self.device).requires_grad_(False)
-        self.prior = state["prior"].to(self.device)
-        self._index()
+        self._index(self.tables[network.dot_head().items], network.bias)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether there is a block that must not run in this process."""
+        structure = self.config.structure
+        return structure is not None and structure.generated is not None and self.written is None
+
+    def _fit_elsewhere(self, data: TrainingData, budget: Budget) -> None:
+        from agenticrs.agents.grammar.confined import train
+
+        document = architecture(type(self), self.config)
+        state = train(self._common(), document, self.seed, data, budget)
+        prior = tie_breaker(item_counts(data.histories, self.n_items))
+        self.load({**state, "prior": prior}, n_users=self.n_users, n_items=self.n_items)
+
+    def _load_elsewhere(self, document: Architecture, state: Mapping[str, Tensor]) -> None:
+        from agenticrs.agents.grammar.confined import Confined
+
+        weights = {name: tensor for name, tensor in state.items() if name != "prior"}
+        self.confined = Confined(self._common(), document, weights, self.n_items)
+        bias = weights.get("weight.bias")
+        items = weights[f"table.{document.head.inputs()[1]}"].to(self.device)
+        self._index(items, None if bias is None else bias.to(self.device))
+
+    def _common(self) -> dict[str, Any]:
+        """The settings that all documents have, as JSON."""
+        fields = set(DocumentConfig.model_fields)
+        return self.config.model_dump(mode="json", include=fields)
 
     @classmethod
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:

@@ -146,6 +146,10 @@ def _recurrent(block: form.Recurrent, shapes: Shapes) -> dict[str, Shape]:
     return {block.name: Shape("sequence", block.width)}
 
 
+def _generated(block: form.Generated, shapes: Shapes) -> dict[str, Shape]:
+    return {block.name: _want(block, shapes, block.input, "sequence", "vector")}
+
+
 def _mlp(block: form.Mlp, shapes: Shapes) -> dict[str, Shape]:
     shape = shapes[block.input]
     return {block.name: Shape(shape.kind, block.widths[-1], shape.entity)}
@@ -244,6 +248,7 @@ _RULES: dict[type, Callable[[Any, Shapes], dict[str, Shape]]] = {
     form.TargetAttention: _target,
     form.Pooling: _pooling,
     form.Mixture: _mixture,
+    form.Generated: _generated,
     form.Gate: _gate,
     form.Concat: _concat,
     form.Add: _add,

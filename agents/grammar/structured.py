@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from pydantic import field_validator
+
 from agenticrs.agents.agent import AgentConfig
 from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.document import Architecture, DotHead, LogitHead
 from agenticrs.agents.grammar.shapes import infer
 from agenticrs.platform.errors import AgentError
+from agenticrs.platform.sandbox.permission import REFUSAL, permitted
 from agenticrs.registry.spec import Choice, ConcreteParameter, DecisionSpace, Grammar
 
 
@@ -21,6 +24,13 @@ class StructuredConfig(AgentConfig):
 
     structure: Architecture | None = None
     """A document in the place of the agent's own; None: the agent's own."""
+
+    @field_validator("structure")
+    @classmethod
+    def _permitted(cls, structure: Architecture | None) -> Architecture | None:
+        if structure is not None and structure.generated and not permitted():
+            raise ValueError(REFUSAL)
+        return structure
 
 
 ConfigT_contra = TypeVar("ConfigT_contra", bound=StructuredConfig, contravariant=True)
@@ -55,6 +65,8 @@ def check_structure(structure: Architecture, grammar: Grammar | None) -> None:
         raise AgentError("a retriever needs a dot head", hint="score the catalogue by a query")
     if grammar == "ranking" and not (isinstance(head, LogitHead) and len(head.tasks) == 1):
         raise AgentError("a ranker needs a logits head with one task")
+    if grammar == "ranking" and structure.generated is not None:
+        raise AgentError("a ranker cannot have a generated block: only retrievers can")
 
 
 def recipe(

@@ -18,7 +18,7 @@ _FITTING = {
     "table": ("mlp", "norm"),
 }
 """Kind of value -> blocks that keep its kind and width."""
-_ONE_INPUT = (*_SEQUENCE, "mlp", "norm", "positions", "cross")
+_ONE_INPUT = (*_SEQUENCE, "mlp", "norm", "positions", "cross", "generated")
 
 
 def insert(draft: Draft, rng: np.random.Generator) -> str | None:

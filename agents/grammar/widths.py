@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Body = Mapping[str, Any]
-_KEEP = ("positions", "norm", "cross", "attention", "convolution", "pooling")
+_KEEP = ("positions", "norm", "cross", "attention", "convolution", "pooling", "generated")
 _SET = ("embedding", "feature_embedding", "recurrent")
 _STACKED = ("mlp", "mixture")
 

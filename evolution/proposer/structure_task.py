@@ -2,13 +2,14 @@
 
 The document is compiled by our code alone. Shapes and form are checked, weights, operations and
 latency are estimated on the meta device, and limits are held against that, all before a second of
-training is spent.
+training is spent. Where generated code is permitted, a retriever's document may bring a block in
+Python, which is checked in the sandbox.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -20,6 +21,7 @@ from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.cost import Cost, Machine, estimate
 from agenticrs.agents.grammar.degree import MOST, degree
 from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.generated import BlockReport, check_document
 from agenticrs.agents.grammar.network import Sizes
 from agenticrs.agents.grammar.structured import (
     Structured,
@@ -34,6 +36,8 @@ from agenticrs.evolution.proposer import embedding
 from agenticrs.evolution.proposer.parameters import or_null, read_value, schema_of
 from agenticrs.evolution.proposer.task import Drafted, Unfit
 from agenticrs.platform.errors import AgentError, EvolutionError
+from agenticrs.platform.sandbox.errors import SandboxUnavailable
+from agenticrs.platform.sandbox.permission import REFUSAL, permitted
 from agenticrs.registry.spec import ConcreteParameter, Limit, nested
 
 _USELESS: Mapping[str, frozenset[str]] = {
@@ -59,6 +63,8 @@ class StructureTask:
     machine: Machine | None = None
     near: float = 0.9
     """Less than one other choice, one other connection or nine doublings of sizes."""
+    generated: bool = field(default_factory=permitted)
+    """Whether a document may bring a block in Python."""
 
     @property
     def name(self) -> Literal["structure"]:
@@ -76,6 +82,8 @@ class StructureTask:
         definitions = schema.pop("$defs")
         blocks = schema["properties"]["blocks"]["items"]
         useless = {f"#/$defs/{name}" for name in _USELESS[self._grammar]}
+        if not self.generated or self._grammar == "ranking":
+            useless.add("#/$defs/Generated")
         blocks["oneOf"] = [option for option in blocks["oneOf"] if option["$ref"] not in useless]
         schema["properties"]["head"] = {"$ref": f"#/$defs/{self._head}"}
         definitions["LogitHead"] = _one_task(definitions["LogitHead"], self._tasks)
@@ -114,7 +122,7 @@ class StructureTask:
         return {"document": document.model_dump(mode="json"), "settings": settings}
 
     def read(self, answer: Mapping[str, Any], parent: Values) -> Drafted:
-        """Form, shapes, settings, the agent's own check, and what it would cost."""
+        """Form, shapes, settings, the agent's own check, a generated block, and what it costs."""
         errors: list[str] = []
         document = self._read_document(answer.get("document"), errors)
         if document is not None and (many := self._products(document, parent)):
@@ -127,21 +135,23 @@ class StructureTask:
         try:
             config = self._config(values)
             weights = self.agent.static_check(config, self.sizes.n_users, self.sizes.n_items)
-            cost = self._estimate(document, config)
+            block = check_document(document)
+            cost = self._estimate(document, config, block)
         except ValidationError as error:
             raise Unfit(_listed(error)) from None
-        except AgentError as error:
+        except (AgentError, SandboxUnavailable) as error:
             raise Unfit([str(error)]) from None
         except RuntimeError as error:  # torch itself refuses, on the meta device: so it would later
             raise Unfit([f"document: {error}"]) from None
         found = {
-            "parameters": max(weights, cost.parameters),
+            "parameters": cost.parameters if block else max(weights, cost.parameters),
             "flops": cost.flops,
             "latency_ms": round(cost.latency_ms, 4),
         }
         if broken := [text for limit in self._limits if (text := _broken(limit, found))]:
             raise Unfit(broken)
-        return Drafted(values, {"fingerprint": fingerprint(document), "estimated": found})
+        facts = {"fingerprint": fingerprint(document), "estimated": found}
+        return Drafted(values, facts | ({"generated": asdict(block)} if block else {}))
 
     def identity(self, values: Values) -> str | None:
         """Fingerprint of the document; settings do not make another structure."""
@@ -202,9 +212,16 @@ class StructureTask:
         """How many of the newest items of a history are looked at."""
         return int(getattr(config, "max_length", getattr(config, "history", 50)))
 
-    def _estimate(self, document: Architecture, config: StructuredConfig) -> Cost:
-        history = self._length(config)
-        return estimate(document, self.sizes, history=history, machine=self.machine)
+    def _estimate(
+        self, document: Architecture, config: StructuredConfig, block: BlockReport | None
+    ) -> Cost:
+        return estimate(
+            document,
+            self.sizes,
+            history=self._length(config),
+            machine=self.machine,
+            generated=None if block is None else block.parameters,
+        )
 
     def _read_document(self, given: Any, errors: list[str]) -> Architecture | None:
         try:
@@ -216,6 +233,8 @@ class StructureTask:
         except AgentError as error:
             errors.append(f"document: {error}")
             return None
+        if document.generated is not None and not self.generated:
+            errors.append(f"block {document.generated.name!r}: {REFUSAL}")
         for block in document.blocks:
             if type(block).__name__ in _USELESS[self._grammar]:
                 errors.append(f"block {block.name!r}: {block.block} has no use in {self._grammar}")
