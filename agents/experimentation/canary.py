@@ -27,10 +27,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agenticrs.agents.experimentation.observation import Observation, gather
 from agenticrs.platform.errors import AgentError
 from agenticrs.rewards.experiments.guardrails import Guardrail, Judged, judge
 from agenticrs.rewards.experiments.sample_ratio import log_evidence
-from agenticrs.rewards.experiments.sequential import Gathered, Sample
+from agenticrs.rewards.experiments.sequential import Gathered
 
 Decision = Literal["advance", "hold", "roll back", "ask"]
 Status = Literal["running", "paused", "rolled back", "promoted"]
@@ -79,16 +80,6 @@ class Ladder(_Frozen):
     def metrics(self) -> tuple[Guardrail, ...]:
         """The reward, and what it may not cost."""
         return (self.reward, *self.guardrails)
-
-
-class Observation(_Frozen):
-    """What one step has shown. Users count in the step in which their rewards came due."""
-
-    canary: dict[str, Sample]
-    """By metric: the reward and every guardrail."""
-    control: dict[str, Sample]
-    exposed: tuple[int, int]
-    """How many users were new to each arm in this step, to check their shares: canary, control."""
 
 
 class Canary(_Frozen):
@@ -170,23 +161,13 @@ def answer(canary: Canary, *, go_on: bool, reason: str) -> Canary:
 
 
 def _gathered(canary: Canary, observed: Observation) -> Canary:
-    seen: dict[str, Gathered] = {}
-    for one in canary.ladder.metrics:
-        try:
-            arms = observed.canary[one.metric], observed.control[one.metric]
-        except KeyError:
-            raise AgentError(
-                f"{one.metric} was not observed in both arms",
-                hint="log it, or take it off the ladder's guardrails before the canary begins",
-            ) from None
-        seen[one.metric] = canary.seen.get(one.metric, Gathered()).seen(*arms)
     name = canary.ladder.reward.metric
     return canary.model_copy(
         update={
-            "seen": seen,
+            "seen": gather(canary.seen, observed, canary.ladder.metrics),
             "step": canary.step + 1,
             "since": canary.since + 1,
-            "users": canary.users + observed.canary[name].n,
+            "users": canary.users + observed.treatment[name].n,
             "exposed": (
                 canary.exposed[0] + observed.exposed[0],
                 canary.exposed[1] + observed.exposed[1],

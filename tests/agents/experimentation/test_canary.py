@@ -9,10 +9,10 @@ from agenticrs.agents.experimentation.canary import (
     STAGES,
     Canary,
     Ladder,
-    Observation,
     answer,
     step,
 )
+from agenticrs.agents.experimentation.observation import Observation
 from agenticrs.platform.errors import AgentError
 from agenticrs.rewards.experiments.guardrails import Guardrail
 from agenticrs.rewards.experiments.sequential import Sample
@@ -36,7 +36,7 @@ def observed(
         (users - n, 1.0, 1.0),
     ):
         arms.append({"reward": Sample(size, reward, 1.0), "latency": Sample(size, latency, 0.1)})
-    return Observation(canary=arms[0], control=arms[1], exposed=(round(n * got), users - n))
+    return Observation(treatment=arms[0], control=arms[1], exposed=(round(n * got), users - n))
 
 
 def until_it_ends(
