@@ -8,8 +8,7 @@ same seeds. What was paid for before, here or in another cycle, is taken instead
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -68,9 +67,9 @@ class AgentSearch:
     method: Method
     trials: int
     """Most candidates that it may try."""
-    seconds: float = math.inf
+    seconds: float | None = None
     """Trial seconds after which it draws no more; the cycle's own budget holds besides."""
-    gpu_seconds: float = math.inf
+    gpu_seconds: float | None = None
     """The same for seconds times the share of a GPU."""
     inputs: Any = ()
     """Reference to the upstream candidates of all held-out users (shared), or ()."""
@@ -99,14 +98,16 @@ class AgentSearch:
         left, cycle, name = self.trials - len(rows), self.cycle, self.spec.name
         if left <= 0:
             return f"all {self.trials} trials of its turn are used up"
-        caps = (
-            ("trial seconds", cycle.spent_seconds, cycle.request.seconds, self.seconds),
-            ("GPU-seconds", cycle.spent_gpu_seconds, cycle.request.gpu_seconds, self.gpu_seconds),
-        )
+        caps: list[tuple[str, Callable[..., float], float | None, float | None]] = [
+            ("trial seconds", cycle.spent_seconds, cycle.request.seconds, self.seconds)
+        ]
+        if draws_at_random(self.implementation):  # the others never ask for a GPU
+            most = cycle.request.gpu_seconds
+            caps.append(("GPU-seconds", cycle.spent_gpu_seconds, most, self.gpu_seconds))
         for unit, spent, most, of_turn in caps:
             if most is not None and spent() >= most:
                 return f"the cycle's {most:g} {unit} are used up"
-            if spent(name) >= of_turn:
+            if of_turn is not None and spent(name) >= of_turn:
                 return f"the {of_turn:g} {unit} of its turn are used up"
         ended = saturated([tried(row) for row in rows], left=left) if self.stops_early else None
         return f"saturated: {ended.reason}" if ended else ""

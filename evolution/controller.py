@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
-from agenticrs.evolution import bootstrap, compositional, individual, sensing
+from agenticrs.evolution import bootstrap, compositional, individual, preflight, sensing
 from agenticrs.evolution.admitting import admit_first
 from agenticrs.evolution.cycle import Cycle, Event, StepFunction, StepName, Watcher, run
+from agenticrs.evolution.drift import Look
 from agenticrs.evolution.request import CycleKind, EvolveRequest
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
@@ -54,6 +56,7 @@ class Controller:
         agents: tuple[str, ...] = (),
         trials: int | None = None,
         seconds: float | None = None,
+        gpu_seconds: float | None = None,
         dataset: str | None = None,
     ) -> list[int]:
         """Run cycles of these kinds, one after the other; return their ids.
@@ -65,8 +68,16 @@ class Controller:
 
         Without ``dataset`` it is the surface's, else the one of the settings, else the only one
         that is stored. Raises Conflict while another process evolves the surface or when it serves
-        another dataset, EvolutionError when the dataset is not clear.
+        another dataset, EvolutionError when the dataset is not clear, or before a cycle whose
+        budget is too small for one comparison.
         """
+        settings = self.services.settings
+        budget = {
+            "trials": settings.trials if trials is None else trials,
+            "seconds": settings.seconds if seconds is None else seconds,
+            "gpu_seconds": settings.gpu_seconds if gpu_seconds is None else gpu_seconds,
+        }
+        preflight.refuse_senseless(budget)
         name = self._dataset(dataset)
         with self._lease(), self.services.open_runner() as runner:
             # Starting Ray takes seconds: all cycles of this call use the same one.
@@ -80,8 +91,10 @@ class Controller:
             wanted: list[CycleKind] = [kind for kind in kinds if kind not in resumed]
             if serving is None and "bootstrap" not in wanted:
                 wanted.insert(0, "bootstrap")
-            for kind in working._ordered(wanted, name):
-                done.append(working._start(kind, agents, trials, seconds, name))
+            order, look = working._ordered(wanted, name)
+            for kind in order:
+                request = working._request(kind, agents, budget)
+                done.append(working._start(request, name, look))
         self._resume_decided()
         return done
 
@@ -141,16 +154,22 @@ class Controller:
             else "agenticrs data import, or agenticrs data generate",
         )
 
-    def _ordered(self, wanted: list[CycleKind], dataset: str) -> list[CycleKind]:
-        """The kinds in order: by habit as asked for, compositional first when something moved."""
+    def _ordered(
+        self, wanted: list[CycleKind], dataset: str
+    ) -> tuple[list[CycleKind], Look | None]:
+        """The kinds in order: by habit as asked for, compositional first when something moved.
+
+        Also the look at the data that said so, for the cycles to come.
+        """
         if not {"individual", "compositional"} <= set(wanted):
-            return wanted
+            return wanted, None
         snapshot = self.services.datasets.load(dataset, self._fold_in_feedback(dataset))
-        why = sensing.restructure_first(self.services, self.surface, snapshot)
+        look = sensing.look_at(self.services, self.surface, snapshot)
+        why = sensing.restructure_first(self.services, self.surface, look)
         if not why:
-            return wanted
+            return wanted, look
         self.watch(Event(0, "sense", f"the graph changes first: {why}"))
-        return sorted(wanted, key=("bootstrap", "compositional", "individual").index)
+        return sorted(wanted, key=("bootstrap", "compositional", "individual").index), look
 
     def _resume_decided(self) -> None:
         """Carry out what was decided while this process held the lease."""
@@ -183,50 +202,59 @@ class Controller:
             went_on.append(row.id or 0)
         return went_on
 
-    def _start(
-        self,
-        kind: CycleKind,
-        agents: tuple[str, ...],
-        trials: int | None,
-        seconds: float | None,
-        dataset: str,
-    ) -> int:
+    def _request(
+        self, kind: CycleKind, agents: tuple[str, ...], budget: Mapping[str, Any]
+    ) -> EvolveRequest:
         settings = self.services.settings
-        fingerprint = self._fold_in_feedback(dataset)
-        request = EvolveRequest(
+        return EvolveRequest(
             kind=kind,
             agents=agents if kind == "individual" else (),
-            trials=trials or settings.trials,
-            seconds=seconds or settings.seconds,
             split=settings.split,
             seed=settings.seed,
+            **budget,
         )
+
+    def _start(self, request: EvolveRequest, dataset: str, look: Look | None) -> int:
+        """Run a new cycle; a budget that is too small is refused before there is one."""
+        fingerprint = self._fold_in_feedback(dataset)
+        with self._cycle(0, dataset, fingerprint, request) as asked:
+            preflight.refuse_too_small(asked, _planned(asked))
         with session_scope(self.services.engine) as session:
             row = cycles.open_cycle(
                 session,
                 surface=self.surface,
-                kind=kind,
+                kind=request.kind,
                 dataset=dataset,
                 fingerprint=fingerprint,
                 seed=request.seed,
                 request=request.model_dump(mode="json"),
             )
-        self._run(row)
+        self._run(row, look)
         return row.id or 0
 
-    def _run(self, row: CycleRow) -> None:
+    def _run(self, row: CycleRow, look: Look | None = None) -> None:
         request = EvolveRequest.model_validate(row.request)
-        cycle = Cycle(
+        with self._cycle(row.id or 0, row.dataset, row.fingerprint, request, look) as cycle:
+            run(cycle, STEPS[request.kind])
+
+    def _cycle(
+        self,
+        number: int,
+        dataset: str,
+        fingerprint: str,
+        request: EvolveRequest,
+        look: Look | None = None,
+    ) -> Cycle:
+        return Cycle(
             services=self.services,
-            id=row.id or 0,
-            surface=row.surface,
-            dataset_name=row.dataset,
-            fingerprint=row.fingerprint,
+            id=number,
+            surface=self.surface,
+            dataset_name=dataset,
+            fingerprint=fingerprint,
             request=request,
             watch=self.watch,
+            look=look,
         )
-        with cycle:
-            run(cycle, STEPS[request.kind])
 
     def _fold_in_feedback(self, dataset: str) -> str:
         """Make logged feedback part of the dataset; return the fingerprint of the result."""
@@ -264,6 +292,13 @@ class Controller:
             stopped.set()
             heartbeat.join()
             lease.release(engine, name, holder)
+
+
+def _planned(cycle: Cycle) -> list[str]:
+    """What a cycle would try: agents, or compositions of the surface; its first cycle tries all."""
+    if cycle.request.kind == "individual":
+        return individual.planned(cycle)[0]
+    return [cycle.surface] if cycle.request.kind == "compositional" else []
 
 
 def _release_if_dead(services: Services, name: str) -> None:

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from agenticrs.evolution.drift import Look
 from agenticrs.evolution.request import EvolveRequest
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.dataset import Dataset, Fold
@@ -79,6 +80,8 @@ class Cycle:
     fingerprint: str
     request: EvolveRequest
     watch: Watcher
+    look: Look | None = None
+    """At the data, where somebody has had one before the cycle began."""
     results: dict[str, Result] = field(default_factory=dict)
     step: StepName = "sense"
     _resources: ExitStack = field(default_factory=ExitStack)

@@ -2,8 +2,9 @@
 
 Rows of a log depend on each other (a user's, an hour's), and new users and items arrive all the
 time, so tests that count rows as independent cry wolf. Here the window itself says how much it
-varies: each of its blocks of consecutive rows is compared with the rows before it, as the newest
-rows are with the end of the window, and the alarm is raised when the newest stand out. As long as
+varies: each of its blocks of consecutive rows is compared with rows before it, as the newest rows
+are with the end of the window, at the same distance (the longer ago, the more unlike), and the
+alarm is raised when the newest stand out. As long as
 the platform goes on as it did, the newest block is as likely as any other to be the most unlike, so
 at most a share ``alpha`` of looks raises a false alarm (a rank test, as in conformal prediction;
 Vovk et al. 2005). Four signals look for different changes; the rank of their largest deviation
@@ -69,18 +70,34 @@ class Drift:
 
 
 NOTHING = Drift((), 1.0, 0)
-"""Too little is new, or nothing has times."""
+"""Too little is new, or more than the window can be a measure of, or nothing has times."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found: a snapshot beside what a champion was made from.
+
+    ``known`` are the rows that the champion knew, 0 where it was made from other data.
+    """
+
+    champion: str
+    """Fingerprint of the champion's snapshot."""
+    snapshot: str
+    known: int
+    drift: Drift
 
 
 def drift(dataset: Dataset, known: int) -> Drift:
     """Compare the newest rows of a log with its ``known`` oldest ones, the champion's window."""
     log, total = dataset.interactions, len(dataset.interactions)
-    size = min(total - known, known // (BLOCKS + BEFORE))
+    new = total - known
+    size = min(new, (known - new) // (BLOCKS + BEFORE - 1))
     if size < LEAST_ROWS or not dataset.has_times:
         return NOTHING
+    between = new - size  # rows between the window's end and the newest block
     order = np.argsort(log.timestamp, kind="stable")
-    starts = np.linspace(BEFORE * size, known - size, BLOCKS).astype(np.int64)
-    looks = [_unlike(dataset, order, start, start, size) for start in starts.tolist()]
+    starts = np.linspace(BEFORE * size + between, known - size, BLOCKS).astype(np.int64)
+    looks = [_unlike(dataset, order, start - between, start, size) for start in starts.tolist()]
     looks.append(_unlike(dataset, order, known, total - size, size))
     measured = np.array([list(look.values()) for look in looks]).T  # (signals, BLOCKS + 1)
     usual = measured[:, :-1].mean(1, keepdims=True)

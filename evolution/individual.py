@@ -9,7 +9,7 @@ compositional cycles.
 from __future__ import annotations
 
 from agenticrs.agents import catalogue
-from agenticrs.evolution import agent_methods, allotting, blueprint, stages
+from agenticrs.evolution import agent_methods, allotting, blueprint, preflight, stages
 from agenticrs.evolution.agent_search import AgentSearch
 from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
@@ -20,6 +20,7 @@ from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.upstream import AgentInputs
 from agenticrs.evolution.verdicts import judge
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import Role
@@ -36,8 +37,8 @@ _SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")
 """Roles whose functional agents are settings of a composition."""
 
 
-def plan(cycle: Cycle) -> Result:
-    """Which agents are searched, by which method, and what it will cost."""
+def planned(cycle: Cycle) -> tuple[list[str], dict[str, str]]:
+    """Agents that would be searched if the budget allows, and why the others are not."""
     champions = stages.champion_versions(cycle)
     # Parts come first: what they find is offered to the agents that they are parts of.
     parts = sorted(name for name, spec in cycle.specs.items() if spec.part_of)
@@ -53,7 +54,25 @@ def plan(cycle: Cycle) -> Result:
         for name, spec in cycle.specs.items()
         if name not in names
     }
-    turns, credit = allotting.allot(cycle, names)
+    return names, left_out
+
+
+def plan(cycle: Cycle) -> Result:
+    """Which agents are searched, by which method, and what it will cost.
+
+    An agent whose turn does not pay for one full trial is left out. Raises EvolutionError when
+    that is all of them.
+    """
+    names, left_out = planned(cycle)
+    allotted, credit = allotting.allot(cycle, names)
+    turns, too_dear = preflight.afforded(allotted, preflight.costs(cycle, names), cycle.request)
+    if names and not turns:
+        raise EvolutionError(
+            "the budget pays for a full trial of no agent: "
+            + "; ".join(f"{name}: {why}" for name, why in too_dear.items()),
+            hint="raise AGENTICRS_SECONDS or AGENTICRS_GPU_SECONDS, or name cheaper agents",
+        )
+    left_out |= too_dear
     names = list(turns)
     choices = agent_methods.chosen(cycle, turns)
     with session_scope(cycle.services.engine) as session:
@@ -95,18 +114,20 @@ def evaluate(cycle: Cycle) -> Result:
     names = cycle.results["plan"]["agents"]
     implementations = catalogue.load_agents()
     inputs = AgentInputs(cycle)
+    ended = {}
     for place, name in enumerate(names):
         spec = cycle.specs[name]
         cycle.say(f"searching {name}", place / len(names))
         method = agent_methods.method_of(cycle, name)
         turn = cycle.results["plan"]["turns"][name]
-        AgentSearch(
+        ended[name] = AgentSearch(
             cycle,
             spec,
             implementations[name],
             method,
             trials=turn["trials"],
             seconds=turn["seconds"],
+            gpu_seconds=turn.get("gpu_seconds"),
             inputs=inputs.of(spec),
             stops_early=cycle.results["plan"]["choices"][name]["way"] == "search",
         ).run()
@@ -117,7 +138,10 @@ def evaluate(cycle: Cycle) -> Result:
         "trials": {
             n: {s: found.count(s) for s in sorted(set(found))} for n, found in states.items()
         },
+        "ended": ended,
+        "cached": sum("cached_from" in row.note for row in rows),
         "seconds": round(sum(row.seconds for row in rows), 2),
+        "gpu_seconds": round(sum(row.gpu_seconds for row in rows), 2),
     }
 
 

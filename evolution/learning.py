@@ -33,13 +33,14 @@ class Learning:
     def policy(self, given: Sequence[Values] = ()) -> Policy:
         """The policy as it was when the cycle began."""
         cycle = self.cycle
+        turn = cycle.results["plan"]["turns"][self.agent]
         return Policy(
             self.space,
             Situation.of(
                 cycle.dataset,
                 outer_weight=cycle.specs[self.agent].outer_weight,
-                trials=cycle.request.trials,
-                seconds=cycle.request.seconds,
+                trials=turn["trials"],
+                seconds=turn["seconds"],
             ),
             self._stored(),
             cycle=f"{cycle.surface}/{cycle.id}",

@@ -6,7 +6,7 @@ from typing import Any
 
 from agenticrs.evolution import blueprint, stages
 from agenticrs.evolution.cycle import Cycle, Result
-from agenticrs.evolution.drift import NOTHING, Drift, drift
+from agenticrs.evolution.drift import NOTHING, Look, drift
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.database import session_scope
@@ -21,8 +21,10 @@ def sense(cycle: Cycle) -> Result:
     if serving is None:
         cycle.say(f"nothing serves on {cycle.surface!r} yet; {rows:,} interactions to learn from")
         return {"serving": None, "interactions": rows, "new_interactions": rows}
-    known, moved = _since(cycle.services, serving, cycle.dataset)
-    alpha = cycle.services.settings.alpha
+    look = cycle.look
+    if look is None or (look.champion, look.snapshot) != (serving.fingerprint, cycle.fingerprint):
+        look = _since(cycle.services, serving, cycle.dataset)
+    known, moved, alpha = look.known, look.drift, cycle.services.settings.alpha
     cycle.say(
         f"composition {serving.number} serves; {rows - known:,} new interactions since"
         + (", and they have drifted" if moved.detected(alpha) else "")
@@ -36,32 +38,37 @@ def sense(cycle: Cycle) -> Result:
     }
 
 
-def restructure_first(services: Services, surface: str, dataset: Dataset) -> str:
+def look_at(services: Services, surface: str, dataset: Dataset) -> Look | None:
+    """How a snapshot differs from what the champion knew; None when nothing serves."""
+    with session_scope(services.engine) as session:
+        serving = promotion.serving(session, surface)
+    return None if serving is None else _since(services, serving, dataset)
+
+
+def restructure_first(services: Services, surface: str, look: Look | None) -> str:
     """Why the graph should change before single agents do; empty when nothing speaks for it.
 
     Drift of the newest rows against the champion's window, or objective weights that differ from
-    those of the last compositional cycle.
+    those of the last compositional cycle. Nothing speaks for it while nothing serves.
     """
-    with session_scope(services.engine) as session:
-        serving = promotion.serving(session, surface)
-        planned = cycles.last_plan(session, surface, "compositional")
-        fusions = blueprint.of_role(specs := agents.admitted(session), "fusion")
-    if serving is None:
+    if look is None:
         return ""
-    _, moved = _since(services, serving, dataset)
-    if moved.detected(services.settings.alpha):
-        signal = max(moved.signals, key=lambda s: s.deviation)
-        return f"{signal.name} have drifted (p {moved.p_value:.3f})"
-    before = planned.get("outer_weight")
+    if look.drift.detected(services.settings.alpha):
+        signal = max(look.drift.signals, key=lambda s: s.deviation)
+        return f"{signal.name} have drifted (p {look.drift.p_value:.3f})"
+    with session_scope(services.engine) as session:
+        before = cycles.last_plan(session, surface, "compositional").get("outer_weight")
+        fusions = blueprint.of_role(specs := agents.admitted(session), "fusion")
     weight = max((specs[name].outer_weight for name in fusions), default=before)
     if before is not None and weight != before:
         return f"the outer reward's weight was {before:g} and is {weight:g} now"
     return ""
 
 
-def _since(services: Services, serving: CompositionRow, dataset: Dataset) -> tuple[int, Drift]:
+def _since(services: Services, serving: CompositionRow, dataset: Dataset) -> Look:
     """How many rows the champion knew, and how the others differ from them."""
     known: Any = 0
     if serving.dataset == dataset.name:
         known = len(services.datasets.load(serving.dataset, serving.fingerprint).interactions)
-    return known, drift(dataset, known) if known else NOTHING
+    moved = drift(dataset, known) if known else NOTHING
+    return Look(serving.fingerprint, dataset.fingerprint, known, moved)

@@ -21,7 +21,7 @@ _NEW_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Situation:
-    """A cycle as an agent's policy finds it when it begins.
+    """An agent's turn in a cycle as its policy finds it when it begins.
 
     Counts are at least 0; ``popularity_gini``, ``new_items`` and ``outer_weight`` lie in [0, 1].
     Raises ValueError for numbers that are not finite or negative.
@@ -39,9 +39,9 @@ class Situation:
     outer_weight: float
     """Weight of the outer reward in the score."""
     trials: int
-    """Candidates that the cycle may try."""
+    """Candidates that the turn may try."""
     seconds: float
-    """Trial seconds that the cycle may spend."""
+    """Trial seconds that the turn may spend."""
 
     def __post_init__(self) -> None:
         """Refuse what would spoil the weights for good."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
-from agenticrs.evolution.sensing import restructure_first
+from agenticrs.evolution import sensing
+from agenticrs.evolution.drift import Drift, drift
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.data.raw import Event
 from agenticrs.platform.database import session_scope
@@ -38,24 +40,42 @@ def more_of_the_same(dataset: Dataset, *, shifted: bool) -> list[Event]:
     ]
 
 
+def why(world: World, dataset: Dataset) -> str:
+    """Why the graph should change first, after a look at these data."""
+    services = world.services
+    return sensing.restructure_first(services, "home", sensing.look_at(services, "home", dataset))
+
+
 def kinds(world: World) -> list[str]:
     with session_scope(world.services.engine) as session:
         rows = sorted(cycles.list_all(session), key=lambda row: row.id or 0)
     return [row.kind for row in rows]
 
 
-def test_the_graph_changes_first_when_the_world_has_moved(world: World) -> None:
+def test_the_graph_changes_first_when_the_world_has_moved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.controller().evolve(("individual",), agents=("ease",))
     datasets = world.services.datasets
     before = datasets.load("generated")
     moved = datasets.append_events("generated", more_of_the_same(before, shifted=True))
-    assert "items" in restructure_first(world.services, "home", moved)
-    world.controller().evolve()
+    assert "items" in why(world, moved)
+    looks: list[Dataset] = []
+
+    def noted(dataset: Dataset, known: int) -> Drift:
+        looks.append(dataset)
+        return drift(dataset, known)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sensing, "drift", noted)
+        world.controller().evolve()
     assert kinds(world)[2:] == ["compositional", "individual"]
+    assert len(looks) == 1, "one look is enough for the order and for both cycles"
     with session_scope(world.services.engine) as session:
         newest = cycles.list_all(session)[0].id or 0
         (step,) = [s for s in cycles.steps(session, newest) if s.name == "sense"]
     assert step.result["drift"]["detected"]
+    assert step.result["new_interactions"] == NEW
 
 
 def test_new_rows_of_the_old_kind_change_nothing(world: World) -> None:
@@ -64,14 +84,14 @@ def test_new_rows_of_the_old_kind_change_nothing(world: World) -> None:
     same = datasets.append_events(
         "generated", more_of_the_same(datasets.load("generated"), shifted=False)
     )
-    assert restructure_first(world.services, "home", same) == ""
+    assert why(world, same) == ""
 
 
 def test_another_weight_of_the_outer_reward_changes_the_graph_first(world: World) -> None:
     world.controller().evolve(("compositional",))
     dataset = world.services.datasets.load("generated")
-    assert restructure_first(world.services, "home", dataset) == ""
+    assert why(world, dataset) == ""
     with session_scope(world.services.engine) as session:
         spec = agents.admitted(session)["rrf"].model_copy(update={"outer_weight": 0.9})
         agents.record(session, spec, AdmissionReport(checks=[], admitted=True), "changed")
-    assert "weight" in restructure_first(world.services, "home", dataset)
+    assert "weight" in why(world, dataset)

@@ -10,8 +10,10 @@ import typer
 from agenticrs.ui.cli.output import JsonOption, emit, friendly, out, record, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agenticrs.evolution.request import CycleKind
-    from agenticrs.registry.tables import ProposalRow
+    from agenticrs.registry.tables import ProposalRow, TrialRow
 
 cycles = typer.Typer(help="Evolution cycles: list, show.", no_args_is_help=True)
 proposals = typer.Typer(help="Proposals: list, show, approve, reject.", no_args_is_help=True)
@@ -26,6 +28,7 @@ def evolve(
     agent: Annotated[list[str] | None, typer.Option(help="Only these agents")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Candidates for each agent")] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Budget in trial seconds")] = None,
+    gpu_seconds: Annotated[float | None, typer.Option(min=1, help="Budget on GPUs")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run evolution cycles now; one that was cut off goes on first."""
@@ -46,7 +49,11 @@ def evolve(
         with watching(quiet=as_json) as watch:
             controller = build_controller(load_settings(dataset=dataset), watch)
             done = controller.evolve(
-                kinds[kind], agents=tuple(agent or ()), trials=trials, seconds=seconds
+                kinds[kind],
+                agents=tuple(agent or ()),
+                trials=trials,
+                seconds=seconds,
+                gpu_seconds=gpu_seconds,
             )
         summaries = [cycle_summary(controller.services.engine, cycle_id) for cycle_id in done]
         if as_json:
@@ -134,22 +141,7 @@ def show_cycle(cycle: int, as_json: JsonOption = False) -> None:
             ],
             as_json=False,
         )
-        table(
-            "trials",
-            [
-                {
-                    "agent": t.agent,
-                    "number": t.number,
-                    "method": t.method,
-                    "state": t.state,
-                    "reward": t.reward,
-                    "seconds": t.seconds,
-                    "error": t.error,
-                }
-                for t in tried
-            ],
-            as_json=False,
-        )
+        table("trials", _trial_rows(tried), as_json=False)
 
 
 @proposals.command("list")
@@ -232,6 +224,26 @@ def _decide(
         with session_scope(controller.services.engine) as session:
             row = store.get(session, proposal)
         record(f"proposal {proposal}", _row(row), as_json=as_json)
+
+
+def _trial_rows(tried: Sequence[TrialRow]) -> list[dict[str, Any]]:
+    """A row for each trial; who paid for a result, and GPU-seconds, where there are any."""
+    on_gpu = any(trial.gpu_seconds for trial in tried)
+    taken = any("cached_from" in trial.note for trial in tried)
+    return [
+        {
+            "agent": trial.agent,
+            "number": trial.number,
+            "method": trial.method,
+            "state": trial.state,
+            "reward": trial.reward,
+            "seconds": trial.seconds,
+            **({"gpu_seconds": trial.gpu_seconds} if on_gpu else {}),
+            **({"result_of_trial": trial.note.get("cached_from", trial.id)} if taken else {}),
+            "error": trial.error,
+        }
+        for trial in tried
+    ]
 
 
 def _row(row: ProposalRow) -> dict[str, Any]:
