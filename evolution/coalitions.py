@@ -49,18 +49,22 @@ class Measured:
 def at_work(graph: Graph, present: Coalition, specs: Mapping[str, AgentSpec]) -> Coalition:
     """Those of the agents ``present`` who can make a difference when the others are missing.
 
-    Who gets only lists that are empty cannot, nor a retriever on a path that nobody takes, nor a
+    Who gets only lists that are empty cannot, nor an agent on a path that nobody takes, nor a
     router of such paths. Coalitions with the same agents at work are worth the same.
     """
     working: set[str] = set()
     filled: set[str] = set()
     for node in graph.order():
-        if specs[node.agent].loop.output is Port.ROUTE or not _reached(node, graph, present, specs):
+        if specs[node.agent].loop.output is Port.ROUTE:
             continue
+        acts = node.agent in present and _reached(node, graph, present, specs)
         sources = set(node.inputs) - {SOURCE}
-        if sources & filled if sources else node.agent in present:
-            filled.add(node.id)
-            working |= {node.agent} & present
+        # Whoever reads candidates hands them through where it does not act itself.
+        if not (sources & filled if sources else acts):
+            continue
+        filled.add(node.id)
+        if acts:
+            working.add(node.agent)
             if node.when is not None:
                 working |= {graph.node(node.when.node).agent} & present
     return frozenset(working)

@@ -19,7 +19,7 @@ from agenticrs.platform.data.generated import GeneratorConfig, generate
 from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.errors import AgentError
-from agenticrs.registry.graph import Graph, validate
+from agenticrs.registry.graph import Graph, Node, validate
 from agenticrs.rewards.credit import Coalition, subsets
 
 SPECS = {name: kind.spec for name, kind in catalogue.load_agents().items()}
@@ -35,6 +35,18 @@ ROUTED = blueprint.graph_of(
     SPECS,
     VERSIONS,
 )
+FOR_COLD_ALONE = blueprint.graph_of(
+    Blueprint(
+        retrievers=("ease", "itemknn"),
+        fusion="rrf",
+        reranker="mmr",
+        router="history_router",
+        only={"mmr": "cold"},
+    ),
+    SPECS,
+    VERSIONS,
+)
+"""Without its router nobody comes to mmr."""
 PLAIN = blueprint.graph_of(Blueprint(retrievers=("ease", "itemknn"), fusion="rrf"), SPECS, VERSIONS)
 """Members of ROUTED: ease, history_router, itemknn, mmr, rrf, trending."""
 ALL = frozenset(ROUTED.agents())
@@ -120,16 +132,30 @@ def test_nobody_shows_what_is_popular(fold: Fold, worth: Measure) -> None:
     assert nobody[valued].any()
 
 
-def test_who_is_not_at_work_changes_nothing(worth: Measure) -> None:
+@pytest.mark.parametrize("graph", [ROUTED, FOR_COLD_ALONE], ids=["path", "condition"])
+def test_who_is_not_at_work_changes_nothing(worth: Measure, graph: Graph) -> None:
     seen: dict[Coalition, PerUser] = {}
-    for present in subsets(sorted(ALL)):
-        working = at_work(ROUTED, present, SPECS)
+    members = sorted(graph.agents())
+    for present in subsets(members):
+        working = at_work(graph, present, SPECS)
         assert working <= present
-        assert at_work(ROUTED, working, SPECS) == working
-        reward = seen.setdefault(working, worth(ROUTED, working))
+        assert at_work(graph, working, SPECS) == working
+        reward = seen.setdefault(working, worth(graph, working))
         if working != present:
-            assert np.array_equal(worth(ROUTED, present), reward)
-    assert len(seen) < 2 ** len(ALL)
+            assert np.array_equal(worth(graph, present), reward)
+    assert len(seen) < 2 ** len(members)
+
+
+def test_who_skips_a_re_ranker_still_needs_what_stands_before_it() -> None:
+    present = frozenset(FOR_COLD_ALONE.agents())
+    assert at_work(FOR_COLD_ALONE, present, SPECS) == present
+    unrouted = at_work(FOR_COLD_ALONE, present - {"history_router"}, SPECS)
+    assert unrouted == {"ease", "itemknn", "rrf"}
+    behind = Node(id="dpp", agent="dpp", version=1, inputs=("mmr",))
+    longer = FOR_COLD_ALONE.model_copy(
+        update={"nodes": (*FOR_COLD_ALONE.nodes, behind), "output": "dpp"}
+    )
+    assert at_work(longer, frozenset({"ease", "dpp"}), SPECS) == {"ease", "dpp"}
 
 
 @pytest.mark.parametrize(
