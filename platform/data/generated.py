@@ -8,7 +8,8 @@ What is planted, so that each kind of method has something to find:
   patience; some of them arrive late and leave only a short history;
 * after a click, a user is inclined to the series' next episode and to topics that follow on from
   the topic just seen (that inclination is what a sequence model can learn);
-* on a known day a known share of users changes tastes;
+* on a known day a known share of users changes tastes, each in a way of their own or all of them
+  towards the same few topics;
 * a mixed policy (popular, personal, next episode, random) chooses what is shown, each video at
   most once to a user.
 
@@ -77,6 +78,9 @@ class GeneratorConfig(BaseModel):
     """Share of the users whose tastes change on ``drift_day``."""
     drift_day: int | None = Field(default=None, ge=0)
     """None: after three quarters of the days."""
+    drift_topics: int | None = Field(default=None, ge=1)
+    """Changed tastes keep to so many topics, the same for all, as in the days of a great event;
+    None: to none."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -84,6 +88,10 @@ class GeneratorConfig(BaseModel):
         if self.n_users * self.n_items > 500_000_000:
             raise ValueError(
                 f"n_users * n_items must be at most 500 million, got {self.n_users * self.n_items}"
+            )
+        if self.drift_topics is not None and self.drift_topics > self.n_topics:
+            raise ValueError(
+                f"drift_topics must be at most n_topics = {self.n_topics}, got {self.drift_topics}"
             )
         return self
 
@@ -223,6 +231,9 @@ def _make_users(config: GeneratorConfig, rng: np.random.Generator) -> _Users:
     of_age = rng.dirichlet(np.full(n_topics, 0.4), size=len(_AGES))
     before = 0.8 * rng.dirichlet(np.full(n_topics, 0.1), size=n) + 0.2 * of_age[age]
     after = 0.8 * rng.dirichlet(np.full(n_topics, 0.1), size=n) + 0.2 * of_age[age]
+    if config.drift_topics is not None:
+        after[:, config.drift_topics :] = 0.0  # topics are alike but for their number
+        after /= after.sum(axis=1, keepdims=True)
     drifted = rng.random(n) < config.drift_users
     return _Users(
         tastes=np.stack([before, np.where(drifted[:, None], after, before)]),

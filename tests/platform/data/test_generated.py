@@ -106,6 +106,17 @@ def test_the_planted_drift_begins_on_its_day(platform: GeneratedPlatform) -> Non
     assert 0.25 < moved.mean() < 0.35
 
 
+def test_a_great_event_turns_changed_tastes_to_the_same_topics() -> None:
+    size = {"n_users": 300, "n_items": 160, "n_topics": 8, "drift_users": 0.5, "seed": 3}
+    apart = generate(GeneratorConfig(**size)).truth
+    event = generate(GeneratorConfig(**size, drift_topics=2)).truth
+    np.testing.assert_array_equal(event.drifted, apart.drifted)
+    np.testing.assert_array_equal(event.tastes[0], apart.tastes[0])
+    np.testing.assert_array_equal(event.tastes[1, ~event.drifted], apart.tastes[1, ~event.drifted])
+    assert event.tastes[1, event.drifted, :2].sum(axis=1) == pytest.approx(1.0)
+    assert apart.tastes[1, apart.drifted, :2].sum(axis=1).mean() < 0.5
+
+
 def test_cold_users_have_short_and_late_histories(
     platform: GeneratedPlatform, dataset: Dataset
 ) -> None:
@@ -158,7 +169,12 @@ def test_personal_models_clearly_beat_popularity_and_order_matters(dataset: Data
 
 
 def test_an_impossible_platform_is_refused() -> None:
-    for wrong in ({"n_users": 0}, {"cold_users": 1.5}, {"n_users": 10**6, "n_items": 10**6}):
+    for wrong in (
+        {"n_users": 0},
+        {"cold_users": 1.5},
+        {"n_topics": 4, "drift_topics": 5},
+        {"n_users": 10**6, "n_items": 10**6},
+    ):
         with pytest.raises(ValidationError):
             GeneratorConfig(**wrong)
 
