@@ -4,11 +4,10 @@ Rows of a log depend on each other (a user's, an hour's), and new users and item
 time, so tests that count rows as independent cry wolf. Here the window itself says how much it
 varies: each of its blocks of consecutive rows is compared with rows before it, as the newest rows
 are with the end of the window, at the same distance (the longer ago, the more unlike), and the
-alarm is raised when the newest stand out. As long as
-the platform goes on as it did, the newest block is as likely as any other to be the most unlike, so
-at most a share ``alpha`` of looks raises a false alarm (a rank test, as in conformal prediction;
-Vovk et al. 2005). Four signals look for different changes; the rank of their largest deviation
-decides.
+alarm is raised when the newest stand out. As long as the platform goes on as it did, the newest
+block is as likely as any other to be the most unlike, so at most a share ``alpha`` of looks raises
+a false alarm (a rank test, as in conformal prediction; Vovk et al. 2005). Four signals look for
+different changes; the rank of their largest deviation decides.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from agenticrs.evolution import drift as module
 from agenticrs.evolution.drift import drift, population_stability
 from agenticrs.platform.data.dataset import Dataset, Features, Interactions, Positive
 
-USERS, ITEMS, ROWS, KNOWN = 400, 120, 8000, 7000
+USERS, ITEMS, ROWS, KNOWN = 400, 120, 8000, 7400
 
 
 def log(seed: int, *, moved: str = "", growing: bool = False) -> Dataset:
@@ -61,11 +61,27 @@ def test_false_alarms_are_as_rare_as_promised(growing: bool) -> None:
     assert alarms <= 6
 
 
+def sliding(seed: int) -> Dataset:
+    """A log whose items come and go all the time: rows are the more unlike the further apart."""
+    known, rng = log(seed), np.random.default_rng(seed)
+    near = np.abs(rng.normal(0.0, 15.0, ROWS)).astype(np.int64)
+    item = (np.arange(ROWS) // 100 + near) % ITEMS
+    rows = replace(known.interactions, item=item.astype(np.int32))
+    return replace(known, interactions=rows)
+
+
+def test_a_world_that_always_slides_is_no_alarm_however_much_of_it_is_new() -> None:
+    for known in (5500, 6500, 7800):
+        alarms = sum(drift(sliding(seed), known).detected(0.05) for seed in range(40))
+        assert alarms <= 5, known  # 97.5 % of binomials of 40 with a share of .05
+
+
 def test_too_little_that_is_new_or_no_times_tell_nothing() -> None:
     few = drift(log(0, moved="items"), ROWS - module.LEAST_ROWS + 1)
     assert few.rows == 0
     assert not few.detected(1.0)
     assert drift(replace(log(0), has_times=False), KNOWN) is module.NOTHING
+    assert drift(log(0, moved="items"), ROWS // 2) is module.NOTHING  # as much is new as is known
 
 
 def test_the_index_is_zero_for_equal_shares_and_grows_with_the_difference() -> None:
