@@ -1,22 +1,28 @@
-"""What each method of search adds, at an equal budget of training seconds.
+"""What each method of evolution adds, at an equal budget of training seconds.
 
-    OMP_NUM_THREADS=1 python benchmarks/evolution.py [--seeds 5] [--jobs 3]
+    OMP_NUM_THREADS=1 python benchmarks/evolution.py --data ml-100k,kuairand,ml-1m --seeds 5
 
-One agent (BPR-MF, its decision space without the costliest part) on the newest ratings of each
-user of ML-100K, leave-one-out, validation part. The reward is NDCG@10 of the search users, as in a
-cycle. TPE alone trains a fixed number of candidates in full; what that takes is the budget of all
-others. *Cascade* is TPE whose candidates first pass the short rung; *cascade, memory* also
-remembers random candidates of an earlier cycle on the same data: that cycle paid for them, so they
-cost nothing here, and their rewards don't count as found either. Seconds are those of the
-processor, of whole trials: preparing, training, and measuring. The result of every seed goes to
-``results/evolution.json``.
+One agent (SASRec, with the upper ends of its costly settings lowered) on the newest interactions of
+some users of each dataset, leave-one-out, validation part. The reward is NDCG@10 of the search
+users, as in a cycle; *confirm* is that of the other users, who steer nothing.
+
+*tpe* is Optuna as a user would run it alone: its default TPE, every candidate trained in full. What
+``TRIALS`` of those take is the budget of all ways. *ours* is what the platform does: candidates
+pass the short rung first, and the cycle begins with the best settings of earlier cycles. Those
+cycles ran on earlier states of the same log, without each user's newest items; their seconds are
+written down and not counted, as they were paid when nobody asked for this cycle. *policy* has the
+policy in the place of TPE, with what it learnt in the earlier cycles. *proposer* takes turns
+between our search and structures by mutation and crossover, or by language models where
+``AGENTICRS_LLM_MODELS`` names some.
+
+Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
+of every seed goes to ``results/evolution.json``; ``evolution_report.py`` makes table and picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,51 +37,56 @@ import torch
 from published import RESULTS, TASKS, machine
 
 from agenticrs.agents.catalogue import load_agents
+from agenticrs.agents.grammar.network import Sizes
+from agenticrs.agents.grammar.structured import architecture, recipe
+from agenticrs.agents.grammar.variation import Limits
+from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.trial import TrialRequest, run_trial
 from agenticrs.evolution.halving import goes_on
-from agenticrs.evolution.methods.method import Method, State, Tried
+from agenticrs.evolution.methods.combination import (
+    OWN,
+    AlternateOnSaturation,
+    SearchBest,
+    structure_key,
+)
+from agenticrs.evolution.methods.method import Candidate, Method, State, Tried, Values
+from agenticrs.evolution.methods.policy import Policy
+from agenticrs.evolution.methods.policy_situation import Situation
+from agenticrs.evolution.methods.policy_state import PolicyState
 from agenticrs.evolution.methods.search import Search
+from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.rungs import complete
 from agenticrs.evolution.selection import mean_reward
 from agenticrs.platform.data.dataset import Dataset, Fold
 from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.errors import AgentError
-from agenticrs.registry.spec import SearchMethod
-from agenticrs.rewards.significance import bootstrap_mean
+from agenticrs.registry.spec import Choice, ConcreteParameter, FloatRange
 
-AGENT, METRIC = "bpr", "ndcg@10"
-NEWEST = 15
-"""Ratings of each user: with all of them the comparison would take hours."""
-HIGHEST = {"embedding_size": 64, "negatives": 8, "epochs": 30}
-"""Upper ends instead of the agent's own, for the same reason."""
-TRIALS = 40
-"""Candidates of TPE alone."""
-EARLIER = 10
-"""Random candidates of the earlier cycle that memory holds."""
-SHORT = (0.25, 0.5)
-"""The short rung: share of the epochs, and of the held-out users."""
-GOAL = 1 / 3
-"""The share of TPE's seconds within which its best is to be reached."""
-POINTS = (10, 20, 40)
-RESULT = RESULTS / "evolution.json"
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to search: which method, whether with the short rung, whether with memory."""
-
-    method: SearchMethod
-    short: bool = False
-    memory: bool = False
-
-
-WAYS: Mapping[str, Way] = {
-    "random": Way("random"),
-    "tpe": Way("tpe"),
-    "cascade": Way("tpe", short=True),
-    "cascade, memory": Way("tpe", short=True, memory=True),
+AGENT, METRIC = "sasrec", "ndcg@10"
+USERS: Mapping[str, int] = {"ml-100k": 943, "kuairand": 1000, "ml-1m": 1000}
+"""How many users of a dataset are drawn."""
+NEWEST = 12
+"""Interactions of each user: with all of them the comparison would take days."""
+NARROWED: Mapping[str, Mapping[str, Any]] = {
+    "embedding_size": {"values": (16, 32, 64)},
+    "layers": {"high": 2},
+    "max_length": {"low": 5, "high": NEWEST},
+    "epochs": {"low": 4, "high": 10},
 }
+"""What differs from the agent's own space, for the same reason."""
+TRIALS = 50
+"""Candidates of TPE alone."""
+EARLIER = (4, 2)
+"""How many of each user's newest interactions the logs of the earlier cycles lack."""
+EARLIER_TRIALS = 15
+"""Candidates of each earlier cycle."""
+SHORT = (0.25, 0.5)
+"""The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
+LONGEST = 30.0
+"""Seconds after which a training ends with what it has learnt."""
+WAYS = ("random", "tpe", "ours", "policy", "proposer")
+RESULT = RESULTS / "evolution.json"
 
 
 @dataclass(frozen=True)
@@ -88,9 +99,10 @@ class Step:
     seconds: float
     reward: float | None = None
     confirm: float | None = None
+    origin: str = ""
 
 
-Measure = Callable[[Mapping[str, Any], int, bool], Step]
+Measure = Callable[[Values, int, bool], Step]
 """Values, seed, whether in short -> what came of it."""
 
 
@@ -98,23 +110,25 @@ class Trials:
     """Trains candidates of one fold; the same point is trained once and costs everybody alike."""
 
     def __init__(self, fold: Fold) -> None:
-        self._fold, self._agent = fold, load_agents()[AGENT]
+        self.fold, self._agent = fold, load_agents()[AGENT]
         self._known: dict[str, Step] = {}
 
-    def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Step:
+    def __call__(self, values: Values, seed: int, short: bool) -> Step:
         """Train and measure, or remember."""
         config = complete(self._agent, values)
         key = json.dumps([config, seed, short], sort_keys=True)
         if key not in self._known:
             effort, users = SHORT if short else (1.0, 1.0)
-            request = TrialRequest(AGENT, config, seed, effort, users, device="cpu")
+            request = TrialRequest(
+                AGENT, config, seed, effort, users, seconds=LONGEST, device="cpu"
+            )
             self._known[key] = self._train(request)
         return self._known[key]
 
     def _train(self, request: TrialRequest) -> Step:
         begin = time.process_time()
         try:
-            found = run_trial(self._fold, request)
+            found = run_trial(self.fold, request)
         except AgentError:  # it diverged: that is a result, and was paid for
             return Step(time.process_time() - begin)
         seconds = time.process_time() - begin
@@ -123,173 +137,209 @@ class Trials:
         return Step(seconds, mean_reward(values, found.users), confirm)
 
 
-def newest(dataset: Dataset, n: int) -> Dataset:
-    """The last ``n`` interactions of each user; rows are in the order of user and time."""
+@dataclass(frozen=True)
+class Past:
+    """What earlier cycles left behind: their best settings, and a policy."""
+
+    given: Sequence[Values]
+    policy: PolicyState
+    seconds: float
+
+
+def part(dataset: Dataset, *, users: int, without: int = 0) -> Dataset:
+    """Some users, and of each the ``NEWEST`` interactions but for the last ``without``.
+
+    Rows are in the order of user and time. The same users are drawn every time.
+    """
     rows = dataset.interactions
+    drawn = np.zeros(dataset.n_users, dtype=bool)
+    drawn[np.random.default_rng(0).permutation(dataset.n_users)[:users]] = True
     counts = np.bincount(rows.user, minlength=dataset.n_users)
     after = np.cumsum(counts)[rows.user] - np.arange(len(rows))
-    return replace(dataset, interactions=rows.take(after <= n))
+    kept = drawn[rows.user] & (after > without) & (after <= without + NEWEST)
+    return replace(dataset, interactions=rows.take(kept))
 
 
-def search(method: Method, measure: Measure, seed: int, *, short: bool = False) -> Iterator[Step]:
-    """Candidates one after the other, without an end. Each is trained with a seed of its own."""
-    tried: list[Tried] = []
-    at_rung: list[float] = []
+def alone(space: Sequence[ConcreteParameter], seed: int, measure: Measure) -> Iterator[Step]:
+    """Optuna's TPE with its default settings, as its own documentation has it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     spent = 0.0
     while True:
-        number = len(tried)
-        values = method.ask(tried, 1)[0].values
-        low: float | None = None
-        if short:
-            first = measure(values, seed + number, True)
-            spent, low = spent + first.seconds, first.reward
-            passed = low is not None and goes_on(low, at_rung)
-            at_rung += [] if low is None else [low]
-            if not passed:
-                stopped: State = "failed" if low is None else "pruned"
-                tried.append(Tried(number, values, stopped, None, low))
-                yield Step(spent)
-                continue
-        whole = measure(values, seed + number, False)
-        spent += whole.seconds
-        tried.append(_tried(number, values, whole, low))
-        yield Step(spent, whole.reward, whole.confirm)
-
-
-def compare(seed: int, measure: Measure, trials: int = TRIALS) -> dict[str, list[Step]]:
-    """All ways with one seed, each up to the seconds that TPE alone takes for ``trials``."""
-    space = [
-        parameter.model_copy(update={"high": HIGHEST[parameter.name]})
-        if parameter.name in HIGHEST
-        else parameter
-        for parameter in load_agents()[AGENT].spec.space.expand()
-    ]
-    begin = 1000 * seed
-    before = Search(space, "random", seed=begin + 500)
-    earlier: list[Tried] = []
-    for number in range(EARLIER):
-        values = before.ask(earlier, 1)[0].values
-        earlier.append(_tried(number, values, measure(values, begin + 500 + number, False)))
-    found_by: dict[str, list[Step]] = {}
-    for name in sorted(WAYS, key=lambda name: name != "tpe"):
-        way = WAYS[name]
-        method = Search(space, way.method, begin, remembered=earlier if way.memory else ())
-        stream = search(method, measure, begin, short=way.short)
-        if name == "tpe":
-            found_by[name] = list(islice(stream, trials))
+        trial = study.ask()
+        found = measure({p.name: _suggested(trial, p) for p in space}, seed + trial.number, False)
+        spent += found.seconds
+        if found.reward is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            budget = found_by["tpe"][-1].seconds
-            found_by[name] = _within(budget, stream)
-        print(f"seed {seed}, {name}: {len(found_by[name])} candidates", flush=True)
-    return {name: found_by[name] for name in WAYS}
+            study.tell(trial, found.reward)
+        yield replace(found, seconds=spent, origin="tpe")
 
 
-def _within(seconds: float, steps: Iterable[Step]) -> list[Step]:
-    return list(takewhile(lambda step: step.seconds <= seconds, steps))
+def _suggested(trial: Any, parameter: ConcreteParameter) -> Any:
+    if isinstance(parameter, Choice):
+        return trial.suggest_categorical(parameter.name, parameter.values)
+    suggest = trial.suggest_float if isinstance(parameter, FloatRange) else trial.suggest_int
+    return suggest(parameter.name, parameter.low, parameter.high, log=parameter.log)
+
+
+def search(
+    method: Method,
+    measure: Measure,
+    seed: int,
+    tried: list[Tried] | None = None,
+    *,
+    short: bool = True,
+) -> Iterator[Step]:
+    """Candidates one after the other, as in a cycle. Each is trained with a seed of its own.
+
+    What is known of each is put into ``tried``. Given points skip the short rung, as in a cycle.
+    """
+    known: list[Tried] = [] if tried is None else tried
+    at_rung: list[float] = []
+    spent = 0.0
+    while drawn := method.ask(known, 1):
+        number, candidate, low = len(known), drawn[0], None
+        if short and candidate.origin != "given":
+            first = measure(candidate.values, seed + number, True)
+            spent, low = spent + first.seconds, first.reward
+            if low is None or not goes_on(low, at_rung):
+                at_rung += [] if low is None else [low]
+                state: State = "failed" if low is None else "pruned"
+                known.append(_tried(number, candidate, state, None, low))
+                yield Step(spent, origin=candidate.origin)
+                continue
+            at_rung.append(low)
+        whole = measure(candidate.values, seed + number, False)
+        spent += whole.seconds
+        done: State = "failed" if whole.reward is None else "done"
+        known.append(_tried(number, candidate, done, whole.reward, low))
+        yield replace(whole, seconds=spent, origin=candidate.origin)
 
 
 def _tried(
-    number: int, values: Mapping[str, Any], found: Step, short: float | None = None
+    number: int, candidate: Candidate, state: State, reward: float | None, short: float | None
 ) -> Tried:
-    state: State = "failed" if found.reward is None else "done"
-    return Tried(number, values, state, found.reward, short)
+    values, origin = dict(candidate.values), candidate.origin
+    return Tried(number, values, state, reward, short, origin, note=candidate.note)
 
 
-def best(steps: Sequence[Step]) -> Step | None:
-    """The step with the highest reward, the first of equals."""
-    done = [step for step in steps if step.reward is not None]
-    return max(done, key=lambda step: step.reward or 0.0, default=None)
+def past(space: Sequence[ConcreteParameter], seed: int, earlier: Sequence[Trials]) -> Past:
+    """Run the earlier cycles one after the other, each with what the ones before it left."""
+    given: list[Values] = []
+    policy, spent = PolicyState.cold(space), 0.0
+    for place, measure in enumerate(earlier):
+        begin, tried = seed + 500 * (1 + place), list[Tried]()
+        method = Search(space, "tpe", begin, given=given)
+        steps = list(islice(search(method, measure, begin, tried), EARLIER_TRIALS))
+        spent += steps[-1].seconds
+        policy = _policy(space, measure.fold, policy, f"earlier {place}").learnt(tried)
+        best = max((t for t in tried if t.reward is not None), key=lambda t: t.reward or 0.0)
+        given = [best.values, *given]
+    return Past(given, policy, spent)
 
 
-def seconds_to(steps: Sequence[Step], reward: float) -> float:
-    """Seconds until a reward is reached; infinite where it never is."""
-    reached = (s.seconds for s in steps if s.reward is not None and s.reward >= reward)
-    return next(reached, math.inf)
+def _policy(
+    space: Sequence[ConcreteParameter],
+    fold: Fold,
+    stored: PolicyState,
+    cycle: str,
+    seed: int = 0,
+    given: Sequence[Values] = (),
+) -> Policy:
+    situation = Situation.of(fold.dataset, outer_weight=0.1, trials=TRIALS, seconds=100.0)
+    return Policy(space, situation, stored, cycle, seed, given)
 
 
-def shares(row: Mapping[str, Sequence[Step]]) -> dict[str, float]:
-    """By way: the share of all of TPE's seconds after which TPE's best is reached."""
-    alone = row["tpe"]
-    goal = best(alone)
-    if goal is None or goal.reward is None:
-        return dict.fromkeys(row, math.inf)
-    return {way: seconds_to(s, goal.reward) / alone[-1].seconds for way, s in row.items()}
+def _proposer(
+    space: Sequence[ConcreteParameter], fold: Fold, seed: int, given: Sequence[Values]
+) -> Method:
+    """Our search and structures by chance, in turn, as a cycle combines them."""
+    agents = load_agents()
+    own: Any = agents[AGENT]
+    settings = narrowed(recipe(own, own.config_type, own.spec.space))
+    alike = [n for n, a in sorted(agents.items()) if a.spec.space.grammar == own.spec.space.grammar]
+    known: dict[str, Any] = {AGENT: agents[AGENT], **{name: agents[name] for name in alike}}
+
+    def search_for(values: Values) -> Method:
+        name = structure_key(values)
+        if name == OWN:
+            return Search(space, "tpe", seed, given=given)
+        return Search(settings, "tpe", seed + int(name[:8], 16))
+
+    structures = StructuralVariation(
+        document=lambda values: architecture(own, own.config_type(**complete(own, values))),
+        known={name: architecture(a, a.config_type()) for name, a in known.items()},
+        recipe=[*(p.name for p in settings), "max_length"],
+        limits=Limits(Sizes.of(TrainingData.of(fold.dataset))),
+        seed=seed,
+    )
+    return AlternateOnSaturation(SearchBest(search_for), structures, ("tpe", "variation"))
 
 
-def median_interval(values: Sequence[float], samples: int = 4000) -> tuple[float, float, float]:
-    """Median with a 95 % bootstrap interval over seeds; unreached ones are infinite.
-
-    Of an even number the higher of the middle two, which is the careful one for a censored time.
-    """
-    ordered = np.sort(np.asarray(values, dtype=float))
-    middle = len(ordered) // 2
-    drawn = np.random.default_rng(0).integers(len(ordered), size=(samples, len(ordered)))
-    medians = np.sort(np.sort(ordered[drawn], axis=1)[:, middle])
-    low, high = medians[int(0.025 * samples)], medians[int(0.975 * samples) - 1]
-    return float(ordered[middle]), float(low), float(high)
+def narrowed(space: Iterable[ConcreteParameter]) -> list[ConcreteParameter]:
+    """The parameters with the bounds of ``NARROWED``."""
+    return [p.model_copy(update=dict(NARROWED.get(p.name, {}))) for p in space]
 
 
-def table(rows: Sequence[Mapping[str, Sequence[Step]]]) -> str:
-    """What is in the documentation: rewards by candidates and by seconds, and who reaches TPE."""
-    heads = [f"after {n}" for n in POINTS]
-    heads += ["a third of the seconds", "all", "less TPE", "confirm users", "candidates", "share"]
-    lines = ["| way | " + " | ".join(heads) + " |", "| --- " * (1 + len(heads)) + "|"]
-    for way in WAYS:
-        cells = [_mean([_reward(row[way][:n]) for row in rows]) for n in POINTS]
-        for part in (GOAL, 1.0):
-            within = [_within(part * row["tpe"][-1].seconds, row[way]) for row in rows]
-            cells.append(_mean([_reward(steps) for steps in within]))
-        gains = torch.tensor([_reward(row[way]) - _reward(row["tpe"]) for row in rows])
-        gain = bootstrap_mean(gains, seed=0)
-        cells.append(f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
-        picked = [best(row[way]) for row in rows]
-        cells.append(_mean([p.confirm for p in picked if p is not None and p.confirm is not None]))
-        cells.append(f"{np.median([len(row[way]) for row in rows]):.0f}")
-        middle, low, high = (_share(v) for v in median_interval([shares(r)[way] for r in rows]))
-        cells.append(f"{middle} [{low}, {high}]")
-        lines.append(f"| {way} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def compare(
+    seed: int, measure: Trials, earlier: Sequence[Trials], trials: int = TRIALS
+) -> tuple[dict[str, list[Step]], float]:
+    """All ways with one seed, up to the seconds that TPE alone takes; seconds of earlier cycles."""
+    space = narrowed(load_agents()[AGENT].spec.space.expand())
+    begin = 1000 * seed
+    known = past(space, begin, earlier)
+    found = {"tpe": list(islice(alone(space, begin, measure), trials))}
+    budget = found["tpe"][-1].seconds
+    policy = _policy(space, measure.fold, known.policy, "now", begin, known.given)
+    streams = {
+        "random": search(Search(space, "random", begin), measure, begin, short=False),
+        "ours": search(Search(space, "tpe", begin, given=known.given), measure, begin),
+        "policy": search(policy, measure, begin),
+        "proposer": search(_proposer(space, measure.fold, begin, known.given), measure, begin),
+    }
+    for way, steps in streams.items():
+        found[way] = list(takewhile(lambda step: step.seconds <= budget, steps))
+        print(f"  seed {seed}, {way}: {len(found[way])} candidates", flush=True)
+    return {way: found[way] for way in WAYS}, known.seconds
 
 
-def _reward(steps: Sequence[Step]) -> float:
-    found = best(steps)
-    return 0.0 if found is None or found.reward is None else found.reward
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.4f}"
-
-
-def _share(value: float) -> str:
-    return "> 1" if math.isinf(value) else f"{value:.2f}"
-
-
-def _one_seed(seed: int) -> dict[str, list[Step]]:
+def one_seed(data: str, seed: int) -> dict[str, Any]:
+    """The comparison on a dataset with one seed, as it is written down."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        store = DatasetStore(Path(folder))
-        dataset = newest(store.save("data", TASKS["ml-100k"].read(), keep_good=True), NEWEST)
-    return compare(seed, Trials(make_fold(dataset, "leave_one_out", "valid")))
+        whole = DatasetStore(Path(folder)).save("data", TASKS[data].read(), keep_good=True)
+        now, *before = (
+            Trials(make_fold(part(whole, users=USERS[data], without=n), "leave_one_out", "valid"))
+            for n in (0, *EARLIER)
+        )
+    now({}, seed, True)  # what happens once in a process is no candidate's cost
+    found, earlier = compare(seed, now, before)
+    ways = {way: [asdict(step) for step in steps] for way, steps in found.items()}
+    return {"earlier_seconds": earlier, "ways": ways}
 
 
 def main() -> None:
-    """Run the seeds, write each down when it is done, and print the table."""
+    """Run the seeds of each dataset and write each down when it is done."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default=",".join(USERS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="seeds at the same time")
     asked = parser.parse_args()
-    done: dict[int, dict[str, list[Step]]] = {}
+    written = json.loads(RESULT.read_text())["data"] if RESULT.exists() else {}
     with ProcessPoolExecutor(asked.jobs) as pool:
-        futures = {pool.submit(_one_seed, seed): seed for seed in range(asked.seeds)}
-        for future in as_completed(futures):
-            done[futures[future]] = future.result()
-            steps = {
-                str(seed): {way: [asdict(s) for s in found] for way, found in row.items()}
-                for seed, row in sorted(done.items())
-            }
-            told = {"machine": machine(), "trials": TRIALS, "newest": NEWEST, "seeds": steps}
-            RESULT.write_text(json.dumps(told, indent=1) + "\n")
-            print(f"{len(done)} seeds\n{table(list(done.values()))}", flush=True)
+        for data in asked.data.split(","):
+            done: dict[str, Any] = {}
+            futures = {pool.submit(one_seed, data, s): s for s in range(asked.seeds)}
+            for future in as_completed(futures):
+                done[str(futures[future])] = future.result()
+                written[data] = dict(sorted(done.items()))
+                told = {"machine": machine(), "trials": TRIALS, "data": written}
+                RESULT.write_text(json.dumps(told, indent=1) + "\n")
+                print(f"{data}: {len(done)} of {asked.seeds} seeds", flush=True)
 
 
 if __name__ == "__main__":

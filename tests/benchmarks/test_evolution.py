@@ -9,9 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from agenticrs.evolution.methods.method import Candidate, Tried
+from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.data.generated import GeneratorConfig, generate
+from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.data.store import DatasetStore
 
 
@@ -21,65 +25,112 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("evolution")
 
 
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("evolution_report")
+
+
 class MadeUp:
     """Trainings that take as long as their epochs, and are best at a middle learning rate."""
 
-    def __init__(self, step: Any) -> None:
-        self._step, self.asked = step, list[tuple[int, bool]]()
+    def __init__(self, step: Any, fold: Fold) -> None:
+        self._step, self.fold, self.asked = step, fold, list[tuple[int, bool]]()
 
     def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Any:
         self.asked.append((seed, short))
-        reward = -abs(math.log(values["learning_rate"] / 0.3))
-        return self._step(values["epochs"] * (0.2 if short else 1.0), reward, reward)
+        reward = -abs(math.log(values.get("learning_rate", 1e-3) / 3e-3))
+        return self._step(values.get("epochs", 5) * (0.2 if short else 1.0), reward, reward)
 
 
-def test_no_way_may_spend_more_than_tpe_alone(benchmark: Any) -> None:
-    measure = MadeUp(benchmark.Step)
-    row = benchmark.compare(1, measure, trials=8)
+@pytest.fixture(scope="module")
+def fold(tmp_path_factory: pytest.TempPathFactory) -> Fold:
+    raw = generate(GeneratorConfig(n_users=40, n_items=60)).raw
+    dataset = DatasetStore(tmp_path_factory.mktemp("store")).save("data", raw, keep_good=True)
+    return make_fold(dataset, "leave_one_out", "valid")
+
+
+def test_no_way_may_spend_more_than_tpe_alone(benchmark: Any, fold: Fold) -> None:
+    def compare() -> tuple[Any, float]:
+        found: tuple[Any, float] = benchmark.compare(
+            1, MadeUp(benchmark.Step, fold), [MadeUp(benchmark.Step, fold)], trials=8
+        )
+        return found
+
+    row, earlier = compare()
     budget = row["tpe"][-1].seconds
-    assert set(row) == set(benchmark.WAYS)
+    assert tuple(row) == benchmark.WAYS
     assert len(row["tpe"]) == 8
+    assert earlier > 0
     assert all(0 < steps[-1].seconds <= budget for steps in row.values())
-    assert any(step.reward is None for step in row["cascade"])
+    assert any(step.reward is None for step in row["ours"])
     assert all(step.reward is not None for step in row["random"])
-    assert row == benchmark.compare(1, MadeUp(benchmark.Step), trials=8)
-    assert {short for _, short in measure.asked} == {False, True}
+    assert [row[way][0].origin for way in ("ours", "policy", "proposer")] == ["given"] * 3
+    assert row == compare()[0]
 
 
-def test_who_is_stopped_pays_for_the_short_rung_alone(benchmark: Any) -> None:
+def test_who_is_stopped_pays_for_the_short_rung_alone(benchmark: Any, fold: Fold) -> None:
     class Worse:
-        """A method whose candidates only get worse."""
+        """A method whose candidates only get worse; the first of them was given."""
 
         def ask(self, tried: Any, n: int) -> Any:
-            from agenticrs.evolution.methods.method import Candidate
+            rate = 3e-3 * (1 + len(tried))
+            origin = "made up" if tried else "given"
+            return [Candidate({"learning_rate": rate, "epochs": 10}, origin)]
 
-            rate = 0.3 * (1 + len(tried))
-            return [Candidate({"learning_rate": rate, "epochs": 10}, "made up")]
-
-    measure = MadeUp(benchmark.Step)
-    steps = list(islice(benchmark.search(Worse(), measure, 0, short=True), 4))
-    assert [step.seconds for step in steps] == pytest.approx([12.0, 24.0, 26.0, 28.0])
-    assert [step.reward is None for step in steps] == [False, False, True, True]
-
-
-def test_a_reward_that_is_never_reached_takes_forever(benchmark: Any) -> None:
-    step = benchmark.Step
-    row = {
-        "tpe": [step(1.0, 0.1, 0.1), step(3.0, 0.3, 0.2), step(4.0, 0.2, 0.2)],
-        "quick": [step(0.5, None, None), step(1.0, 0.35, 0.3)],
-        "never": [step(4.0, 0.29, 0.3)],
-    }
-    assert benchmark.best(row["tpe"]).seconds == 3.0
-    assert benchmark.shares(row) == {"tpe": 0.75, "quick": 0.25, "never": math.inf}
-    middle, low, high = benchmark.median_interval([0.25, 0.5, math.inf])
-    assert (middle, low, high) == (0.5, 0.25, math.inf)
-    assert benchmark.median_interval([0.25, math.inf])[0] == math.inf
+    tried: list[Tried] = []
+    measure = MadeUp(benchmark.Step, fold)
+    steps = list(islice(benchmark.search(Worse(), measure, 0, tried), 5))
+    assert [step.seconds for step in steps] == pytest.approx([10.0, 22.0, 34.0, 36.0, 38.0])
+    assert [step.reward is None for step in steps] == [False, False, False, True, True]
+    assert [one.state for one in tried] == ["done", "done", "done", "pruned", "pruned"]
 
 
-def test_the_newest_of_each_user_are_kept(benchmark: Any, tmp_path: Path) -> None:
+def test_earlier_cycles_see_nothing_of_what_came_after_them(benchmark: Any, tmp_path: Path) -> None:
     raw = generate(GeneratorConfig(n_users=40, n_items=60)).raw
     dataset = DatasetStore(tmp_path).save("data", raw, keep_good=True)
-    rows, kept = dataset.interactions, benchmark.newest(dataset, 3).interactions
-    for user in range(dataset.n_users):
+    rows = dataset.interactions
+    now, before = (benchmark.part(dataset, users=25, without=n).interactions for n in (0, 3))
+    assert 15 < len(np.unique(now.user)) <= 25
+    for user in np.unique(now.user):
         items = rows.item[rows.user == user].tolist()
-        assert kept.item[kept.user == user].tolist() == items[-3:]
+        assert now.item[now.user == user].tolist() == items[-benchmark.NEWEST :]
+        assert before.item[before.user == user].tolist() == items[:-3][-benchmark.NEWEST :]
+
+
+def test_the_incumbent_is_chosen_by_users_that_do_not_judge_it(report: Any) -> None:
+    steps = [
+        {"seconds": 1.0, "reward": 0.1, "confirm": 0.2},
+        {"seconds": 2.0, "reward": None, "confirm": None},
+        {"seconds": 3.0, "reward": 0.3, "confirm": 0.1},
+        {"seconds": 4.0, "reward": 0.2, "confirm": 0.9},
+    ]
+    moments = [0.5, 1.0, 2.5, 3.0, 9.0]
+    assert report.incumbents(steps, moments, "confirm").tolist() == [0.0, 0.2, 0.2, 0.1, 0.1]
+    assert report.seconds_to(steps, 0.3) == 3.0
+    assert report.seconds_to(steps, 0.31) == math.inf
+
+
+def test_a_curve_has_reached_a_goal_when_it_stays_there(report: Any) -> None:
+    mean = np.full(len(report.GRID), 0.2)
+    mean[:10], mean[15] = 0.1, 0.1
+    assert report.reached(mean, 0.2) == pytest.approx(float(report.GRID[16]))
+    assert report.reached(mean, 0.3) == math.inf
+    assert report.median_interval([0.25, 0.5, math.inf]) == (0.5, 0.25, math.inf)
+    assert report.median_interval([0.25, math.inf])[0] == math.inf
+
+
+def test_table_and_picture_tell_who_is_ahead(report: Any, tmp_path: Path) -> None:
+    def steps(*rewards: float) -> list[dict[str, Any]]:
+        return [
+            {"seconds": 1.0 + n, "reward": reward, "confirm": reward / 2}
+            for n, reward in enumerate(rewards)
+        ]
+
+    seeds = [{"tpe": steps(0.1, 0.2, 0.3), "ours": steps(0.3, 0.4)} for _ in range(3)]
+    lines = report.table(seeds).splitlines()
+    assert lines[3].startswith("| ours | 2 | 0.3000 | 0.4000 | 0.1500 | 0.2000 | +0.0000")
+    assert lines[3].endswith("| 0.33 [0.33, 0.33] |")
+    assert lines[2].endswith("| 1.00 [1.00, 1.00] |")
+    report.picture({"made up": seeds}, tmp_path / "picture.svg")
+    assert "made up, 3 seeds" in (tmp_path / "picture.svg").read_text()
