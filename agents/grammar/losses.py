@@ -59,6 +59,11 @@ def catalogue_loss(
     return (power * functional.softplus(-right) + negatives * false).mean()
 
 
+def as_cosines(query: Tensor, table: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Query and table whose products are the cosines of these over a ``temperature`` above 0."""
+    return functional.normalize(query, dim=1) / temperature, functional.normalize(table, dim=1)
+
+
 def _power(negatives: int, n_items: int, calibration: float) -> float:
     """GBCE's beta: between 1 (no calibration) and the sampling rate (full calibration)."""
     rate = negatives / max(1, n_items - 1)

@@ -23,7 +23,7 @@ from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.early_stopping import EarlyStopping, hold_back
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
-from agenticrs.agents.grammar.losses import Loss, catalogue_loss
+from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
 from agenticrs.agents.grammar.network import Batch, Network, Sizes, Written, count_weights
 from agenticrs.agents.grammar.structured import (
     StructuredConfig,
@@ -55,6 +55,9 @@ class DocumentConfig(StructuredConfig):
     """Items drawn for each batch, for losses that sample."""
     calibration: float = Field(default=0.75, ge=0, le=1)
     """gBCE's t: 0 is plain BCE."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Above 0: the loss sees cosines over this instead of products, so that nobody wins by the
+    length of a vector; lists still rank by products (Wu et al. 2022, arXiv 2201.02327). 0: off."""
     learning_rate: float = Field(default=4e-3, gt=0)
     """Highest step size of AdamW: warmed up, then falling along a cosine."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -173,6 +176,8 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         if config.l2:
             norms = query.square().sum(1) + table[target].square().sum(1)
             penalty = config.l2 * norms.mean()
+        if config.temperature:
+            query, table = as_cosines(query, table, config.temperature)
         if network.bias is not None:
             query = torch.cat([query, query.new_ones(len(query), 1)], 1)
             table = torch.cat([table, network.bias[:, None]], 1)

@@ -53,6 +53,7 @@ class LightGcn(DocumentRetriever[LightGcnConfig]):
                 IntRange(name="embedding_size", low=16, high=256, log=True),
                 IntRange(name="layers", low=1, high=4),
                 Choice(name="loss", values=("sampled", "bpr")),
+                Choice(name="temperature", values=(0.0, 0.1, 0.15, 0.2)),
                 FloatRange(name="learning_rate", low=1e-3, high=1e-1, log=True),
                 FloatRange(name="l2", low=1e-6, high=1e-2, log=True),
                 IntRange(name="epochs", low=10, high=100, log=True),
