@@ -195,3 +195,51 @@ def test_the_mean_cost_leaves_out_what_cost_nothing_or_never_ended(store: Store)
         trials.record_failed(session, failed.id or 0, error="e", seconds=600.0)
     with session_scope(store.engine) as session:
         assert trials.mean_seconds(session, "ease") == 3.0
+
+
+def test_what_candidates_cost_is_known_by_dataset_with_the_cheapest(store: Store) -> None:
+    with session_scope(store.engine) as session:
+        assert trials.cost(session, "ease", "shop") == trials.Cost()
+    full(store, 0.1, seconds=0.0)
+    full(store, 0.1, seconds=2.0)
+    full(store, 0.1, seconds=6.0, fingerprint="g")
+    full(store, 0.1, seconds=90.0, dataset="another")
+    with session_scope(store.engine) as session:
+        assert trials.cost(session, "ease", "shop") == trials.Cost(4.0, None, 2.0)
+    on_gpu = store.trial(done=False)
+    with session_scope(store.engine) as session:
+        trials.record_short(session, on_gpu.id or 0, **found(0.2, 2.0), gpu_seconds=0.5)
+        trials.record_full(session, on_gpu.id or 0, **found(0.3, 8.0), gpu_seconds=2.0)
+    with session_scope(store.engine) as session:
+        assert trials.cost(session, "ease", "shop") == trials.Cost(6.0, 2.5, 2.0)
+
+
+def test_gpu_seconds_of_what_failed_are_kept_too(store: Store) -> None:
+    trial = store.trial(done=False)
+    with session_scope(store.engine) as session:
+        trials.record_short(session, trial.id or 0, **found(0.2, 3.0), gpu_seconds=1.0)
+        trials.record_failed(session, trial.id or 0, error="e", seconds=4.0, gpu_seconds=2.0)
+    assert read(store, trial.id).gpu_seconds == 3.0
+
+
+def test_trials_of_one_content_are_found_when_they_ended_well(store: Store) -> None:
+    done, pruned, failed, open_ = (store.trial(done=n == 0) for n in range(4))
+    other = store.trial()
+    with session_scope(store.engine) as session:
+        for row in (done, pruned, failed, open_):
+            trials.set_content(session, row.id or 0, "c")
+        trials.record_pruned(session, pruned.id or 0, **found())
+        trials.record_failed(session, failed.id or 0, error="lost")
+    with session_scope(store.engine) as session:
+        assert [row.id for row in trials.same_content(session, "c")] == [pruned.id, done.id]
+        assert trials.same_content(session, "") == [], "nothing is known of that one"
+        assert read(store, other.id).content == ""
+
+
+def test_what_is_noted_with_a_result_joins_the_note(store: Store) -> None:
+    trial = store.trial(done=False, note={"parent": 3})
+    with session_scope(store.engine) as session:
+        trials.record_short(session, trial.id or 0, **found(0.2), note={"a": 1})
+        trials.record_full(session, trial.id or 0, **found(0.3), note={"cached_from": 7})
+    note = read(store, trial.id).note
+    assert note == {"parent": 3, "a": 1, "short_reward": 0.2, "cached_from": 7}
