@@ -35,6 +35,7 @@ from agenticrs.rewards.experiments.sequential import Gathered
 
 Decision = Literal["advance", "hold", "roll back", "ask"]
 Status = Literal["running", "paused", "rolled back", "promoted"]
+Answer = Literal["watch", "advance", "roll back"]
 STAGES = (0.01, 0.05, 0.10, 0.25, 0.50, 1.0)
 REWARD = Guardrail("reward", margin=0.01, larger_is_better=True, tolerated=0.0)
 """Worse at all is broken; a stage may risk one hundredth of what all users bring."""
@@ -104,19 +105,22 @@ class Canary(_Frozen):
         """Of the users, whom the change is shown to now."""
         return 0.0 if self.status == "rolled back" else self.ladder.stages[self.stage]
 
+    @property
+    def next_share(self) -> float:
+        """Of the next stage; 1 behind the last."""
+        stages = self.ladder.stages
+        return stages[min(self.stage + 1, len(stages) - 1)]
+
     def verdicts(self) -> dict[str, Judged]:
         """Each metric, judged for the next stage."""
-        rules, share = (
-            self.ladder,
-            self.ladder.stages[min(self.stage + 1, len(self.ladder.stages) - 1)],
-        )
+        rules = self.ladder
         return {
             one.metric: judge(
                 one,
                 self.seen.get(one.metric, Gathered()),
                 alpha=rules.alpha / len(rules.metrics),
                 planned=rules.planned,
-                share=share,
+                share=self.next_share,
             )
             for one in rules.metrics
         }
@@ -139,25 +143,29 @@ def step(canary: Canary, observed: Observation) -> Canary:
         return _decided(seen, "ask", "paused", f"users are not shared as they should: {_say(seen)}")
     waiting = _waiting_for(seen, after)
     if not waiting:
-        return _advanced(seen, after)
+        name = seen.ladder.reward.metric
+        return _advanced(seen, f"{name}: {after[name]}")
     if seen.since >= seen.ladder.patience:
         why = f"undecided after {seen.since} steps at {seen.share:.0%}: {waiting}"
         return _decided(seen, "ask", "paused", why)
     return _decided(seen, "hold", "running", waiting)
 
 
-def answer(canary: Canary, *, go_on: bool, reason: str) -> Canary:
-    """What a person says to a paused canary: go on watching at this stage, or roll back.
+def answer(canary: Canary, choice: Answer, *, reason: str) -> Canary:
+    """What a person says to a paused canary; guardrails watch on whatever it is.
 
-    Going on starts patience anew and forgets the counts that were suspected, not what was seen of
-    the metrics. Raises AgentError when nothing was asked.
+    ``watch`` stays at this stage with new patience, ``advance`` answers for the next stage without
+    proof. Counts that were suspected are forgotten by both, what was seen of the metrics is not.
+    Raises AgentError when nothing was asked.
     """
     if canary.status != "paused":
         raise AgentError(f"nothing was asked: the canary is {canary.status}")
-    if not go_on:
+    if choice == "roll back":
         return _decided(canary, "roll back", "rolled back", reason)
-    anew = canary.model_copy(update={"since": 0, "exposed": (0, 0), "ratio_evidence": 0.0})
-    return _decided(anew, "hold", "running", reason)
+    trusted = canary.model_copy(update={"since": 0, "exposed": (0, 0), "ratio_evidence": 0.0})
+    if choice == "advance":
+        return _advanced(trusted, reason)
+    return _decided(trusted, "hold", "running", reason)
 
 
 def _gathered(canary: Canary, observed: Observation) -> Canary:
@@ -195,9 +203,7 @@ def _waiting_for(canary: Canary, judged: dict[str, Judged]) -> str:
     return ""
 
 
-def _advanced(canary: Canary, judged: dict[str, Judged]) -> Canary:
-    following = canary.ladder.stages[canary.stage + 1]
-    least = f"{canary.ladder.reward.metric}: {judged[canary.ladder.reward.metric]}"
+def _advanced(canary: Canary, reason: str) -> Canary:
     moved = canary.model_copy(
         update={
             "stage": canary.stage + 1,
@@ -207,7 +213,8 @@ def _advanced(canary: Canary, judged: dict[str, Judged]) -> Canary:
             "ratio_evidence": _ratio_evidence(canary),
         }
     )
-    return _decided(moved, "advance", "promoted" if following == 1 else "running", least)
+    status: Status = "promoted" if canary.next_share == 1 else "running"
+    return _decided(moved, "advance", status, reason)
 
 
 def _decided(canary: Canary, decision: Decision, status: Status, reason: str) -> Canary:

@@ -87,11 +87,20 @@ def test_what_cannot_be_decided_is_paused_for_a_person() -> None:
     assert "undecided after 5 steps at 1%" in canary.reason
     with pytest.raises(AgentError, match="answer it first"):
         step(canary, observed(canary))
-    assert answer(canary, go_on=False, reason="no time").status == "rolled back"
-    going = answer(canary, go_on=True, reason="wait for the weekend")
+    assert answer(canary, "roll back", reason="no time").status == "rolled back"
+    going = answer(canary, "watch", reason="wait for the weekend")
     assert (going.status, going.since, going.stage) == ("running", 0, canary.stage)
     assert going.seen == canary.seen
     assert until_it_ends(going, lift=0.0, users=1000).status == "paused"
+
+
+def test_a_person_may_answer_for_the_next_stage_and_it_is_watched_all_the_same() -> None:
+    paused = until_it_ends(Canary(ladder=Ladder(patience=5)), lift=0.0, users=1000)
+    moved = answer(paused, "advance", reason="a new database changes nothing")
+    assert (moved.decision, moved.status, moved.share) == ("advance", "running", 0.05)
+    assert until_it_ends(moved, lift=-0.5).status == "rolled back"
+    last = paused.model_copy(update={"stage": 4})
+    assert answer(last, "advance", reason="enough").status == "promoted"
 
 
 def test_lost_users_are_noticed_and_a_person_is_asked() -> None:
@@ -99,7 +108,7 @@ def test_lost_users_are_noticed_and_a_person_is_asked() -> None:
     assert canary.status == "paused"
     assert canary.reason.startswith("users are not shared as they should: ")
     assert "instead of" in canary.reason
-    assert answer(canary, go_on=True, reason="known: bots").exposed == (0, 0)
+    assert answer(canary, "watch", reason="known: bots").exposed == (0, 0)
 
 
 def test_users_and_steps_are_waited_for() -> None:
@@ -139,7 +148,7 @@ def test_any_canary_is_resumed_from_its_json_and_never_leaps(
     for lift, slower, users, got in steps:
         before = canary
         if canary.status == "paused":
-            canary = answer(canary, go_on=True, reason="")
+            canary = answer(canary, "watch", reason="")
         if canary.status != "running":
             break
         canary = step(canary, observed(canary, lift, slower, users, got))
@@ -157,7 +166,7 @@ def test_what_is_over_or_was_not_asked_is_refused() -> None:
     with pytest.raises(AgentError, match=r"rolled back .*begin another"):
         step(over, observed(over))
     with pytest.raises(AgentError, match="nothing was asked"):
-        answer(over, go_on=True, reason="")
+        answer(over, "watch", reason="")
     blind = observed(Canary())
     with pytest.raises(AgentError, match="complaints was not observed"):
         step(Canary(ladder=Ladder(guardrails=(Guardrail("complaints", margin=0.1),))), blind)
