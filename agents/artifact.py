@@ -1,5 +1,7 @@
 """An agent as files and back: ``weights.safetensors`` and ``agent.json``, nothing executable.
 
+(A document with a generated block holds its source as text, which only the sandbox executes.)
+
 ``agent.json`` says what is needed to build the agent again; the weights carry its hash, so that
 one cannot be changed, or mixed up with another version's, without the other. Knows nothing of
 MLflow: it reads bytes or a folder.

@@ -34,8 +34,8 @@ BLOCK = "block"
 _PROJECT = ("agents", "platform", "registry", "rewards")
 _MIB = 1 << 20
 _LONGEST_TRAINING = 3600.0
-_START_SECONDS = 60.0
-"""What a child may take before it begins to train: it imports torch, on a busy machine."""
+_SETTING_UP = 30.0
+"""Seconds beside those of the training: before the first epoch, after the last."""
 _ROOM = 1.25
 """So many times its seconds a training may take."""
 ANSWERING = Limits(seconds=30.0, cpu_seconds=3600, memory=2048 * _MIB, result=256 * _MIB)
@@ -46,7 +46,7 @@ _LARGEST = 1e6
 
 def training_limits(seconds: float) -> Limits:
     """Of a child that trains for so many seconds: it stops with the epoch in which they end."""
-    longest = _START_SECONDS + _ROOM * seconds
+    longest = _SETTING_UP + _ROOM * seconds
     return Limits(
         seconds=longest,
         cpu_seconds=math.ceil(longest),

@@ -22,6 +22,8 @@ from agenticrs.platform.sandbox.errors import SandboxError, SandboxUnavailable
 from agenticrs.platform.sandbox.limits import Limits
 from agenticrs.platform.sandbox.sandbox import Sandbox
 
+_CHECKING = Limits(seconds=180.0)
+"""A minute of processor time, on a machine that is busy with trials."""
 _ROWS, _PLACES = 3, 7
 _CUT = 4
 """Places from here on differ between the two sequences that are compared."""
@@ -95,7 +97,7 @@ def check_document(document: Architecture) -> BlockReport | None:
         return None
     shape = infer(document)[block.name]
     kind: Literal["sequence", "vector"] = "sequence" if shape.kind == "sequence" else "vector"
-    report = check_block(block.source, sandbox_here(), width=shape.width, kind=kind)
+    report = check_block(block.source, sandbox_here(_CHECKING), width=shape.width, kind=kind)
     if not report.accepted:
         raise AgentError(f"block {block.name!r} (generated): {'; '.join(report.problems)}")
     return report

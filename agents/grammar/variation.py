@@ -25,6 +25,7 @@ from agenticrs.agents.grammar.vary_joins import JOINS
 from agenticrs.agents.grammar.vary_settings import SETTINGS, Operator
 from agenticrs.agents.grammar.vary_tables import TABLES
 from agenticrs.platform.errors import AgentError
+from agenticrs.platform.sandbox.permission import permitted
 
 OPERATORS: Mapping[str, Operator] = {**SETTINGS, **BLOCKS, **JOINS, **TABLES}
 """Every way in which one document is changed."""
@@ -128,7 +129,9 @@ def _kept(
         made = draft.finished()
     except AgentError:  # the draw does not fit: another one is made
         return None
-    if degree(made) > max(MOST, *(degree(parent) for parent in parents)):
+    # What generated code a parent has was permitted when it was tried, and may not be any more.
+    refused = made.generated is not None and not permitted()
+    if refused or degree(made) > max(MOST, *(degree(parent) for parent in parents)):
         return None
     if fingerprint(made) in {fingerprint(parent) for parent in parents}:
         return None

@@ -105,8 +105,8 @@ class Listening:
     """A child that answers one request after the other, until it is closed, ends, or fails.
 
     ``size_of`` says how long an answer is by how it begins, None while that is too little.
-    ``limits.seconds`` are those of each answer, the start included; all other limits are those of
-    the whole life. A child that nobody refers to any more is ended.
+    ``limits.seconds`` are those of each answer; all other limits are those of the whole life. A
+    child that nobody refers to any more is ended.
     """
 
     def __init__(
@@ -132,13 +132,14 @@ class Listening:
             self._watch = _Watch(process, reply, output, folder / "scratch", limits)
             self.close = weakref.finalize(self, stack.pop_all().close)
 
-    def answer(self, request: bytes) -> bytes:
-        """Hand the request over and wait for its answer.
+    def answer(self, request: bytes, more_seconds: float = 0.0) -> bytes:
+        """Hand the request over and wait for its answer, for so much longer than the limit.
 
         Raises what ``run`` raises, ProgramKilled also when it ended instead of answering; nothing
         of the child is left then.
         """
         try:
+            self._watch.begin(more_seconds)
             return self._watch.next_answer(request, self._requests, self._size_of)
         except BaseException:
             self.close()
@@ -235,9 +236,14 @@ class _Watch:
         self._process = process
         self._scratch = scratch
         self._limits = limits
-        self._begun = time.monotonic()
+        self.begin()
         self._answer = _Bounded(reply, limits.result + _FRAME, "answered")
         self._printed = _Bounded(output, limits.output, "printed")
+
+    def begin(self, more_seconds: float = 0.0) -> None:
+        """Count the time anew, up to so much more than the limit."""
+        self._begun = time.monotonic()
+        self._most_seconds = self._limits.seconds + more_seconds
 
     def to_the_end(self) -> Ended:
         """How it ended; whatever happens, nothing of the child is left."""
@@ -261,7 +267,6 @@ class _Watch:
         self, request: bytes, into: IO[bytes], size_of: Callable[[bytes], int | None]
     ) -> bytes:
         """The answer to a request; what the child says first of all is that it is confined."""
-        self._begun = time.monotonic()
         self._printed.data.clear()
         self._answer.take()
         said, start = self._answer.data, len(CONFINED)
@@ -314,9 +319,9 @@ class _Watch:
 
     def _step(self, selector: selectors.BaseSelector) -> bool:
         """Read what there is, or wait a moment; False when the child has ended."""
-        left = self._begun + self._limits.seconds - time.monotonic()
+        left = self._begun + self._most_seconds - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"killed after {self._limits.seconds:g} s")
+            raise TimedOut(f"killed after {self._most_seconds:g} s")
         for key, _ in selector.select(min(left, _TICK)):
             if key.data is None:
                 return False

@@ -23,6 +23,8 @@ from agenticrs.platform.sandbox.child import Listening
 from agenticrs.platform.sandbox.errors import MalformedResult
 from agenticrs.platform.sandbox.inside.program import HEADER
 
+START_SECONDS = 180.0
+"""How much longer the first call of a child may take: it loads libraries, on a busy machine."""
 Answer = tuple[dict[str, NDArray[Any]], Any]
 
 
@@ -96,7 +98,7 @@ class Session:
                 self._child.close()
             self._child = self._start()
             try:
-                answer.read(self._child.answer(self._opening))
+                answer.read(self._child.answer(self._opening, START_SECONDS))
             except BaseException:
                 self._child.close()
                 raise

@@ -25,7 +25,7 @@ from agenticrs.agents.grammar.document import Architecture, most_weights
 from agenticrs.agents.grammar.network import Network
 from agenticrs.agents.grammar.shapes import infer
 from agenticrs.agents.grammar.structured import check_structure
-from agenticrs.agents.grammar.variation import cross, mutate
+from agenticrs.agents.grammar.variation import OPERATORS, cross, mutate
 from agenticrs.agents.retrieval.sasrec import SASRec, SASRecConfig
 from agenticrs.platform.errors import AgentError
 from agenticrs.platform.sandbox.confinement import Confinement
@@ -146,6 +146,7 @@ def test_fingerprints_of_other_documents_stay_what_they_are() -> None:
     assert fingerprint(documents.ranker("dcn")) == "51baf4c066edef86"
 
 
+@pytest.mark.usefixtures("allowed")
 def test_changes_by_chance_keep_it_or_drop_it_and_never_write_one() -> None:
     rng = np.random.default_rng(0)
     kept = dropped = 0
@@ -165,6 +166,17 @@ def test_changes_by_chance_keep_it_or_drop_it_and_never_write_one() -> None:
     for _ in range(20):
         block = cross(MADE, documents.gru4rec(width=8), rng).architecture.generated
         assert block is None or block.source == GOOD
+
+
+def test_once_it_is_switched_off_changes_by_chance_keep_no_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    rng = np.random.default_rng(1)
+    made = [mutate(MADE, rng, operators={"remove": OPERATORS["remove"]}) for _ in range(5)]
+    assert [one.architecture.generated for one in made] == [None] * 5
+    with pytest.raises(AgentError, match="no allowed change"):
+        mutate(MADE, rng, operators={"head_bias": OPERATORS["head_bias"]})
 
 
 def test_a_ranker_has_none() -> None:

@@ -21,7 +21,6 @@ class Block(nn.Module):
 
 _HOSTILE = """
 import dataclasses
-import math
 
 import torch
 from torch import nn
@@ -34,16 +33,19 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.mix = nn.Linear(width, width)
+        {built}
 
     def forward(self, x):
-        {body}
+        {asked}
         return x + self.mix(x)
 """
 
 
-def hostile(body: str) -> str:
-    """A block that gets at more than it should while it computes; reading finds nothing in it."""
-    return _HOSTILE.format(body=body.replace("\n", "\n        "))
+def hostile(asked: str = "pass", *, built: str = "pass") -> str:
+    """A block that does this when it is asked, or built: it passes the reading, for what it reaches
+    for has its name only while it runs.
+    """
+    return _HOSTILE.format(asked=asked.replace("\n", "\n        "), built=built)
 
 
 def document(source: str, *, width: int = 8, bias: bool = False) -> dict[str, Any]:
