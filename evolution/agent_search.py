@@ -151,7 +151,7 @@ class AgentSearch:
             if on:
                 survivors.add(row.id)
             self.cycle.forget_checkpoints(row)
-        full = [row for row in wave if row.id in survivors and not self._take_full(row)]
+        full = [row for row in wave if row.id in survivors and not self._evaluations.take_full(row)]
         for answer in self._answers(full, "full"):
             self._finish_full(answer)
             self.cycle.forget_checkpoints(answer.row)
@@ -278,24 +278,6 @@ class AgentSearch:
             record = trials.record_short if on else trials.record_pruned
             record(session, stored_id(row), reward=reward, note=note, **found)
         return on
-
-    def _take_full(self, row: TrialRow) -> bool:
-        """Whether an earlier trial's full training could be taken for this one's."""
-        found = self._evaluations.full(row)
-        if found is None:
-            return False
-        with session_scope(self.cycle.services.engine) as session:
-            trials.record_full(
-                session,
-                stored_id(row),
-                metrics=found.metrics,
-                reward=found.reward or 0.0,
-                seconds=0.0,
-                device=found.device,
-                note={"cached_from": found.id},
-            )
-        self.cycle.say(f"{row.agent} #{row.number} full as in trial {found.id}: not trained again")
-        return True
 
     def _finish_full(self, answer: _Answer) -> None:
         outcome = answer.outcome

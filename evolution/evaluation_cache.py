@@ -110,18 +110,30 @@ class Evaluations:
                 return known
         return None
 
-    def full(self, row: TrialRow) -> TrialRow | None:
-        """A trial whose full training was this one's; its files now are this one's, too."""
+    def take_full(self, row: TrialRow) -> bool:
+        """Whether an earlier trial's full training, with its files, could be taken for this."""
         for known in self._known(row):
             if known.state != "done" or not _whole(known.metrics):
                 continue
+            told = f"{row.agent} #{row.number}"
             try:
                 trial_files.take_over(self.cycle.trial_folder(known), self.cycle.trial_folder(row))
             except (OSError, ValueError) as error:
-                self.cycle.say(f"{row.agent} #{row.number} is trained: {error}")
+                self.cycle.say(f"{told} is trained, trial {known.id} cannot be taken: {error}")
                 continue
-            return known
-        return None
+            with session_scope(self.cycle.services.engine) as session:
+                trials.record_full(
+                    session,
+                    row.id or 0,
+                    metrics=known.metrics,
+                    reward=known.reward or 0.0,
+                    seconds=0.0,
+                    device=known.device,
+                    note={"cached_from": known.id},
+                )
+            self.cycle.say(f"{told} full as in trial {known.id}: not trained again")
+            return True
+        return False
 
     def _known(self, row: TrialRow) -> list[TrialRow]:
         if self.place is None:

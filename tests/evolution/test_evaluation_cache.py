@@ -261,7 +261,7 @@ def test_cycles_end_the_same_with_and_without_earlier_evaluations(
     three_cycles(world)
     with monkeypatch.context() as patch:
         patch.setattr(Evaluations, "short", lambda self, row: None)
-        patch.setattr(Evaluations, "full", lambda self, row: None)
+        patch.setattr(Evaluations, "take_full", lambda self, row: False)
         three_cycles(other)
     assert outcome(world) == outcome(other)
     with session_scope(world.services.engine) as session:
