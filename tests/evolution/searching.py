@@ -12,7 +12,7 @@ from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.jobs.inline import InlineRunner
-from agenticrs.platform.jobs.job import Job, Outcome, Succeeded
+from agenticrs.platform.jobs.job import Failed, Job, Outcome, Succeeded
 from agenticrs.registry import agents, trials
 from agenticrs.registry.admission import AdmissionReport
 from agenticrs.registry.tables import TrialRow
@@ -32,18 +32,36 @@ class Told:
 
 
 class Watched(InlineRunner):
-    """Notes which jobs ran; gives a GPU to those that ask, and says how long they took."""
+    """Notes which jobs ran; gives a GPU to those that ask, and says how long they took.
 
-    def __init__(self, ran: list[str], *, gpu: bool = False, seconds: float | None = None) -> None:
+    Jobs whose keys end with ``loses`` lose their worker. ``wide`` is how many are said to run at a
+    time.
+    """
+
+    def __init__(
+        self,
+        ran: list[str],
+        *,
+        gpu: bool = False,
+        seconds: float | None = None,
+        loses: str = "nothing",
+        wide: int = 1,
+    ) -> None:
         super().__init__()
-        self.ran, self.gpu, self.seconds = ran, gpu, seconds
+        self.ran, self.gpu, self.seconds, self.loses, self.wide = ran, gpu, seconds, loses, wide
+
+    @property
+    def parallel(self) -> int:
+        return self.wide
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         gpus = {job.key: job.resources.gpus for job in jobs}
         for outcome in super().run(jobs):
             self.ran.append(outcome.key)
             seconds = outcome.seconds if self.seconds is None else self.seconds
-            if isinstance(outcome, Succeeded):
+            if outcome.key.endswith(self.loses):
+                yield Failed(outcome.key, "timeout", "killed after its time limit", seconds=seconds)
+            elif isinstance(outcome, Succeeded):
                 device = "cuda" if self.gpu and gpus[outcome.key] else outcome.device
                 yield replace(outcome, seconds=seconds, device=device)
             else:

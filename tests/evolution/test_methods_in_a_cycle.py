@@ -65,8 +65,8 @@ class Model:
 
     name = "small"
 
-    def __init__(self, answers: Sequence[Any]) -> None:
-        self.answers = list(answers)
+    def __init__(self, answers: Sequence[Any], tokens: int = 100) -> None:
+        self.answers, self.tokens = list(answers), tokens
         self.asked: list[str] = []
 
     def complete(
@@ -76,7 +76,7 @@ class Model:
         answer = self.answers.pop(0) if self.answers else Unreachable("the model is away")
         if isinstance(answer, Exception):
             raise answer
-        return Completion(answer, str(answer), Usage(100, 50, 0.1))
+        return Completion(answer, str(answer), Usage(self.tokens, 50, 0.1))
 
 
 def draft(width: int) -> dict[str, Any]:
