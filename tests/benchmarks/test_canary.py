@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-RUNS = 12
+RUNS = 8
 
 
 @pytest.fixture

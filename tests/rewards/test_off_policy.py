@@ -26,7 +26,7 @@ from agenticrs.rewards.off_policy import (
 )
 
 CONTEXTS, ACTIONS = 4, 5
-SETS = 300
+SETS = 150
 """Logs that are drawn where a mean over logs is tested."""
 
 
@@ -49,8 +49,7 @@ class Bandit:
 
     @property
     def truth(self) -> float:
-        value: float = (self.clicks * self.target).sum(1).mean().item()
-        return value
+        return float((self.clicks * self.target).sum(1).mean())
 
     def log(self, n: int, seed: int) -> tuple[Tensor, Tensor, Logged]:
         """Contexts, decisions, and what was logged."""
@@ -80,7 +79,7 @@ def robust(
 def off_by(values: list[float], truth: float) -> float:
     """Standard errors between the mean of estimates and the truth."""
     found = np.array(values)
-    return abs(found.mean() - truth) / (found.std(ddof=1) / math.sqrt(len(found)))
+    return float(abs(found.mean() - truth) / (found.std(ddof=1) / math.sqrt(len(found))))
 
 
 def test_ips_and_doubly_robust_are_right_on_average_and_the_log_is_not() -> None:
@@ -94,7 +93,7 @@ def test_ips_and_doubly_robust_are_right_on_average_and_the_log_is_not() -> None
         found["log"].append(float(log.reward.mean()))
     assert off_by(found["ips"], world.truth) < 3
     assert off_by(found["dr"], world.truth) < 3
-    assert off_by(found["log"], world.truth) > 10
+    assert off_by(found["log"], world.truth) > 6
 
 
 def test_snips_has_a_small_bias_that_shrinks_and_less_spread() -> None:

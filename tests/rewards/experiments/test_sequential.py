@@ -17,7 +17,7 @@ from agenticrs.rewards.experiments.sequential import (
     mixing,
 )
 
-RUNS, LOOKS = 200, 40
+RUNS, LOOKS = 150, 40
 SHARES = np.repeat([0.01, 0.05, 0.1, 0.5], LOOKS // 4)
 
 
