@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agenticrs.agents import catalogue
+from agenticrs.evolution import agent_methods, individual
 from agenticrs.evolution.agent_search import AgentSearch
 from agenticrs.evolution.evaluation_cache import Evaluations
 from agenticrs.evolution.learning import Learning
@@ -17,6 +19,7 @@ from agenticrs.registry.tables import TrialRow
 from .conftest import World
 from .opened import opened
 from .searching import Told, admit, search, watched
+from .test_methods_in_a_cycle import AGENT, Model, draft, planned
 
 if TYPE_CHECKING:
     from agenticrs.evolution.cycle import Cycle
@@ -144,3 +147,28 @@ def test_a_policy_is_told_what_its_turn_may_spend(world: World) -> None:
         space = cycle.specs["ease"].space.expand()
         situation = Learning(cycle, "ease", space).policy().situation
     assert (situation.trials, situation.seconds) == (7, 12.5)
+
+
+@pytest.mark.parametrize(
+    "caps", [{"llm_tokens": 150.0e3}, {"llm_money": 0.15, "llm_prices": "small=1/1"}]
+)
+def test_when_tokens_or_money_are_used_up_the_drafts_end_and_the_rest_is_kept(
+    world: World, caps: dict[str, Any]
+) -> None:
+    world.controller().evolve(("bootstrap",))
+    admit(world, AGENT)
+    model = Model([draft(8), draft(4), draft(12)], tokens=149_900)
+    paying = World(replace(world.services, language_models=[model])).with_settings(**caps)
+    with opened(paying, trials=3, agents=(AGENT,)) as cycle:
+        choices = agent_methods.as_json({AGENT: planned("structures", "llm")})
+        cycle.results["plan"] = {"agents": [AGENT], "choices": choices}
+        cycle.results["propose"] = {"begins": {AGENT: {"given": []}}}
+        method = agent_methods.method_of(cycle, AGENT)
+        implementation = catalogue.load_agents()[AGENT]
+        why = AgentSearch(cycle, cycle.specs[AGENT], implementation, method, trials=3).run()
+        found = individual.select(cycle)
+    assert why == "its method has nothing more to try"
+    assert len(model.asked) == 1, "the second question would have broken the cap"
+    done = [row for row in rows_of(world, cycle.id, AGENT) if row.state == "done"]
+    assert [row.method for row in done] == ["llm:small"]
+    assert found["first_versions"] == {AGENT: done[0].id}
