@@ -31,6 +31,7 @@ from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.seeds import ORIGIN as SEED
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.sandbox.permission import permitted
 from agenticrs.registry import trials
 from agenticrs.registry.spec import ConcreteParameter, nested
 from agenticrs.registry.tables import TrialRow
@@ -70,7 +71,14 @@ def remembered(cycle: Cycle, agent: str) -> list[Tried]:
         rows = trials.finished(
             session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
         )
-        return [tried(row) for row in rows if row.cycle_id != cycle.id and row.method != SEED]
+        found = [tried(row) for row in rows if row.cycle_id != cycle.id and row.method != SEED]
+    return [one for one in found if permitted() or not _generated(one.values)]
+
+
+def _generated(values: Values) -> bool:
+    """Whether a structure holds a block of generated code."""
+    brought = values.get(STRUCTURE)
+    return bool(brought) and Architecture.model_validate(brought).generated is not None
 
 
 def earlier_best(cycle: Cycle, agent: str) -> list[Values]:

@@ -16,6 +16,7 @@ from agenticrs.platform.database import make_engine
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.llm.openai_client import OpenAIModel
 from agenticrs.platform.llm.port import LanguageModel
+from agenticrs.platform.sandbox.permission import permit
 from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.server import connect
 from agenticrs.registry import schema
@@ -23,6 +24,7 @@ from agenticrs.registry import schema
 
 def build_services(settings: Settings) -> Services:
     """Open (and bring up to date) the registry, connect to MLflow, find the datasets."""
+    permit(settings.generated_code)
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.registry_url)
     schema.upgrade(engine)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agenticrs.agents.grammar.canonical import canonical
+from agenticrs.agents.grammar.canonical import canonical, source_hash
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.registry.spec import Choice, ConcreteParameter
 
@@ -123,6 +123,8 @@ def _own(block: Any) -> dict[str, Any]:
         for name in type(block).model_fields
         if name not in ("name", "block")
     }
+    if block.block == "generated":
+        fields["source"] = source_hash(block)[:12]
     return {
         name: value
         for name, value in fields.items()
