@@ -147,6 +147,13 @@ def mark_promoted(session: Session, proposal_id: int) -> None:
     session.add(row)
 
 
+def mark_rejected(session: Session, proposal_id: int) -> None:
+    """The approved change was rolled back before it served all users (why: its canary says)."""
+    row = get(session, proposal_id)
+    row.state = "rejected"
+    session.add(row)
+
+
 def decisions(session: Session, proposal_id: int) -> list[DecisionRow]:
     """What was decided about a proposal, oldest first."""
     return list(

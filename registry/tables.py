@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Column, DateTime, Index, UniqueConstraint
+from sqlalchemy import JSON, Column, DateTime, Index, UniqueConstraint, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -349,6 +349,68 @@ class FeedbackRow(SQLModel, table=True):
     """Unix seconds."""
     behaviours: dict[str, Any] = _json()
     received_at: datetime = _moment()
+
+
+class CanaryRow(SQLModel, table=True):
+    """A composition on its way to serving: shown to a share of the users before it serves all."""
+
+    __tablename__: ClassVar[str] = "canary"
+    __table_args__ = (
+        Index(
+            "ix_canary_one_at_a_time",
+            "surface",
+            unique=True,
+            sqlite_where=text("under_way"),
+            postgresql_where=text("under_way"),
+        ),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    key: str = Field(unique=True)
+    """Idempotency key, of the canary and of the promotion that may end it."""
+    before: int
+    after: int
+    """Numbers of the champion and of the candidate."""
+    state: str
+    """running, paused, promoted, rolled back."""
+    under_way: bool = True
+    """Until all that follows from the state has been carried out."""
+    version: int = 0
+    """Counts the writes: whoever has read an older one may not write."""
+    ladder: dict[str, Any] = _json()
+    """The state of the ladder (``agents.experimentation.canary.Canary``)."""
+    share: float
+    """Of the users, whom the candidate is shown to now."""
+    salt: str
+    horizon: float
+    """Seconds after a user's first request in which what they do counts."""
+    dataset: str
+    feedback_from: int
+    """Id of the last feedback event before it began."""
+    proposal_id: int | None = Field(default=None, foreign_key="proposal.id")
+    who: str
+    reason: str
+    cause: str
+    """Of the promotion."""
+    started_at: datetime = _moment()
+    stepped_at: datetime = _moment()
+    finished_at: datetime | None = _moment(nullable=True)
+
+
+class ExposureRow(SQLModel, table=True):
+    """The first request of a user while a canary is under way."""
+
+    __tablename__: ClassVar[str] = "exposure"
+    __table_args__ = (UniqueConstraint("canary_id", "user_id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    canary_id: int = Field(foreign_key="canary.id")
+    user_id: str
+    candidate: bool
+    """Whether the candidate was to answer, else the champion."""
+    at: int
+    """Unix seconds."""
+    counted: int | None = None
+    """Version of the canary that the user counted in; nobody counts twice."""
 
 
 class AccountRow(SQLModel, table=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Alias = Literal["champion", "challenger"]
+Alias = Literal["champion", "challenger", "canary"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,231 @@
+"""Canaries: a candidate composition, the share of the users who see it, and who has seen what.
+
+The state of the ladder is JSON here; what it means, and what follows from it, is told by
+``evolution/canary.py``. Whoever changes a canary says which version of it they have read: of two
+at once one is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from agenticrs.platform.errors import Conflict, NotFound
+from agenticrs.registry import audit
+from agenticrs.registry.tables import CanaryRow, ExposureRow, FeedbackRow, utc_now
+
+State = Literal["running", "paused", "promoted", "rolled back"]
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A user's first request: whether the candidate was to answer it, and when (Unix seconds)."""
+
+    user_id: str
+    candidate: bool
+    at: int
+
+
+@dataclass(frozen=True)
+class Due:
+    """A user whose rewards have come due, with the behaviours of what they did until then."""
+
+    id: int
+    user_id: str
+    candidate: bool
+    events: Sequence[Mapping[str, float]]
+
+
+def begin(session: Session, row: CanaryRow) -> CanaryRow:
+    """Write it down, audited; one with its key is returned as it is.
+
+    Raises Conflict while another one is under way on the surface.
+    """
+    known = session.exec(select(CanaryRow).where(CanaryRow.key == row.key)).first()
+    if known is not None:
+        return known
+    row.feedback_from = session.exec(select(func.max(FeedbackRow.id))).one() or 0
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict(
+            f"a canary is under way on {row.surface!r} already",
+            hint="wait for it, or answer it: `agenticrs canary show`",
+        ) from error
+    _audit(session, row, row.who, "canary begins", row.reason, 0.0)
+    return row
+
+
+def under_way(session: Session, surface: str) -> CanaryRow | None:
+    """The surface's canary that is not over, or None."""
+    return session.exec(
+        select(CanaryRow).where(CanaryRow.surface == surface, col(CanaryRow.under_way))
+    ).first()
+
+
+def latest(session: Session, surface: str) -> CanaryRow:
+    """The last one that began; raises NotFound."""
+    row = next(iter(all_of(session, surface, limit=1)), None)
+    if row is None:
+        raise NotFound(
+            f"there was no canary on {surface!r}",
+            hint="with AGENTICRS_CANARY a composition that is promoted begins one",
+        )
+    return row
+
+
+def all_of(session: Session, surface: str, limit: int = 20) -> list[CanaryRow]:
+    """The surface's canaries, newest first."""
+    return list(
+        session.exec(
+            select(CanaryRow)
+            .where(CanaryRow.surface == surface)
+            .order_by(col(CanaryRow.id).desc())
+            .limit(limit)
+        )
+    )
+
+
+def change(
+    session: Session,
+    row: CanaryRow,
+    *,
+    state: State,
+    ladder: Mapping[str, Any],
+    share: float,
+    who: str,
+    decision: str,
+    reason: str,
+) -> CanaryRow:
+    """Write the next state, audited, if nobody else has written since ``row`` was read.
+
+    Raises Conflict otherwise. Returns the row as it is now.
+    """
+    values = {"state": state, "ladder": dict(ladder), "share": share, "stepped_at": utc_now()}
+    _write(session, row, values)
+    _audit(session, row, who, f"canary: {decision}", reason, share)
+    return _fresh(session, row)
+
+
+def finish(session: Session, row: CanaryRow) -> CanaryRow:
+    """Everything that follows from its state is carried out. Raises Conflict like ``change``."""
+    _write(session, row, {"under_way": False, "finished_at": utc_now()})
+    return _fresh(session, row)
+
+
+def expose(session: Session, canary_id: int, exposures: Iterable[Exposure]) -> None:
+    """Keep each user's first request; later ones, here or in another process, change nothing."""
+    rows = [
+        {"canary_id": canary_id, "user_id": one.user_id, "candidate": one.candidate, "at": one.at}
+        for one in exposures
+    ]
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    for start in range(0, len(rows), _BATCH):
+        session.connection().execute(
+            insert(ExposureRow)
+            .values(rows[start : start + _BATCH])
+            .on_conflict_do_nothing(index_elements=["canary_id", "user_id"])
+        )
+
+
+def due(session: Session, row: CanaryRow, now: float) -> list[Due]:
+    """Users whose time has passed and who have not counted yet, with their events in that time."""
+    exposed = session.exec(
+        select(ExposureRow).where(
+            ExposureRow.canary_id == row.id,
+            col(ExposureRow.counted).is_(None),
+            col(ExposureRow.at) <= now - row.horizon,
+        )
+    ).all()
+    events: dict[int, list[Mapping[str, float]]] = {one.id or 0: [] for one in exposed}
+    found = session.exec(
+        select(ExposureRow.id, FeedbackRow.behaviours)
+        .join(FeedbackRow, col(FeedbackRow.user_id) == ExposureRow.user_id)
+        .where(
+            ExposureRow.canary_id == row.id,
+            col(ExposureRow.counted).is_(None),
+            FeedbackRow.dataset == row.dataset,
+            col(FeedbackRow.id) > row.feedback_from,
+            col(FeedbackRow.timestamp) >= ExposureRow.at,
+            col(FeedbackRow.timestamp) <= col(ExposureRow.at) + row.horizon,
+        )
+    )
+    for exposure_id, behaviours in found:
+        if exposure_id in events:
+            events[exposure_id].append(behaviours)
+    return [Due(one.id or 0, one.user_id, one.candidate, events[one.id or 0]) for one in exposed]
+
+
+def count(session: Session, row: CanaryRow, users: Sequence[Due]) -> None:
+    """Let them count in this version of the canary, and in no other."""
+    for start in range(0, len(users), _BATCH):
+        some = users[start : start + _BATCH]
+        session.connection().execute(
+            update(ExposureRow)
+            .where(col(ExposureRow.id).in_([one.id for one in some]))
+            .values(counted=row.version)
+        )
+
+
+def users_seen(session: Session, row: CanaryRow) -> tuple[int, int]:
+    """How many users have met the candidate, and the champion."""
+    found = dict(
+        session.exec(
+            select(ExposureRow.candidate, func.count())
+            .where(ExposureRow.canary_id == row.id)
+            .group_by(col(ExposureRow.candidate))
+        ).all()
+    )
+    return found.get(True, 0), found.get(False, 0)
+
+
+def rejection(session: Session, surface: str, number: int) -> str | None:
+    """Why the last canary of that composition was rolled back; None when it was not."""
+    row = session.exec(
+        select(CanaryRow)
+        .where(CanaryRow.surface == surface, CanaryRow.after == number)
+        .order_by(col(CanaryRow.id).desc())
+    ).first()
+    return row.ladder["reason"] if row is not None and row.state == "rolled back" else None
+
+
+def _write(session: Session, row: CanaryRow, values: Mapping[str, Any]) -> None:
+    done = session.connection().execute(
+        update(CanaryRow)
+        .where(
+            col(CanaryRow.id) == row.id,
+            col(CanaryRow.version) == row.version,
+            col(CanaryRow.under_way),
+        )
+        .values(**values, version=row.version + 1)
+    )
+    if not done.rowcount:
+        raise Conflict(f"somebody else changed canary {row.id} meanwhile", hint="look again")
+
+
+def _fresh(session: Session, row: CanaryRow) -> CanaryRow:
+    return session.exec(
+        select(CanaryRow).where(CanaryRow.id == row.id).execution_options(populate_existing=True)
+    ).one()
+
+
+def _audit(
+    session: Session, row: CanaryRow, who: str, action: str, reason: str, share: float
+) -> None:
+    audit.record(
+        session,
+        who=who,
+        action=action,
+        subject=f"{row.surface} canary {row.id}",
+        reason=reason,
+        before={"composition": row.before, "share": row.share},
+        after={"composition": row.after, "share": share},
+    )
