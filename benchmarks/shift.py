@@ -30,7 +30,7 @@ import torch
 from published import RESULTS, machine
 from shift_figures import curves, summary
 from shift_picture import draw
-from shift_place import AGENTS, DATA, Place
+from shift_place import AGENTS, COVERAGE, DATA, Place
 
 from agenticrs.evolution.drift import drift
 from agenticrs.evolution.request import CycleKind
@@ -57,7 +57,7 @@ UNTOLD: Mapping[str, Mapping[str, Any]] = {
 """Worlds that are only looked at."""
 SPLIT = "temporal:valid=0.03,test=0.01"
 """The validation rows come after the shift, and so do some that are learnt from."""
-TRIALS, SECONDS = 3, 4.0
+TRIALS, SECONDS = 3, 5.0
 """Candidates an agent and cycle, and processor seconds a way."""
 METRICS = ("ndcg", "value", "share")
 RESULT = RESULTS / "shift.json"
@@ -248,7 +248,7 @@ def write(rows: Sequence[Mapping[str, Any]], alarms: Mapping[str, Any]) -> None:
 
 def _settings() -> dict[str, Any]:
     days = {"known": KNOWN, "quiet": list(QUIET), "now": NOW}
-    mine = {"split": SPLIT, "trials": TRIALS, "seconds": SECONDS}
+    mine = {"split": SPLIT, "trials": TRIALS, "seconds": SECONDS, "coverage_floor": COVERAGE}
     return {**PLATFORM.model_dump(exclude={"seed"}), **days, **mine}
 
 

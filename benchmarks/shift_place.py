@@ -31,6 +31,8 @@ AGENTS = (
     *("rrf", "score_fusion", "history_router"),
 )
 DATA, SURFACE = "generated", "home"
+COVERAGE = 0.05
+"""Guardrail: least share of the champion's catalogue coverage."""
 
 
 class Clocked(InlineRunner):
@@ -70,6 +72,8 @@ class Place:
             # Turns by credit depend on seconds, guardrails on latency: runs would differ.
             turns="rotation",
             latency_limit_ms=60_000.0,
+            # What fits a great event shows few items: the default, .8, forbids every such graph.
+            coverage_floor=COVERAGE,
         )
         engine, installed = make_engine(settings.registry_url), catalogue.installed()
         schema.upgrade(engine)

@@ -69,6 +69,7 @@ def test_only_an_alarm_puts_the_graph_first(benchmark: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_what_a_great_event_needs_is_another_graph(benchmark: Any) -> None:
     small = benchmark.PLATFORM.model_copy(update={"n_users": 300, "n_items": 160})
     found = benchmark.one_seed("one topic", 0, small, seconds=1.0)
