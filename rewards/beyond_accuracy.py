@@ -29,6 +29,17 @@ def gini(ranked: Tensor, n_items: int) -> float:
     return float(((2 * rank - n_items - 1) * exposure).sum()) / (n_items * total)
 
 
+def jain(ranked: Tensor, n_items: int) -> float:
+    """Jain's index of exposure over the whole catalogue: 1 = equal, 1 / n = one item only.
+
+    (sum x)^2 / (n sum x^2) over exposures x (Jain, Chiu & Hawe 1984): the share of the catalogue
+    that would have to be shown equally often to be as even. 0 when nothing is shown.
+    """
+    exposure = _exposure(ranked, n_items).to(torch.float64)
+    squares = float(exposure.square().sum())
+    return float(exposure.sum()) ** 2 / (n_items * squares) if squares else 0.0
+
+
 def novelty(ranked: Tensor, item_counts: Tensor) -> Tensor:
     """Mean self-information -log2 p(i) of each user's list, (U,) float64, in bits.
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
+from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversity, jain, novelty
 
 
 def test_coverage_counts_shown_items_once() -> None:
@@ -24,6 +24,14 @@ def test_gini_is_half_the_relative_mean_difference(shown: list[int]) -> None:
     exposure = np.bincount(shown, minlength=8).astype(float)
     pairs = np.abs(exposure[:, None] - exposure[None, :]).mean()
     assert gini(torch.tensor([shown]), 8) == pytest.approx(pairs / (2 * exposure.mean()))
+
+
+def test_jain_is_one_for_equal_exposure_and_the_share_of_those_shown_otherwise() -> None:
+    assert jain(torch.arange(10).view(5, 2), 10) == pytest.approx(1.0)
+    assert jain(torch.full((50, 1), 3), 10) == pytest.approx(0.1)
+    assert jain(torch.tensor([[0, 1], [2, 3]]), 10) == pytest.approx(0.4)
+    assert jain(torch.tensor([[0, 1], [0, -1]]), 4) == pytest.approx(9 / (4 * 5))
+    assert jain(torch.full((3, 2), -1), 10) == 0.0
 
 
 def test_novelty_is_the_mean_information_of_the_list_in_bits() -> None:
