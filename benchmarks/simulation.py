@@ -5,9 +5,9 @@
 Speed: pages a second of 100,000 users beside a loop over users in plain Python, the same rules and
 the same luck, in turn in one process; by the clock, and by processor time on one thread, which is
 the same on a machine that is shared. Fidelity: distances on users that nothing was learnt from, for
-ML-1M, ML-100K and KuaiRand. Ordering: five recommenders, fitted to the history of a leave-one-out
-split, by what they get from simulated users (fitted to that history too, and asked of users who
-taught neither) and by NDCG@10 on the held-out items of the same users.
+ML-1M, ML-100K and KuaiRand. Ordering: five recommenders, fitted to the history of a split, by what
+they get from simulated users (fitted to that history too, and asked of users who taught neither)
+and by NDCG@10 on the held-out items of the same users; for leave-one-out and for a random quarter.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 RECOMMENDERS = ("trending", "popularity", "cooccurrence", "itemknn", "ease")
 USERS, LOOPED, PAIRS = 100_000, 200, 3
-DAYS = 5
+DAYS = 3
+SPLITS = ("leave_one_out", "random:valid=0.1,test=0.25")
 OUTER = "enjoyment"
 PARTS = ("ordering", "fidelity", "speed")
 
@@ -110,9 +111,9 @@ def speed(name: str, world: World) -> dict[str, Any]:
     return row
 
 
-def orders(name: str, dataset: Dataset) -> dict[str, Any]:
+def orders(name: str, dataset: Dataset, split: str) -> dict[str, Any]:
     """Outer rewards of the recommenders in the simulation, and their held-out accuracy."""
-    fold = make_fold(dataset, "leave_one_out", "test")
+    fold = make_fold(dataset, split, "test")
     data, heldout = TrainingData.of(fold.dataset), Heldout.of(fold)
     world = fit_world(fold.dataset, seed=0)
     rows = (groups(dataset.n_users)[heldout.users] == 2).nonzero()[:, 0]
@@ -133,10 +134,11 @@ def orders(name: str, dataset: Dataset) -> dict[str, Any]:
             f"satisfaction {outcome.mean('satisfaction'):.3f}"
         )
     found = ordering(outer, inner, seed=0)
-    print(f"{name:14} tau {found.tau:.2f} ({found.low:.2f} to {found.high:.2f})")
+    print(f"{name:14} {split:28} tau {found.tau:.2f} ({found.low:.2f} to {found.high:.2f})")
     return {
         "part": "ordering",
         "data": name,
+        "split": split,
         "users": len(population),
         "days": DAYS,
         "outer": {k: round(float(v.mean()), 4) for k, v in outer.items()},
@@ -147,8 +149,10 @@ def orders(name: str, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def likeness(name: str, fitted: Study, tau: float | None) -> list[dict[str, Any]]:
-    """The fidelity table and the trust score; ``tau`` is None where no ordering was measured."""
+def likeness(name: str, fitted: Study) -> list[dict[str, Any]]:
+    """The fidelity table and the trust score, with the mean tau of the orderings kept."""
+    taus = [row["tau"] for row in kept() if row["data"] == name and row["part"] == "ordering"]
+    tau = statistics.mean(taus) if taus else None
     found = fidelity(fitted, seed=0)
     rows: list[dict[str, Any]] = []
     for figure in found.figures:
@@ -206,20 +210,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="*", default=list(READERS), choices=list(READERS))
     parser.add_argument("--only", nargs="*", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--splits", nargs="*", default=list(SPLITS))
     asked = parser.parse_args()
-    file = RESULTS / "simulation.json"
     for name in asked.data:
-        dataset, new = dataset_of(name), list[dict[str, Any]]()
+        dataset = dataset_of(name)
         if "ordering" in asked.only:
-            new.append(orders(name, dataset))
+            for split in asked.splits:
+                put([orders(name, dataset, split)])
         if "fidelity" in asked.only:
-            fitted = study(dataset, seed=0)
-            new += likeness(name, fitted, new[0]["tau"] if new else None)
+            put(likeness(name, study(dataset, seed=0)))
         if "speed" in asked.only:
-            new.append(speed(name, fit_world(dataset, seed=0)))
-        done = {(row["data"], row["part"]) for row in new}
-        rows = json.loads(file.read_text())["rows"] if file.exists() else []
-        keep("simulation", [row for row in rows if (row["data"], row["part"]) not in done] + new)
+            put([speed(name, fit_world(dataset, seed=0))])
+
+
+def kept() -> list[dict[str, Any]]:
+    """The rows of earlier runs."""
+    file = RESULTS / "simulation.json"
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"] if file.exists() else []
+    return rows
+
+
+def put(new: list[dict[str, Any]]) -> None:
+    """Keep rows in place of those of the same data, part and split."""
+    done = {(row["data"], row["part"], row.get("split")) for row in new}
+    old = [row for row in kept() if (row["data"], row["part"], row.get("split")) not in done]
+    keep("simulation", sorted(old + new, key=lambda row: (row["data"], row["part"])))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from agenticrs.agents.simulation.luck import keys
 from agenticrs.agents.simulation.page import act
 from agenticrs.agents.simulation.replay import Moment, replay
 from agenticrs.agents.simulation.world import Study
+from agenticrs.platform.errors import DataError
 
 _BINS = 20
 _MOST_TIMES = 5
@@ -89,8 +90,13 @@ class _Sample:
 
 
 def fidelity(study: Study, seed: int, *, days: int = 5) -> Fidelity:
-    """Measure the study's world; ``days`` is the length of the free run."""
+    """Measure the study's world; ``days`` is the length of the free run.
+
+    Raises DataError when no user was held out.
+    """
     real = study.heldout()
+    if not len(real):
+        raise DataError("nobody was held out", hint="a study needs a log of some hundred users")
     simulated = replayed(study, real, seed)
     naive = _shuffled(study, real, seed)
     chosen = choices(study, seed)

@@ -19,7 +19,9 @@ class Priors:
     bad_below: float = 0.3
     """Satisfaction under which an item counts as a disappointment."""
     shown_per_taken: int = 5
-    """Where a log holds only what was taken: of so many items drawn at random, one is taken."""
+    """Where a log holds only what was taken: of so many items that are seen, one is taken."""
+    popular_share: float = 0.5
+    """There: of what is seen and not taken, the share drawn by popularity; the rest is even."""
     attention: float = 0.92
     """Where pages are laid out at once: chance to look at one place further, mean over users."""
     attention_spread: float = 0.05

@@ -17,6 +17,7 @@ from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.simulation.items import Items
 from agenticrs.agents.simulation.logbook import Logbook, earlier_half
 from agenticrs.agents.simulation.luck import keys, uniform
+from agenticrs.agents.simulation.mind import FEATURES
 from agenticrs.agents.simulation.persona import Persona
 from agenticrs.agents.simulation.priors import Priors
 from agenticrs.agents.simulation.replay import Moment, replay
@@ -25,6 +26,7 @@ from agenticrs.agents.simulation.returning import EndedVisits, Returning
 from agenticrs.agents.simulation.signals import Signals
 from agenticrs.agents.training_data import histories, tensor
 from agenticrs.platform.data.dataset import Dataset
+from agenticrs.platform.errors import DataError
 
 _TEACHING, _CALIBRATING = 0.6, 0.8
 _MOST = 60
@@ -85,7 +87,7 @@ def fit_world(dataset: Dataset, seed: int, priors: Priors | None = None) -> Worl
 def study(dataset: Dataset, seed: int, priors: Priors | None = None) -> Study:
     """Fit a world, and keep what is needed to measure how good it is.
 
-    Raises DataError when the dataset has no interactions.
+    Raises DataError when there are no users to learn from.
     """
     priors = priors or Priors()
     rows, group = dataset.interactions, groups(dataset.n_users)
@@ -102,6 +104,11 @@ def study(dataset: Dataset, seed: int, priors: Priors | None = None) -> Study:
         _lesson(later.take(group[later.user] == which), persona, items, priors, mood, signals, seed)
         for which in (0, 1)
     ]
+    if not len(lessons[0].examples.features):
+        raise DataError(
+            f"dataset {dataset.name!r} has no users to learn responses from",
+            hint="a world needs a log of some hundred users",
+        )
     returning = Returning.assumed(priors)
     if signals.timed:
         returning = Returning.fit(lessons[0].visits, persona, int(log.day.max()))
@@ -141,6 +148,16 @@ def assumed(signals: Signals) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _others(
+    log: Logbook, n: int, items: Items, priors: Priors, generator: torch.Generator
+) -> Tensor:
+    """Items that users could have seen and not taken, (n,): some popular ones, some of any kind."""
+    even = torch.randint(len(items), (n,), generator=generator)
+    popular = log.item[torch.randint(len(log), (n,), generator=generator)]
+    chosen = torch.rand(n, generator=generator) < priors.popular_share
+    return torch.where(chosen, popular, even)
+
+
 @dataclass(frozen=True)
 class _Lesson:
     examples: Examples
@@ -170,8 +187,9 @@ def _lesson(
             rows.append(moment.rows)
             faced.append(moment.facing(log.item[moment.rows]))
             for _ in range(per_row):
-                others = torch.randint(len(items), (len(moment.rows),), generator=generator)
-                refused.append(moment.facing(others))
+                refused.append(
+                    moment.facing(_others(log, len(moment.rows), items, priors, generator))
+                )
         after[moment.rows] = torch.lerp(
             moment.mind.mood, satisfaction, torch.tensor(priors.mood_rate)
         )
@@ -181,7 +199,7 @@ def _lesson(
         log, persona, items, priors, live, mood=mood, most=_MOST_MOODS if signals.timed else _MOST
     )
     at = torch.cat(rows) if rows else torch.zeros(0, dtype=torch.int64)
-    empty = torch.zeros(0, faced[0].shape[1]) if faced else torch.zeros(0, 1)
+    empty = torch.zeros(0, len(FEATURES))
     ended = log.take(~after.isnan())
     return _Lesson(
         Examples(

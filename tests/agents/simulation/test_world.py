@@ -15,6 +15,7 @@ from agenticrs.agents.simulation.replay import Moment, replay
 from agenticrs.agents.simulation.returning import EndedVisits, Returning
 from agenticrs.agents.simulation.world import Study, World, groups, study
 from agenticrs.platform.data.dataset import Dataset
+from agenticrs.platform.errors import DataError
 
 
 def test_replaying_side_by_side_is_replaying_one_by_one(fitted: Study) -> None:
@@ -132,6 +133,13 @@ def test_the_chance_of_coming_back_is_recovered_from_visits(world: World) -> Non
     since = torch.tensor([3, 3])
     chance = returning.chance(since, torch.tensor([0.0, 1.0]), torch.zeros(2), torch.ones(2))
     assert chance.tolist() == pytest.approx([0.1, 0.5], abs=0.04)
+
+
+def test_a_log_without_users_who_teach_makes_no_world(dataset: Dataset) -> None:
+    rows = dataset.interactions
+    nobody = rows.take(groups(dataset.n_users).numpy()[rows.user] != 0)
+    with pytest.raises(DataError, match="no users to learn responses from"):
+        study(replace(dataset, interactions=nobody), 0)
 
 
 def test_what_a_log_cannot_tell_is_named(world: World) -> None:
