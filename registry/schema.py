@@ -16,14 +16,19 @@ _LOCK = 0x4147_5253
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the schema to ``revision``; safe when several processes start at once."""
+    sqlite = engine.dialect.name == "sqlite"
     with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
+        if sqlite:
+            # A table that changes is built anew and the old one dropped, which others refer to.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             # pysqlite opens transactions late: take the write lock before looking.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         command.upgrade(config(connection), revision)
         connection.commit()
+        if sqlite:
+            connection.exec_driver_sql("PRAGMA foreign_keys = ON")
 
 
 def current(engine: Engine) -> str | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import DatabaseError
-from sqlmodel import SQLModel
+from sqlalchemy import JSON, Column, DateTime, Engine, MetaData, String, text
+from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlmodel import SQLModel, select
 
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.registry import audit, lease, schema
+from agenticrs.registry.tables import TrialRow, VersionRow
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -44,6 +47,43 @@ def test_rows_of_the_first_schema_survive_the_upgrade(engine: Engine) -> None:
         assert [entry.subject for entry in audit.entries(session)] == ["before the upgrade"]
     with engine.connect() as connection, pytest.raises(DatabaseError, match="append-only"):
         connection.execute(text("DELETE FROM audit"))
+
+
+def test_a_registry_that_has_evolved_is_upgraded_with_all_its_rows(engine: Engine) -> None:
+    schema.upgrade(engine, "0003")
+    old = MetaData()
+    old.reflect(engine)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    cycle = {"surface": "home", "kind": "individual", "state": "done"}
+    data = {"dataset": "log", "fingerprint": "f", "seed": 0}
+    trial = {"cycle_id": 1, "agent": "ease", "number": 0, "method": "given", "state": "done"}
+    spec = {"name": "ease", "kind": "model", "role": "retrieval"}
+    rows = {
+        "cycle": {"id": 1, **cycle, **data},
+        "trial": {"id": 7, **trial, **data},
+        "agent": spec,
+        "agent_version": {"id": 3, "agent": "ease", "number": 1, "trial_id": 7},
+    }
+    with engine.begin() as connection:
+        for name, row in rows.items():
+            columns = old.tables[name].columns
+            filled = {c.name: _plain(c, now) for c in columns if not c.nullable and c.name != "id"}
+            connection.execute(old.tables[name].insert().values({**filled, **row}))
+    schema.upgrade(engine)
+    with session_scope(engine) as session:
+        assert session.get_one(TrialRow, 7).agent == "ease"
+        assert session.exec(select(VersionRow.trial_id)).all() == [7]
+    with engine.begin() as connection, pytest.raises(IntegrityError):  # links are kept again
+        connection.execute(text("DELETE FROM trial"))
+
+
+def _plain(column: Column[Any], now: datetime) -> Any:
+    kind = column.type
+    if isinstance(kind, DateTime):
+        return now
+    if isinstance(kind, JSON):
+        return {}
+    return "" if isinstance(kind, String) else 0
 
 
 def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
