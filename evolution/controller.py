@@ -64,7 +64,8 @@ class Controller:
         A surface on which nothing serves gets its bootstrap cycle first. Cycles that were cut off
         go on before, and count as done when they are of a kind that was asked for. When the world
         has moved, or the objectives have, the graph changes first: compositional cycles come before
-        individual ones (``sensing.restructure_first``).
+        individual ones (``sensing.restructure_first``). Where the world has, each agent is trained
+        anew once before.
 
         Without ``dataset`` it is the surface's, else the one of the settings, else the only one
         that is stored. Raises Conflict while another process evolves the surface or when it serves
@@ -92,6 +93,10 @@ class Controller:
             if serving is None and "bootstrap" not in wanted:
                 wanted.insert(0, "bootstrap")
             order, look = working._ordered(wanted, name)
+            if look is not None and order[0] == "compositional" and working._moved(look):
+                # Versions that learnt before the world moved say little about which graph fits now.
+                again = working._request("individual", agents, {**budget, "trials": 1})
+                done.append(working._start(again, name, look))
             for kind in order:
                 request = working._request(kind, agents, budget)
                 done.append(working._start(request, name, look))
@@ -170,6 +175,9 @@ class Controller:
             return wanted, look
         self.watch(Event(0, "sense", f"the graph changes first: {why}"))
         return sorted(wanted, key=("bootstrap", "compositional", "individual").index), look
+
+    def _moved(self, look: Look) -> bool:
+        return look.drift.detected(self.services.settings.alpha)
 
     def _resume_decided(self) -> None:
         """Carry out what was decided while this process held the lease."""

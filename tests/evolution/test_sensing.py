@@ -12,7 +12,7 @@ from agenticrs.evolution.drift import Drift, drift
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.data.raw import Event
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import agents, cycles
+from agenticrs.registry import agents, cycles, trials
 from agenticrs.registry.admission import AdmissionReport
 
 if TYPE_CHECKING:
@@ -69,11 +69,13 @@ def test_the_graph_changes_first_when_the_world_has_moved(
     with monkeypatch.context() as patch:
         patch.setattr(sensing, "drift", noted)
         world.controller().evolve()
-    assert kinds(world)[2:] == ["compositional", "individual"]
-    assert len(looks) == 1, "one look is enough for the order and for both cycles"
+    assert kinds(world)[2:] == ["individual", "compositional", "individual"]
+    assert [one.fingerprint for one in looks] == [moved.fingerprint] * len(looks)
     with session_scope(world.services.engine) as session:
-        newest = cycles.list_all(session)[0].id or 0
-        (step,) = [s for s in cycles.steps(session, newest) if s.name == "sense"]
+        third = sorted(row.id or 0 for row in cycles.list_all(session))[2]
+        tried = trials.of_cycle(session, third)
+        assert all(row.number == 0 for row in tried), "each agent is trained anew, once"
+        (step,) = [s for s in cycles.steps(session, third) if s.name == "sense"]
     assert step.result["drift"]["detected"]
     assert step.result["new_interactions"] == NEW
 
