@@ -50,6 +50,11 @@ class Dimension(_Frozen):
     title: str
     figures: tuple[Figure, ...]
 
+    def by_name(self) -> dict[str, tuple[Figure, ...]]:
+        """The figures that can be compared, under the name they share, in the order of names."""
+        names = dict.fromkeys(figure.name for figure in self.figures)
+        return {name: tuple(f for f in self.figures if f.name == name) for name in names}
+
 
 class ReportCard(_Frozen):
     """A composition, measured on the validation part of a snapshot's split.

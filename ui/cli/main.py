@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from agenticrs.ui.cli import agents, data, evolution, memory, serving, system
+from agenticrs.ui.cli import agents, data, evolution, memory, report, serving, system
 
 app = typer.Typer(
     name="agenticrs",
@@ -21,6 +21,7 @@ app.command()(system.demo)
 app.command()(system.up)
 app.command()(system.config)
 app.command()(evolution.evolve)
+app.command()(report.report)
 app.command()(serving.versions)
 app.command()(serving.rollback)
 app.command()(serving.recommend)

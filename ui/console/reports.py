@@ -1,0 +1,106 @@
+"""Report cards: the last one of each composition, as `agenticrs report` left it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from markupsafe import Markup
+
+from agenticrs.evolution import report_card
+from agenticrs.evolution.report_card import Dimension, Figure
+from agenticrs.platform.errors import NotFound
+from agenticrs.registry import compositions, promotion
+from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.people import Someone
+from agenticrs.ui.console import bars_svg
+from agenticrs.ui.console.rendering import Pages
+
+router = APIRouter(include_in_schema=False)
+_DRAWN = {
+    "quality": ("value@10", "ndcg@10"),
+    "coordination": ("credit", "share of what is shown"),
+    "system": ("reward lost",),
+    "human": ("value@10",),
+    "economy": ("search seconds",),
+}
+"""Figures of which a picture tells more than the table."""
+
+
+@dataclass(frozen=True)
+class DimensionView:
+    """A dimension as its card shows it: figures by name, and a picture of some."""
+
+    title: str
+    figures: Mapping[str, Sequence[Figure]]
+    pictures: Mapping[str, Markup]
+
+
+@router.get("/reports")
+def list_reports(request: Request, someone: Someone, deps: Deps, session: Registry) -> Response:
+    """The cards that there are, and whether what serves has one."""
+    settings = deps.settings
+    serving = promotion.serving(session, settings.surface)
+    cards = report_card.stored(settings.home, settings.surface)
+    pages: Pages = request.app.state.pages
+    return pages.page(
+        request,
+        "reports.html",
+        person=someone,
+        cards=cards,
+        shown={card.composition: _first(card.dimensions) for card in cards},
+        serving=serving.number if serving else None,
+        missing=serving is not None and serving.number not in {c.composition for c in cards},
+    )
+
+
+@router.get("/reports/{number}")
+def show_report(
+    request: Request,
+    someone: Someone,
+    deps: Deps,
+    session: Registry,
+    number: Annotated[int, Path(ge=1, le=2**53)],
+) -> Response:
+    """A composition's card, or how to make it."""
+    settings = deps.settings
+    if compositions.find(session, settings.surface, number) is None:
+        raise NotFound(f"there is no composition {number}", hint="the overview lists what served")
+    card = report_card.load(settings.home, settings.surface, number)
+    serving = promotion.serving(session, settings.surface)
+    pages: Pages = request.app.state.pages
+    return pages.page(
+        request,
+        "report.html",
+        person=someone,
+        number=number,
+        serves=serving is not None and serving.number == number,
+        card=card,
+        dimensions=[_view(one) for one in card.dimensions] if card else [],
+    )
+
+
+def _view(dimension: Dimension) -> DimensionView:
+    figures = dimension.by_name()
+    drawn = {
+        name: bars_svg.draw(
+            figures.get(name, ()),
+            name=f"bars-{dimension.key}-{place}",
+            title=f"{dimension.title}, {name}",
+        )
+        for place, name in enumerate(_DRAWN.get(dimension.key, ()))
+    }
+    pictures = {name: picture for name, picture in drawn.items() if picture}
+    return DimensionView(dimension.title, figures, pictures)
+
+
+def _first(dimensions: Sequence[Dimension]) -> dict[str, float | None]:
+    """What the whole composition shows users, of the first dimension."""
+    return {
+        figure.name: figure.value
+        for one in dimensions[:1]
+        for figure in one.figures
+        if not figure.of
+    }
