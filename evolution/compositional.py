@@ -127,7 +127,9 @@ def select(cycle: Cycle) -> Result:
             members=membership(before, graph),
             weight=_weight(cycle),
         )
-        if not all(rail.passed for rail in evidence.guardrails):
+        broken = [rail.name for rail in evidence.guardrails if not rail.passed]
+        if broken:
+            cycle.say(f"composition #{row.number} is passed over: {', '.join(broken)}")
             continue
         gain = evidence.score
         if gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha:
@@ -164,7 +166,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
     return Waiting({"composition": composition.number, "proposal": proposal, "versions": {}})
 
 
-def promote(cycle: Cycle) -> Result:
+def promote(cycle: Cycle) -> Result | Waiting:
     """Carry out what a person approved; nothing when it was rejected or nothing was proposed."""
     return stages.promote_composition(cycle, "evolution", "approved composition")
 

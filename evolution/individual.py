@@ -193,7 +193,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
     return Waiting(result)
 
 
-def promote(cycle: Cycle) -> Result:
+def promote(cycle: Cycle) -> Result | Waiting:
     """Move the aliases: of the agents outside the graph, and of the composition if it changed.
 
     The alias of an agent inside moves with its composition, when that one is promoted: a version

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from agenticrs.agents.trial import CompositionResult, run_composition
-from agenticrs.evolution import trial_files
+from agenticrs.evolution import canary, trial_files
 from agenticrs.evolution.arena import Arena, Files
-from agenticrs.evolution.cycle import Cycle, Result
+from agenticrs.evolution.cycle import Cycle, Result, Waiting
 from agenticrs.evolution.evidence import Cost, Evidence, Members
 from agenticrs.evolution.remembering import remember
 from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails
@@ -18,7 +18,14 @@ from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed
 from agenticrs.platform.tracking.port import Alias, RunRecord
-from agenticrs.registry import compositions, openings, promotion, proposals, trials, versions
+from agenticrs.registry import (
+    compositions,
+    openings,
+    promotion,
+    proposals,
+    trials,
+    versions,
+)
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.model_files import flat, metric_names
 from agenticrs.registry.tables import CompositionRow, TrialRow, VersionRow
@@ -193,8 +200,11 @@ def file_proposal(
     return filed.id or 0
 
 
-def promote_composition(cycle: Cycle, who: str, reason: str) -> Result:
-    """Let the approved composition serve; nothing when none was proposed or it was rejected."""
+def promote_composition(cycle: Cycle, who: str, reason: str) -> Result | Waiting:
+    """Let the approved composition serve; nothing when none was proposed or it was rejected.
+
+    With canaries it begins one (``canary.begin_for``), and serves when that has reached all users.
+    """
     engine = cycle.services.engine
     number = cycle.results["approve"].get("composition")
     if number is None:
@@ -207,6 +217,8 @@ def promote_composition(cycle: Cycle, who: str, reason: str) -> Result:
         if proposal.state not in ("approved", "promoted"):
             return {"composition": None, "proposal": proposal.state}
         who, reason, cause = decided[-1].who, decided[-1].reason, "approval"
+    if cycle.services.settings.canary:
+        return canary.begin_for(cycle, number, who, reason, cause, proposal)
     promotion.promote(
         engine,
         cycle.services.tracking,

@@ -173,6 +173,15 @@ class Settings(BaseSettings):
     alias_poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     """How often serving looks whether somebody moved an alias in MLflow, in seconds."""
 
+    canary: bool = False
+    """Whether a promoted composition is shown to few users first: the canary ladder."""
+
+    canary_margin: float = Field(default=0.01, gt=0, lt=1)
+    """Share of all users' reward that a stage of a canary may risk."""
+
+    canary_horizon: float = Field(default=86400.0, gt=0, allow_inf_nan=False)
+    """Seconds after a user's first request in which what they do counts; a canary's step."""
+
     admin_password: SecretStr | None = None
     """Password of the first account, `admin`, made when there is none."""
 

@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotFound
 from agenticrs.registry import audit
-from agenticrs.registry.tables import CanaryRow, ExposureRow, FeedbackRow, utc_now
+from agenticrs.registry.tables import AuditRow, CanaryRow, ExposureRow, FeedbackRow, utc_now
 
 State = Literal["running", "paused", "promoted", "rolled back"]
 _BATCH = 500
@@ -187,14 +187,31 @@ def users_seen(session: Session, row: CanaryRow) -> tuple[int, int]:
     return found.get(True, 0), found.get(False, 0)
 
 
+def decisions(session: Session, row: CanaryRow) -> list[AuditRow]:
+    """What was decided about it, newest first."""
+    return list(
+        session.exec(
+            select(AuditRow)
+            .where(AuditRow.subject == _subject(row))
+            .order_by(col(AuditRow.id).desc())
+        )
+    )
+
+
 def rejection(session: Session, surface: str, number: int) -> str | None:
-    """Why the last canary of that composition was rolled back; None when it was not."""
+    """Why the last canary of that composition rejected it; None when it did not.
+
+    One that ended because something else serves has not rejected it.
+    """
     row = session.exec(
         select(CanaryRow)
         .where(CanaryRow.surface == surface, CanaryRow.after == number)
         .order_by(col(CanaryRow.id).desc())
     ).first()
-    return row.ladder["reason"] if row is not None and row.state == "rolled back" else None
+    rolled_back = row is not None and row.state == "rolled back"
+    if row is None or not rolled_back or row.ladder["decision"] != "roll back":
+        return None
+    return str(row.ladder["reason"])
 
 
 def _write(session: Session, row: CanaryRow, values: Mapping[str, Any]) -> None:
@@ -224,8 +241,12 @@ def _audit(
         session,
         who=who,
         action=action,
-        subject=f"{row.surface} canary {row.id}",
+        subject=_subject(row),
         reason=reason,
         before={"composition": row.before, "share": row.share},
         after={"composition": row.after, "share": share},
     )
+
+
+def _subject(row: CanaryRow) -> str:
+    return f"{row.surface} canary {row.id}"

@@ -147,10 +147,12 @@ def mark_promoted(session: Session, proposal_id: int) -> None:
     session.add(row)
 
 
-def mark_rejected(session: Session, proposal_id: int) -> None:
-    """The approved change was rolled back before it served all users (why: its canary says)."""
+def mark_ended(
+    session: Session, proposal_id: int, state: Literal["rejected", "superseded"]
+) -> None:
+    """The approved change never served all users: its canary says why."""
     row = get(session, proposal_id)
-    row.state = "rejected"
+    row.state = state
     session.add(row)
 
 

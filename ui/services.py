@@ -42,6 +42,7 @@ from agenticrs.platform.tracking.server import MlflowServer
 from agenticrs.registry import accounts
 from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
+from agenticrs.ui.canary_steps import CanarySteps
 from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
 
@@ -100,6 +101,10 @@ def up(
         if settings.schedule:
             started = schedule.start(settings.schedule, lambda: scheduled.run(controller))
             stack.callback(started.shutdown, wait=False)
+        if settings.canary:
+            steps = CanarySteps(controller)
+            steps.start()
+            stack.callback(steps.stop)
         stack.callback(scheduled.freeze, controller.services.engine)
         app = create_app(
             AppDependencies(

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
@@ -32,7 +30,9 @@ from agenticrs.registry import audit, feedback, promotion
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import CompositionRow, FeedbackRow
 from agenticrs.registry.versions import model_name
+from agenticrs.ui.canary_traffic import CanaryTraffic
 from agenticrs.ui.live_histories import Histories, LiveHistories, Seen
+from agenticrs.ui.loaded_model import Answer, LoadedModel
 
 LONGEST_RETRY_SECONDS = 60.0
 _log = get_logger(__name__)
@@ -41,44 +41,6 @@ _FAILED = ("failed", "timeout")
 
 class NothingServes(AgenticRSError):
     """No composition has been loaded yet: there is nothing to answer with."""
-
-
-@dataclass(frozen=True)
-class ShownItem:
-    """One place of a slate."""
-
-    id: str
-    title: str
-    score: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one node did for a request (``agents.runtime.NodeTrace``)."""
-
-    node: str
-    agent: str
-    status: str
-    milliseconds: float
-    error: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A slate, the composition that made it, and how. ``known`` is False for a cold user."""
-
-    composition: int
-    items: tuple[ShownItem, ...]
-    trace: tuple[Step, ...]
-    known: bool
 
 
 @dataclass(frozen=True)
@@ -91,40 +53,6 @@ class ServingStatus:
     tracking_reachable: bool = True
     failure: str = ""
     """Why what should serve could not be loaded; empty when all is well."""
-
-
-class LoadedModel:
-    """A composition in memory, on one snapshot of its dataset. Never changes."""
-
-    def __init__(self, row: CompositionRow, histories: Histories, runtime: Runtime) -> None:
-        self.composition = row.number
-        self.histories = histories
-        self.dataset = histories.dataset
-        self._runtime = runtime
-        # Requests under way hold this object: the threads end after the last of them.
-        weakref.finalize(self, runtime.close)
-
-    def recommend(
-        self, user_id: str | None, k: int, live: LiveHistories, told: Sequence[str]
-    ) -> Answer:
-        """The k best items for one user."""
-        users = self.histories.batch(user_id, live, told)
-        slate = self._runtime.recommend(users, k)
-        items = slate.candidates.items[0].tolist()
-        scores = slate.candidates.scores[0].tolist()
-        return Answer(
-            composition=self.composition,
-            items=tuple(
-                ShownItem(str(self.dataset.item_ids[i]), str(self.dataset.item_titles[i]), score)
-                for i, score in zip(items, scores, strict=True)
-                if i >= 0
-            ),
-            trace=tuple(
-                Step(t.node, t.agent, t.status, round(t.milliseconds, 3), t.error)
-                for t in slate.trace
-            ),
-            known=self.histories.user_at(user_id) >= 0,
-        )
 
 
 class ServingModel:
@@ -148,6 +76,7 @@ class ServingModel:
         self._settings = settings
         self._clock = clock
         self._live = LiveHistories()
+        self._canary = CanaryTraffic(engine, tracking, settings.surface)
         self._last_feedback: dict[str, int] = {}
         self._loaded: LoadedModel | None = None
         self._status = ServingStatus()
@@ -182,7 +111,7 @@ class ServingModel:
         A user that the dataset does not know takes the cold path, with the history of ``told``
         (ids of items, oldest first) when there is one. Raises NothingServes.
         """
-        answer = self.loaded.recommend(user_id, k, self._live, told)
+        answer = self._canary.answer(self.loaded, user_id, k, self._live, told)
         failed = {step.agent: step for step in answer.trace if step.status in _FAILED}
         for agent, step in failed.items():
             if agent not in self._failing:  # once, not with every request
@@ -210,6 +139,8 @@ class ServingModel:
             changed = self._load(row)
             if self._loaded is not None:
                 self._read_feedback(self._loaded.dataset)
+                if self._settings.canary:
+                    self._canary.follow(self._loaded, self._loaded_from)
             return changed
 
     def start(self) -> None:

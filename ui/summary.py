@@ -106,6 +106,9 @@ def _outcome(steps: dict[str, Any], proposal: int | None) -> str:
     promoted = steps.get("promote", {}).get("composition")
     if promoted is not None:
         return f"composition {promoted} serves"
+    canary = steps.get("promote", {}).get("canary")
+    if canary is not None:
+        return f"canary {canary} has begun"
     if proposal is not None:
         return f"proposal {proposal} waits for a person"
     return str(steps.get("approve", {}).get("decided_by", ""))

@@ -10,7 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agenticrs.ui.serving import ServingModel, Step
+from agenticrs.ui.loaded_model import Answer, Step
+from agenticrs.ui.serving import ServingModel
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -40,6 +41,12 @@ class Metrics:
             ("agent", "status"),
             registry=self._registry,
         )
+        self.canary_requests = Counter(
+            "agenticrs_canary_requests",
+            "Recommendations while a canary is under way, by who answered.",
+            ("arm", "composition"),
+            registry=self._registry,
+        )
         self.feedback = Counter(
             "agenticrs_feedback_events",
             "Feedback events: new, or repeated by their key.",
@@ -56,6 +63,11 @@ class Metrics:
         for step in trace:
             if step.status in ("failed", "timeout"):
                 self.agent_failures.labels(step.agent, step.status).inc()
+
+    def count_arm(self, found: Answer) -> None:
+        """Count the answer for its arm of a canary, if it has one."""
+        if found.arm is not None:
+            self.canary_requests.labels(found.arm, str(found.composition)).inc()
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""

@@ -71,6 +71,9 @@ class RecommendResponse(_Public):
     user_id: str | None
     known_user: bool = Field(description="False when the cold path answered.")
     composition: int
+    arm: Literal["candidate", "champion"] | None = Field(
+        default=None, description="Who answered, for the users of a canary."
+    )
     items: list[RankedItem]
     trace: list[TraceStep] | None = None
 

@@ -31,10 +31,12 @@ def recommend(
     metrics: Metrics = request.app.state.metrics
     found = deps.serving.recommend(wanted.user_id, wanted.k, wanted.history)
     metrics.count_agents(found.trace)
+    metrics.count_arm(found)
     return models.RecommendResponse(
         user_id=wanted.user_id,
         known_user=found.known,
         composition=found.composition,
+        arm=found.arm,
         items=[
             models.RankedItem(
                 rank=rank,

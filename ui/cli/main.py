@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from agenticrs.ui.cli import agents, data, evolution, memory, report, serving, system
+from agenticrs.ui.cli import agents, canary, data, evolution, memory, report, serving, system
 
 app = typer.Typer(
     name="agenticrs",
@@ -17,6 +17,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(evolution.cycles, name="cycles")
 app.add_typer(evolution.proposals, name="proposals")
 app.add_typer(memory.app, name="memory")
+app.add_typer(canary.app, name="canary")
 app.command()(system.demo)
 app.command()(system.up)
 app.command()(system.config)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from agenticrs.ui.api.dependencies import AppDependencies
-from agenticrs.ui.console import decisions, entrance, live, pages, reports
+from agenticrs.ui.console import canary, decisions, entrance, live, pages, reports
 from agenticrs.ui.console.rendering import Pages
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
@@ -19,6 +19,6 @@ def install(app: FastAPI) -> None:
     deps: AppDependencies = app.state.dependencies
     app.state.pages = Pages(deps.settings.surface)
     app.state.error_page = app.state.pages.error
-    for module in (entrance, pages, live, decisions, reports):
+    for module in (entrance, pages, live, decisions, canary, reports):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -10,6 +10,7 @@ from agenticrs.platform.errors import NotFound
 from agenticrs.registry import (
     agents,
     audit,
+    canaries,
     compositions,
     cycles,
     promotion,
@@ -54,6 +55,7 @@ def overview(request: Request, someone: Someone, deps: Deps, session: Registry) 
         history=history,
         earlier=[number for number in earlier if serving and number != serving.number],
         waiting=proposals.list_all(session, surface, "waiting"),
+        canary=next(iter(canaries.all_of(session, surface, limit=1)), None),
         cycles=cycles.list_all(session, surface, limit=6),
         link=deps.tracking.version_url(serving.model, serving.number) if serving else None,
         counts={row.name: row.status for row in agents.list_all(session)},
