@@ -53,7 +53,7 @@ def _groups(found: Pass) -> list[Figure]:
                 continue
             means.append(mean.mean)
             how = f"{int((mask & found.rows).sum()):,} users by the length of their history"
-            figures.append(Figure.estimated(metric, mean, how, of=f"users with {name}"))
+            figures.append(Figure.estimated(metric, mean, how, of=name))
         several = len(means) > 1
         figures.append(
             Figure(
