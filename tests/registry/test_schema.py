@@ -58,7 +58,7 @@ def test_a_registry_that_has_evolved_is_upgraded_with_all_its_rows(engine: Engin
     data = {"dataset": "log", "fingerprint": "f", "seed": 0}
     trial = {"cycle_id": 1, "agent": "ease", "number": 0, "method": "given", "state": "done"}
     spec = {"name": "ease", "kind": "model", "role": "retrieval"}
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         "cycle": {"id": 1, **cycle, **data},
         "trial": {"id": 7, **trial, **data},
         "agent": spec,
