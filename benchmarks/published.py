@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from agenticrs.agents import artifact
 from agenticrs.agents.agent import Agent, Budget
 from agenticrs.agents.batch import Candidates
 from agenticrs.agents.catalogue import load_agents
@@ -126,8 +127,9 @@ TASKS = {
             "ease": {"half_life": 4.0},
             "itemknn": {"half_life": 4.0},
             "sasrec": {
+                "embedding_size": 128,
                 "max_length": 200,
-                "dropout": 0.2,
+                "dropout": 0.25,
                 "epochs": 40,
                 "learning_rate": 2e-3,
                 "batch_size": 64,
@@ -160,9 +162,10 @@ TASKS = {
             "lightgcn": {
                 "layers": 3,
                 "negatives": 512,
-                "learning_rate": 0.04,
-                "l2": 1e-3,
-                "epochs": 24,
+                "temperature": 0.15,
+                "learning_rate": 0.02,
+                "l2": 0.0,
+                "epochs": 16,
             },
         },
     ),
@@ -354,6 +357,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--grid", type=json.loads, default={}, help="values to choose among")
     parser.add_argument("--valid-only", action="store_true", help="choose, and do not test")
+    parser.add_argument("--keep", type=Path, help="a folder for the trained agents")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     name_of, seed, task = chosen.task, chosen.seed, TASKS[chosen.task]
@@ -376,6 +380,11 @@ def main() -> None:
         quality = " ".join(f"{m}@{task.cut} {row[f'{m}@{task.cut}']:.4f}" for m in FAMILIES[:2])
         print(f"{name:12s} {quality} fit {row['fit_seconds']:.1f} s", flush=True)
         save(name_of, "rows", row, ("agent", "candidates_from", "seed"))
+        if chosen.keep:
+            folder = chosen.keep / name_of / f"{name}-{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, content in artifact.pack(fitted[name]).items():
+                (folder / file).write_bytes(content)
 
 
 def save(task_name: str, table: str, row: dict[str, Any], same: Sequence[str]) -> None:
