@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from sqlmodel import select
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
-from agenticrs.evolution import agent_methods
+from agenticrs.evolution import agent_methods, rungs
 from agenticrs.evolution.agent_search import AgentSearch
 from agenticrs.evolution.methods.choice import Choice
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage
+from agenticrs.platform.sandbox import permission
 from agenticrs.registry import agents, cycles, memory, trials
 from agenticrs.registry.admission import AdmissionReport
 from agenticrs.registry.tables import MemoryRow, MethodStateRow, TrialRow
@@ -181,3 +183,29 @@ def test_what_a_cycle_tried_is_remembered_and_policies_learn_from_it(world: Worl
     assert {f"trial:{row.id}" for row in tried} <= keys
     assert all(entry.lesson for entry in everything)
     assert {(s.agent, s.method, s.version) for s in states} >= {("ease", "policy", 1)}
+
+
+def test_what_generated_code_found_is_remembered_only_while_it_is_allowed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit(world, AGENT)
+    body = {
+        "blocks": [
+            {"block": "embedding", "name": "items", "of": "items", "width": 8},
+            {"block": "lookup", "name": "history", "table": "items", "at": "history"},
+            {"block": "generated", "name": "own", "input": "history", "source": "class Block: ..."},
+        ],
+        "head": {"head": "dot", "query": "own", "items": "items"},
+    }
+    with opened(world, trials=2, agents=(AGENT,)) as cycle:
+        for number, config in enumerate(({"structure": body}, {"structure": DRAFT})):
+            row = rungs.propose(cycle, agent=AGENT, number=number, method="made up", config=config)
+            with session_scope(world.services.engine) as session:
+                given = {"metrics": {}, "reward": 0.1, "seconds": 1.0, "device": "cpu"}
+                trials.record_full(session, row.id or 0, **given)
+    with opened(world, trials=2, agents=(AGENT,)) as later:
+        monkeypatch.setenv(permission.VARIABLE, "false")
+        (kept,) = agent_methods.remembered(later, AGENT)
+        assert kept.values["structure"] == DRAFT
+        monkeypatch.setenv(permission.VARIABLE, "true")
+        assert len(agent_methods.remembered(later, AGENT)) == 2
