@@ -201,8 +201,9 @@ def test_what_generated_code_found_is_remembered_only_while_it_is_allowed(
         for number, config in enumerate(({"structure": body}, {"structure": DRAFT})):
             row = rungs.propose(cycle, agent=AGENT, number=number, method="made up", config=config)
             with session_scope(world.services.engine) as session:
-                given = {"metrics": {}, "reward": 0.1, "seconds": 1.0, "device": "cpu"}
-                trials.record_full(session, row.id or 0, **given)
+                trials.record_full(
+                    session, row.id or 0, metrics={}, reward=0.1, seconds=1.0, device="cpu"
+                )
     with opened(world, trials=2, agents=(AGENT,)) as later:
         monkeypatch.setenv(permission.VARIABLE, "false")
         (kept,) = agent_methods.remembered(later, AGENT)
