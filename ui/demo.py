@@ -10,7 +10,7 @@ from agenticrs.ui.cli.progress import watching
 from agenticrs.ui.summary import cycle_summary
 from agenticrs.ui.wiring import build_controller
 
-TRIALS = 8
+TRIALS = 16
 """Candidates of an agent, and five times as many compositions: all of them take seconds."""
 SEARCHED = ("popularity", "itemknn", "ease", "mmr")
 """Agents that evolve here. The others take part with their defaults: a search of what is trained
