@@ -142,12 +142,14 @@ def test_a_forged_answer_before_the_honest_one_is_no_more_than_a_claim(
 ) -> None:
     session = make_session()
 
-    def ask_twice() -> None:
+    def ask_on() -> None:
         assert session.call(Call("forge", {}))[1] == "forged"
-        more(session)
+        for _ in range(100):
+            more(session)
 
-    with pytest.raises(ProgramKilled):  # at once when both come together, else by the next call
-        ask_twice()
+    # At once when both come together, else when a call finds an answer that nobody has asked for.
+    with pytest.raises(ProgramKilled):
+        ask_on()
     assert more(session) == 6
 
 
@@ -192,16 +194,17 @@ def test_nothing_is_left_of_a_session_that_is_closed_or_forgotten(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path))
+        gc.collect()  # what other tests have left open is none of this one's
         before = set(os.listdir("/proc/self/fd"))
         session = make_session()
         more(session)
         assert len(list(tmp_path.iterdir())) == 1
         session.close()
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before
         assert more(session) == 6
         del session
         gc.collect()
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before
     assert list(tmp_path.iterdir()) == []
     until(lambda: children_of(os.getpid()) == [])
 
