@@ -138,18 +138,20 @@ def test_a_program_that_speaks_unasked_is_ended_when_it_is_asked_again(
 
 
 def test_a_forged_answer_before_the_honest_one_is_no_more_than_a_claim(
-    make_session: Callable[..., Session],
+    make_session: Callable[..., Session], until: Callable[[Callable[[], bool]], None]
 ) -> None:
     session = make_session()
 
-    def ask_on() -> None:
+    def ask_twice() -> None:
         assert session.call(Call("forge", {}))[1] == "forged"
-        for _ in range(100):
-            more(session)
+        assert session._child is not None
+        pipe = session._child._watch._answer.stream
+        until(lambda: bool(select.select([pipe], [], [], 0)[0]))
+        more(session)
 
     # At once when both come together, else when a call finds an answer that nobody has asked for.
     with pytest.raises(ProgramKilled):
-        ask_on()
+        ask_twice()
     assert more(session) == 6
 
 
