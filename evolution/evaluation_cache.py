@@ -22,6 +22,7 @@ from agenticrs.agents.agent import Agent, OutcomeLearner
 from agenticrs.agents.trial import CandidateArrays, device_of
 from agenticrs.evolution import trial_files
 from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.rungs import draws_at_random
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.jobs.job import Job, Resources, Succeeded
 from agenticrs.registry import provenance, trials
@@ -166,8 +167,7 @@ class Evaluations:
 def seed_counts(implementation: type[Agent[Any]]) -> bool:
     """Whether another seed may give another result; of a plug-in nobody knows."""
     own = implementation.__module__.partition(".")[0] == _OWN
-    drawing = "epochs" in implementation.config_type.model_fields
-    return drawing or not own or issubclass(implementation, OutcomeLearner)
+    return draws_at_random(implementation) or not own or issubclass(implementation, OutcomeLearner)
 
 
 def _whole(totals: Mapping[str, Any]) -> bool:

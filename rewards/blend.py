@@ -19,7 +19,7 @@ def lift(candidate: float, champion: float, floor: float = _FLOOR) -> float:
     enormous): then the lift is the plain difference. So a first candidate beside a champion that
     earns nothing is lifted by its own reward.
     """
-    return (candidate - champion) / _unit(champion, floor)
+    return (candidate - champion) / unit(champion, floor)
 
 
 def blended_score(
@@ -55,10 +55,11 @@ def blended_difference(
 
 def _relative(candidate: Tensor, champion: Tensor) -> Tensor:
     before = champion.to(torch.float64)
-    return (candidate.to(torch.float64) - before) / _unit(float(before.mean()), _FLOOR)
+    return (candidate.to(torch.float64) - before) / unit(float(before.mean()))
 
 
-def _unit(champion: float, floor: float) -> float:
+def unit(champion: float, floor: float = _FLOOR) -> float:
+    """What a lift over a reward is measured in: its size, or 1 below ``floor``."""
     return abs(champion) if abs(champion) >= floor else 1.0
 
 

@@ -32,11 +32,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from agenticrs.platform.errors import DataError, SettingsError
+from agenticrs.rewards.blend import unit
 
 Objective = Literal["watch_time", "retention", "satisfaction", "long_term_value", "risk"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 UNWANTED: frozenset[Objective] = frozenset({"risk"})
-_FLOOR = 1e-6
 
 
 class Weights(BaseModel):
@@ -125,4 +125,4 @@ def _lifts(
     values, usual = measured[name].to(torch.float64), reference[name]
     if values.ndim != 1 or not bool(values.isfinite().all()):
         raise DataError(f"objective {name} must be one finite number for each user")
-    return (values - usual) / (abs(usual) if abs(usual) >= _FLOOR else 1.0)
+    return (values - usual) / unit(usual)

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from agenticrs.platform.errors import DataError
+from agenticrs.rewards.blend import unit
 
-_FLOOR = 1e-6
 _ENOUGH = 10
 """Users of each arm from which on a spread is known well enough to speak of it."""
 
@@ -110,7 +110,7 @@ class Gathered:
     @property
     def unit(self) -> float:
         """What a lift is measured in: the control's mean, or 1 where that is practically 0."""
-        return abs(self.usual) if abs(self.usual) >= _FLOOR else 1.0
+        return unit(self.usual)
 
     @property
     def variance(self) -> float:
