@@ -22,6 +22,8 @@ from agenticrs.registry.trials import Cost
 Turns = dict[str, dict[str, Any]]
 _BOTH_RUNGS = 1.5
 """Time limits that both rungs of a candidate take together at most: training stops before."""
+_ENOUGH = 1 + 1e-9
+"""How many times its turn a candidate may cost: shares of a budget are rounded."""
 
 
 def refuse_senseless(budget: Mapping[str, float | None]) -> None:
@@ -80,10 +82,11 @@ def afforded(
         if left_out:
             scale = request.seconds / math.fsum(turn["seconds"] for turn in kept.values())
         given = {name: _scaled(turn, scale, request) for name, turn in kept.items()}
-        lacking = {n: lack for n, turn in given.items() if (lack := _lack(known[n], turn)) > 1}
+        lacks = {name: _lack(known[name], turn) for name, turn in given.items()}
+        lacking = {name: lack for name, lack in lacks.items() if lack > _ENOUGH}
         if not lacking:
             return given, left_out
-        worst = max(lacking, key=lambda name: (_lack(known[name], whole) > 1, lacking[name]))
+        worst = max(lacking, key=lambda name: (_lack(known[name], whole) > _ENOUGH, lacking[name]))
         left_out[worst] = _reason(known[worst], given[worst])
         del kept[worst]
     return {}, left_out

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agenticrs.evolution import individual, preflight
@@ -161,6 +161,7 @@ CASES = st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.floats(0.01, 1),
 
 
 @given(CASES, st.floats(0.1, 300), st.none() | st.floats(0.1, 300))
+@example({"a": (0.32045001195983003, Cost(0.984375, None))}, 0.984375, None)
 def test_turns_pay_for_a_trial_and_nobody_is_dropped_for_nothing(
     case: dict[str, tuple[float, Cost]], seconds: float, gpu_seconds: float | None
 ) -> None:
