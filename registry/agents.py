@@ -56,6 +56,11 @@ def admitted(session: Session) -> dict[str, AgentSpec]:
     return {row.name: AgentSpec.model_validate(row.spec) for row in rows}
 
 
+def roles(session: Session) -> dict[str, str]:
+    """Role of every agent and tool by name."""
+    return {row.name: row.role for row in list_all(session)}
+
+
 def list_all(session: Session) -> list[AgentRow]:
     """Agents and tools by role and name."""
     return list(session.exec(select(AgentRow).order_by(col(AgentRow.role), col(AgentRow.name))))

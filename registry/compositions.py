@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -110,15 +110,26 @@ def get(session: Session, surface: str, number: int) -> CompositionRow:
     return row
 
 
-def all_of(session: Session, surface: str) -> list[CompositionRow]:
+def all_of(
+    session: Session, surface: str, limit: int | None = None, offset: int = 0
+) -> list[CompositionRow]:
     """The surface's compositions, newest first."""
     return list(
         session.exec(
             select(CompositionRow)
             .where(CompositionRow.surface == surface)
             .order_by(col(CompositionRow.id).desc())
+            .limit(limit)
+            .offset(offset)
         )
     )
+
+
+def count(session: Session, surface: str) -> int:
+    """How many compositions the surface has."""
+    return session.exec(
+        select(func.count()).select_from(CompositionRow).where(CompositionRow.surface == surface)
+    ).one()
 
 
 def _by_digest(session: Session, surface: str, digest: str) -> CompositionRow | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import NotFound
 from agenticrs.registry.tables import CycleRow, StepRow, utc_now
+
+STATES = ("running", "waiting", "done", "failed", "cancelled")
 
 
 def open_cycle(
@@ -44,12 +47,38 @@ def get(session: Session, cycle_id: int) -> CycleRow:
     return row
 
 
-def list_all(session: Session, surface: str | None = None, limit: int = 50) -> list[CycleRow]:
-    """The newest cycles first."""
-    query = select(CycleRow).order_by(col(CycleRow.id).desc()).limit(limit)
-    if surface is not None:
-        query = query.where(CycleRow.surface == surface)
-    return list(session.exec(query))
+def list_all(
+    session: Session,
+    surface: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+    *,
+    state: str | None = None,
+    kind: str | None = None,
+) -> list[CycleRow]:
+    """The newest cycles first (of a surface, in a state, of a kind)."""
+    query = select(CycleRow).where(*_that(surface, state, kind))
+    return list(session.exec(query.order_by(col(CycleRow.id).desc()).limit(limit).offset(offset)))
+
+
+def count(
+    session: Session, surface: str, *, state: str | None = None, kind: str | None = None
+) -> int:
+    """How many there are."""
+    return session.exec(
+        select(func.count()).select_from(CycleRow).where(*_that(surface, state, kind))
+    ).one()
+
+
+def kinds(session: Session, surface: str) -> list[str]:
+    """The kinds of cycles that have run on a surface."""
+    query = select(CycleRow.kind).where(CycleRow.surface == surface).distinct()
+    return sorted(session.exec(query))
+
+
+def _that(surface: str | None, state: str | None, kind: str | None) -> list[ColumnElement[bool]]:
+    wanted = ((CycleRow.surface, surface), (CycleRow.state, state), (CycleRow.kind, kind))
+    return [col(column) == value for column, value in wanted if value is not None]
 
 
 def last_plan(session: Session, surface: str, kind: str) -> dict[str, Any]:

@@ -67,6 +67,12 @@ def search(
     return sorted(found, key=lambda f: (-round(f.fit, 6), -(f.row.id or 0)))[:limit]
 
 
+def agents(session: Session, surface: str) -> list[str]:
+    """What there are entries about: agents, and the surface itself for compositions."""
+    query = select(MemoryRow.agent).where(MemoryRow.surface == surface).distinct()
+    return sorted(session.exec(query))
+
+
 def _text(row: MemoryRow) -> str:
     said = (row.agent, row.origin, row.proposal, row.reason, row.expected, row.verdict, row.lesson)
     return " ".join(said)

@@ -72,6 +72,19 @@ def get(session: Session, proposal_id: int) -> ProposalRow:
     return row
 
 
+def between(session: Session, surface: str, before: int, after: int) -> ProposalRow | None:
+    """The newest proposal to go from one composition to the other, or None."""
+    return session.exec(
+        select(ProposalRow)
+        .where(
+            ProposalRow.surface == surface,
+            ProposalRow.before == before,
+            ProposalRow.after == after,
+        )
+        .order_by(col(ProposalRow.id).desc())
+    ).first()
+
+
 def of_cycle(session: Session, cycle_id: int) -> ProposalRow | None:
     """The proposal that a cycle filed, or None."""
     return session.exec(select(ProposalRow).where(ProposalRow.cycle_id == cycle_id)).first()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -113,6 +113,16 @@ def of_agent(session: Session, surface: str, agent: str | None = None) -> list[V
     if agent is not None:
         query = query.where(VersionRow.agent == agent)
     return list(session.exec(query))
+
+
+def counts(session: Session, surface: str) -> dict[str, int]:
+    """How many versions each agent has on a surface; agents without one are absent."""
+    query = (
+        select(VersionRow.agent, func.count())
+        .where(VersionRow.surface == surface)
+        .group_by(col(VersionRow.agent))
+    )
+    return dict(session.exec(query).all())
 
 
 def latest(session: Session, surface: str, agent: str) -> VersionRow | None:

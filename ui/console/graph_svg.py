@@ -48,6 +48,7 @@ def draw(
     roles: Mapping[str, str] | None = None,
     marks: Mapping[str, Mark] | None = None,
     direction: Direction = "right",
+    linked: bool = False,
 ) -> Markup:
     """The graph as an ``<svg>`` element.
 
@@ -58,18 +59,20 @@ def draw(
         roles: Role of each agent, shown in its node.
         marks: Nodes to highlight.
         direction: Where the data flows.
+        linked: Whether each node leads to the page's element ``member-<node>``, which says more.
     """
     marks, roles = marks or {}, roles or {}
     layout = place(graph, direction)
     parts = [
         Markup(
-            '<svg class="graph" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+            '<svg class="graph" role="{role}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
             'aria-labelledby="{name}-title {name}-desc">'
             '<title id="{name}-title">{title}</title><desc id="{name}-desc">{text}</desc>'
             '<defs><marker id="{name}-arrow" class="arrow" viewBox="0 0 8 8" refX="7" refY="4" '
             'markerWidth="7" markerHeight="7" orient="auto-start-reverse">'
             '<path d="M0 0.8 L7.4 4 L0 7.2 z"/></marker></defs>'
         ).format(
+            role="group" if linked else "img",
             w=f"{layout.width:.0f}",
             h=f"{layout.height:.0f}",
             name=name,
@@ -79,7 +82,9 @@ def draw(
     ]
     parts += [_edge(edge, points, name, direction) for edge, points in layout.edges.items()]
     parts.append(_source(layout.nodes[SOURCE]))
-    parts += [_node(node, layout, roles, marks.get(node.id), graph) for node in graph.nodes]
+    for node in graph.order():
+        drawn = _node(node, layout, roles, marks.get(node.id), graph)
+        parts.append(_link(node, drawn) if linked else drawn)
     return Markup("").join([*parts, *_labels(graph, layout, direction), Markup("</svg>")])
 
 
@@ -195,6 +200,13 @@ def _node(
         second=_short(second, 24),
         badge=_badge(centre, mark) if mark else "",
     )
+
+
+def _link(node: Node, drawn: Markup) -> Markup:
+    return Markup(
+        '<a href="#member-{id}" data-card="member-{id}" aria-label="{agent} version {version}">'
+        "{drawn}</a>"
+    ).format(id=node.id, agent=node.agent, version=node.version, drawn=drawn)
 
 
 def _badge(centre: Point, mark: Mark) -> Markup:

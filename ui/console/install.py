@@ -8,9 +8,38 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from agenticrs.ui.api.dependencies import AppDependencies
-from agenticrs.ui.console import canary, decisions, entrance, live, pages, reports
+from agenticrs.ui.console import (
+    agents,
+    appearance,
+    audit,
+    canary,
+    compositions,
+    cycles,
+    decisions,
+    entrance,
+    live,
+    memory,
+    overview,
+    proposals,
+    reports,
+)
 from agenticrs.ui.console.rendering import Pages
 
+_PARTS = (
+    entrance,
+    appearance,
+    overview,
+    proposals,
+    decisions,
+    cycles,
+    live,
+    agents,
+    compositions,
+    memory,
+    canary,
+    reports,
+    audit,
+)
 STATIC = Path(__file__).resolve().parents[1] / "static"
 
 
@@ -19,6 +48,6 @@ def install(app: FastAPI) -> None:
     deps: AppDependencies = app.state.dependencies
     app.state.pages = Pages(deps.settings.surface)
     app.state.error_page = app.state.pages.error
-    for module in (entrance, pages, live, decisions, canary, reports):
+    for module in _PARTS:
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -13,6 +13,8 @@ from starlette.responses import HTMLResponse
 
 from agenticrs.ui.api.errors import Problem
 from agenticrs.ui.api.people import Person
+from agenticrs.ui.console.navigation import MENU
+from agenticrs.ui.console.theme import theme_of
 
 _DASH = "–"  # noqa: RUF001
 
@@ -30,6 +32,7 @@ class Pages:
         )
         made.filters |= {
             "moment": moment,
+            "lasting": lasting,
             "figure": figure,
             "plain": plain,
             "signed": signed,
@@ -37,7 +40,7 @@ class Pages:
             "settings": settings,
             "words": lambda text: str(text).replace("_", " "),
         }
-        made.globals["surface"] = surface
+        made.globals |= {"surface": surface, "menu": MENU}
         self._environment = made
 
     def fragment(self, template: str, **values: Any) -> str:
@@ -58,6 +61,10 @@ class Pages:
         html = self.fragment(
             template,
             path=request.url.path,
+            here=f"{request.url.path}?{request.url.query}"
+            if request.url.query
+            else request.url.path,
+            theme=theme_of(request),
             person=person,
             csrf=person.session.csrf if person and person.session else "",
             **values,
@@ -76,14 +83,33 @@ class Pages:
         )
 
 
+def pages_of(request: Request) -> Pages:
+    """The app's pages."""
+    found: Pages = request.app.state.pages
+    return found
+
+
 def moment(at: datetime | None) -> Markup:
-    """A time in UTC, readable by programs too."""
+    """A time, readable by programs too: in UTC until a script has shown it in the reader's zone."""
     if at is None:
         return Markup("–")  # noqa: RUF001
     utc = at.astimezone(UTC)
-    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(
-        utc.isoformat(timespec="seconds"), utc.strftime("%d %b %Y, %H:%M:%S")
+    return Markup('<time datetime="{0}" title="{1}">{1}</time>').format(
+        utc.isoformat(timespec="seconds"), utc.strftime("%d %b %Y, %H:%M:%S UTC")
     )
+
+
+def lasting(seconds: Any) -> str:
+    """A length of time as people say it."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return _DASH
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} days"
 
 
 def figure(value: Any) -> str:

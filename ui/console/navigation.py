@@ -1,0 +1,56 @@
+"""The pages that every page leads to, in the order and the groups of the menu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A link of the menu; ``icon`` names a symbol of ``templates/icons.html``.
+
+    ``also`` are other paths whose pages belong to it.
+    """
+
+    path: str
+    name: str
+    icon: str
+    also: Sequence[str] = ()
+
+    def leads_to(self, path: str) -> bool:
+        """Whether the page at ``path`` is this entry's, or below it."""
+        return any(
+            path == own or (own != "/" and path.startswith(f"{own}/"))
+            for own in (self.path, *self.also)
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Entries under one heading; the first group has none."""
+
+    name: str
+    entries: Sequence[Entry]
+
+
+MENU = (
+    Group("", (Entry("/", "Overview", "overview"), Entry("/proposals", "Proposals", "proposals"))),
+    Group(
+        "Evolution",
+        (
+            Entry("/cycles", "Cycles", "cycles"),
+            Entry("/agents", "Agents", "agents"),
+            Entry("/compositions", "Compositions", "compositions"),
+            Entry("/memory", "Memory", "memory"),
+        ),
+    ),
+    Group(
+        "Evidence",
+        (
+            Entry("/canary", "Canaries", "canaries", also=("/canaries",)),
+            Entry("/reports", "Reports", "reports"),
+        ),
+    ),
+    Group("Administration", (Entry("/audit", "Audit", "audit"),)),
+)

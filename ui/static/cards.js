@@ -1,0 +1,39 @@
+// Shows what a row says as a card beside whatever names it (data-card), while that is pointed at or
+// has the focus. Without it, following the link leads to the row.
+"use strict";
+const card = document.createElement("div");
+card.className = "pop";
+card.setAttribute("role", "status");
+card.hidden = true;
+document.body.append(card);
+function show(target) {
+  const row = document.getElementById(target.dataset.card);
+  if (!row) return;
+  const names = [...row.closest("table").tHead.rows[0].cells];
+  const list = document.createElement("dl");
+  [...row.cells].forEach((cell, i) => {
+    const said = cell.textContent.trim();
+    if (!said || said === "–") return;
+    const name = document.createElement("dt");
+    const value = document.createElement("dd");
+    name.textContent = names[i].textContent;
+    value.textContent = said;
+    list.append(name, value);
+  });
+  card.replaceChildren(list);
+  card.hidden = false;
+  const at = target.getBoundingClientRect();
+  const left = Math.min(at.left, innerWidth - card.offsetWidth - 12);
+  card.style.left = `${Math.max(8, left) + scrollX}px`;
+  card.style.top = `${at.bottom + 8 + scrollY}px`;
+}
+function hide() {
+  card.hidden = true;
+}
+for (const target of document.querySelectorAll("[data-card]")) {
+  target.addEventListener("pointerenter", () => show(target));
+  target.addEventListener("focus", () => show(target));
+  target.addEventListener("pointerleave", hide);
+  target.addEventListener("blur", hide);
+}
+document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
