@@ -8,11 +8,13 @@ users, as in a cycle; *confirm* is that of the other users, who steer nothing.
 
 *tpe* is Optuna as a user would run it alone: its default TPE, every candidate trained in full. What
 ``TRIALS`` of those take is the budget of all ways. *ours* is what the platform does: candidates
-pass the short rung first, and the cycle begins with the best settings of earlier cycles. Those
-cycles ran on earlier states of the same log, without each user's newest items; their seconds are
-written down and not counted, as they were paid when nobody asked for this cycle. *policy* has the
-policy in the place of TPE, with what it learnt in the earlier cycles. *proposer* takes turns
-between our search and structures by mutation and crossover, or by language models where
+pass the short rung first, and the cycle knows the earlier cycles: it begins with their best
+settings, and believes their other trials as far as it goes for these. Those cycles ran on earlier
+states of the same log, without each user's newest items, the first of them from the agent's
+defaults; their seconds are written down and not counted, as they were paid when nobody asked for
+this cycle. *cold* is ours without a past: what the short rung alone adds. *policy* has the policy
+in the place of TPE, with what it learnt in the earlier cycles. *proposer* takes turns between our
+search and structures by mutation and crossover, or by language models where
 ``AGENTICRS_LLM_MODELS`` names some.
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
@@ -54,6 +56,7 @@ from agenticrs.evolution.methods.policy import Policy
 from agenticrs.evolution.methods.policy_situation import Situation
 from agenticrs.evolution.methods.policy_state import PolicyState
 from agenticrs.evolution.methods.search import Search
+from agenticrs.evolution.methods.transfer import Elsewhere
 from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.rungs import complete
 from agenticrs.evolution.selection import mean_reward
@@ -65,15 +68,15 @@ from agenticrs.registry.spec import Choice, ConcreteParameter, FloatRange
 
 AGENT, METRIC = "sasrec", "ndcg@10"
 DATA = ("ml-100k", "kuairand", "ml-1m")
-USERS = 500
-"""How many users of a dataset are drawn."""
+USERS = {"ml-100k": 500, "kuairand": 3000, "ml-1m": 500}
+"""How many users of a dataset are drawn; KuaiRand's have few interactions and are hard to tell."""
 NEWEST = 12
 """Interactions of each user: with all of them the comparison would take days."""
 NARROWED: Mapping[str, Mapping[str, Any]] = {
     "embedding_size": {"values": (16, 32, 64)},
     "layers": {"high": 2},
     "max_length": {"low": 5, "high": NEWEST},
-    "epochs": {"low": 4, "high": 10},
+    "epochs": {"low": 3, "high": 10},
 }
 """What differs from the agent's own space, for the same reason."""
 TRIALS = 50
@@ -86,7 +89,7 @@ SHORT = (0.25, 0.5)
 """The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
 LONGEST = 30.0
 """Seconds after which a training ends with what it has learnt."""
-WAYS = ("random", "tpe", "ours", "policy", "proposer")
+WAYS = ("random", "tpe", "cold", "ours", "policy", "proposer")
 RESULT = RESULTS / "evolution.json"
 
 
@@ -140,9 +143,10 @@ class Trials:
 
 @dataclass(frozen=True)
 class Past:
-    """What earlier cycles left behind: their best settings, and a policy."""
+    """What earlier cycles left behind, the newest first: best settings, trials, and a policy."""
 
     given: Sequence[Values]
+    elsewhere: Elsewhere
     policy: PolicyState
     seconds: float
 
@@ -230,17 +234,29 @@ def _tried(
 
 def past(space: Sequence[ConcreteParameter], seed: int, earlier: Sequence[Trials]) -> Past:
     """Run the earlier cycles one after the other, each with what the ones before it left."""
-    given: list[Values] = []
-    policy, spent = PolicyState.cold(space), 0.0
+    known = Past([_defaults(space)], (), PolicyState.cold(space), 0.0)
     for place, measure in enumerate(earlier):
         begin, tried = seed + 500 * (1 + place), list[Tried]()
-        method = Search(space, "tpe", begin, given=given)
+        method = Search(space, "tpe", begin, given=known.given, elsewhere=known.elsewhere)
         steps = list(islice(search(method, measure, begin, tried), EARLIER_TRIALS))
-        spent += steps[-1].seconds
-        policy = _policy(space, measure.fold, policy, f"earlier {place}").learnt(tried)
-        best = max((t for t in tried if t.reward is not None), key=lambda t: t.reward or 0.0)
-        given = [best.values, *given]
-    return Past(given, policy, spent)
+        done = [one for one in tried if one.reward is not None]
+        elsewhere = [done, *known.elsewhere]
+        known = Past(
+            [max(group, key=lambda t: t.reward or 0.0).values for group in elsewhere],
+            elsewhere,
+            _policy(space, measure.fold, known.policy, f"earlier {place}").learnt(tried),
+            known.seconds + steps[-1].seconds,
+        )
+    return known
+
+
+def _defaults(space: Sequence[ConcreteParameter]) -> Values:
+    """The agent's own settings, as near to them as the space has some."""
+    own = complete(load_agents()[AGENT], {})
+    return {
+        p.name: own[p.name] if isinstance(p, Choice) else min(max(own[p.name], p.low), p.high)
+        for p in space
+    }
 
 
 def _policy(
@@ -255,25 +271,27 @@ def _policy(
     return Policy(space, situation, stored, cycle, seed, given)
 
 
-def _proposer(
-    space: Sequence[ConcreteParameter], fold: Fold, seed: int, given: Sequence[Values]
-) -> Method:
+def _ours(space: Sequence[ConcreteParameter], seed: int, known: Past) -> Search:
+    return Search(space, "tpe", seed, given=known.given, elsewhere=known.elsewhere)
+
+
+def _proposer(space: Sequence[ConcreteParameter], fold: Fold, seed: int, known: Past) -> Method:
     """Our search and structures by chance, in turn, as a cycle combines them."""
     agents = load_agents()
     own: Any = agents[AGENT]
     settings = narrowed(recipe(own, own.config_type, own.spec.space))
     alike = [n for n, a in sorted(agents.items()) if a.spec.space.grammar == own.spec.space.grammar]
-    known: dict[str, Any] = {AGENT: agents[AGENT], **{name: agents[name] for name in alike}}
+    others: dict[str, Any] = {AGENT: agents[AGENT], **{name: agents[name] for name in alike}}
 
     def search_for(values: Values) -> Method:
         name = structure_key(values)
         if name == OWN:
-            return Search(space, "tpe", seed, given=given)
+            return _ours(space, seed, known)
         return Search(settings, "tpe", seed + int(name[:8], 16))
 
     structures = StructuralVariation(
         document=lambda values: architecture(own, own.config_type(**complete(own, values))),
-        known={name: architecture(a, a.config_type()) for name, a in known.items()},
+        known={name: architecture(a, a.config_type()) for name, a in others.items()},
         recipe=[*(p.name for p in settings), "max_length"],
         limits=Limits(Sizes.of(TrainingData.of(fold.dataset))),
         seed=seed,
@@ -298,9 +316,10 @@ def compare(
     policy = _policy(space, measure.fold, known.policy, "now", begin, known.given)
     streams = {
         "random": search(Search(space, "random", begin), measure, begin, short=False),
-        "ours": search(Search(space, "tpe", begin, given=known.given), measure, begin),
+        "cold": search(Search(space, "tpe", begin), measure, begin),
+        "ours": search(_ours(space, begin, known), measure, begin),
         "policy": search(policy, measure, begin),
-        "proposer": search(_proposer(space, measure.fold, begin, known.given), measure, begin),
+        "proposer": search(_proposer(space, measure.fold, begin, known), measure, begin),
     }
     for way, steps in streams.items():
         found[way] = list(takewhile(lambda step: step.seconds <= budget, steps))
@@ -314,7 +333,7 @@ def one_seed(data: str, seed: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         whole = DatasetStore(Path(folder)).save("data", TASKS[data].read(), keep_good=True)
         now, *before = (
-            Trials(make_fold(part(whole, users=USERS, without=n), "leave_one_out", "valid"))
+            Trials(make_fold(part(whole, users=USERS[data], without=n), "leave_one_out", "valid"))
             for n in (0, *EARLIER)
         )
     now({}, seed, True)  # what happens once in a process is no candidate's cost

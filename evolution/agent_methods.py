@@ -37,7 +37,8 @@ from agenticrs.registry.spec import ConcreteParameter, nested
 from agenticrs.registry.tables import TrialRow
 
 _OTHER_DATA = 2
-"""Earlier snapshots whose best point is tried first on a new one."""
+"""Earlier snapshots whose best point is tried first on a new one, and whose trials are believed
+as far as it goes there."""
 
 
 def chosen(cycle: Cycle, turns: Mapping[str, Mapping[str, Any]]) -> dict[str, Choice]:
@@ -81,12 +82,24 @@ def _generated(values: Values) -> bool:
     return bool(brought) and Architecture.model_validate(brought).generated is not None
 
 
+def elsewhere(cycle: Cycle, agent: str) -> list[list[Tried]]:
+    """Finished trials of this agent in earlier cycles on each of the newest other snapshots."""
+    with session_scope(cycle.services.engine) as session:
+        groups = trials.elsewhere(
+            session,
+            agent,
+            cycle.fingerprint,
+            snapshots=_OTHER_DATA,
+            before_cycle=cycle.id,
+        )
+        found = [[tried(row) for row in rows if row.method != SEED] for rows in groups]
+    return [group for group in found if group]
+
+
 def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
     """The best points on each of the newest other snapshots: rewards there are not comparable."""
     names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
-    with session_scope(cycle.services.engine) as session:
-        rows = trials.best_elsewhere(session, agent, cycle.fingerprint, _OTHER_DATA)
-        points: list[Values] = [tried(row).values for row in rows]
+    points = [max(g, key=lambda t: t.reward or 0.0).values for g in elsewhere(cycle, agent)]
     return [{n: v for n, v in point.items() if n in names} for point in points]
 
 
@@ -142,6 +155,7 @@ class _Workshop:
             seed=self.cycle.request.seed + (int(mine[:8], 16) if structured else 0),
             given=given,
             remembered=known,
+            elsewhere=[] if structured else elsewhere(self.cycle, self.agent),
             beside=space.beside,
             limits=space.limits,
         )

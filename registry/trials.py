@@ -112,27 +112,28 @@ def failed(session: Session, agent: str, limit: int) -> list[TrialRow]:
     )
 
 
-def best_elsewhere(
-    session: Session, agent: str, fingerprint: str, snapshots: int
-) -> list[TrialRow]:
-    """The best finished trial of an agent on each of its newest other snapshots, newest first."""
+def elsewhere(
+    session: Session, agent: str, fingerprint: str, *, snapshots: int, before_cycle: int
+) -> list[list[TrialRow]]:
+    """Fully trained candidates of earlier cycles on each of the newest other snapshots.
+
+    The newest snapshot first, and on each the newest candidate.
+    """
     rows = session.exec(
         select(TrialRow)
         .where(
             TrialRow.agent == agent,
             TrialRow.state == "done",
             TrialRow.fingerprint != fingerprint,
+            col(TrialRow.cycle_id) < before_cycle,
         )
         .order_by(col(TrialRow.id).desc())
     )
-    best: dict[str, TrialRow] = {}
+    found: dict[str, list[TrialRow]] = {}
     for row in rows:
-        known = best.get(row.fingerprint)
-        if known is None and len(best) == snapshots:
-            continue
-        if known is None or (row.reward or 0.0) > (known.reward or 0.0):
-            best[row.fingerprint] = row
-    return list(best.values())
+        if row.fingerprint in found or len(found) < snapshots:
+            found.setdefault(row.fingerprint, []).append(row)
+    return list(found.values())
 
 
 def best_reward(

@@ -17,6 +17,7 @@ import numpy as np
 
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
 from agenticrs.evolution.methods.points import untried
+from agenticrs.evolution.methods.transfer import Elsewhere, transferred
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import (
     Choice,
@@ -46,8 +47,9 @@ class Search:
 
     ``given`` points are tried first (a default, what parts of the agent found; parameters outside
     the space are left out). ``remembered`` are done candidates of earlier cycles whose rewards are
-    comparable. ``beside`` names further metrics to make small (NSGA-II searches the whole front,
-    the other samplers look at the reward alone). ``limits`` are constraints.
+    comparable, ``elsewhere`` those on other data, which are made so (``transfer``). ``beside`` names
+    further metrics to make small (NSGA-II searches the whole front, the other samplers look at the
+    reward alone). ``limits`` are constraints.
 
     Raises EvolutionError for a space without parameters.
     """
@@ -57,6 +59,7 @@ class Search:
     seed: int = 0
     given: Sequence[Values] = ()
     remembered: Sequence[Tried] = ()
+    elsewhere: Elsewhere = ()
     beside: Sequence[str] = ()
     limits: Sequence[Limit] = ()
 
@@ -74,6 +77,7 @@ class Search:
     def _draw(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         distributions = {p.name: _distribution(p) for p in self.space}
         done = [t for t in self.remembered if t.state == "done"]
+        done += transferred(self.elsewhere, self.space, tried)
         known = [self._frozen(point, distributions) for point in (*done, *tried)]
         study = self._study(len(tried), [trial for trial in known if trial is not None])
         return [Candidate(dict(study.ask(distributions).params), self.method) for _ in range(n)]

@@ -161,6 +161,26 @@ def test_only_full_training_on_the_same_data_and_split_is_remembered(store: Stor
     assert ids(limit=1) == [second]
 
 
+def test_trials_on_other_snapshots_are_found_by_snapshot_the_newest_first(store: Store) -> None:
+    oldest = full(store, 0.1, fingerprint="e")
+    older = [full(store, 0.2, fingerprint="g"), full(store, 0.1, fingerprint="g")]
+    full(store, 0.4)
+    newer = full(store, 0.3, fingerprint="h")
+    full(store, 0.5, agent="itemknn", fingerprint="i")
+    store.trial(done=False, fingerprint="j")
+
+    def ids(snapshots: int, before_cycle: int = 10**6) -> list[list[int | None]]:
+        with session_scope(store.engine) as session:
+            groups = trials.elsewhere(
+                session, "ease", "f", snapshots=snapshots, before_cycle=before_cycle
+            )
+        return [[row.id for row in rows] for rows in groups]
+
+    assert ids(2) == [[newer], older[::-1]]
+    assert ids(9) == [[newer], older[::-1], [oldest]]
+    assert ids(9, before_cycle=read(store, oldest).cycle_id) == [], "of earlier cycles only"
+
+
 def test_the_best_reward_is_one_of_full_training_on_that_data(store: Store) -> None:
     for reward in (0.1, 0.3, 0.2):
         full(store, reward)
