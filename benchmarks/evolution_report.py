@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import sem, t  # type: ignore[import-untyped]  # scipy ships no types
 
 from agenticrs.rewards.significance import bootstrap_mean
 
@@ -31,6 +32,7 @@ GRID = np.linspace(0.0, 1.0, 61)[1:]
 COLOURS = {
     "random": "#999999",
     "tpe": "#444444",
+    "cold": "#56b4e9",
     "ours": "#0072b2",
     "policy": "#d55e00",
     "proposer": "#009e73",
@@ -118,7 +120,7 @@ def _share(value: float) -> str:
 
 
 def picture(data: Mapping[str, Sequence[Mapping[str, Steps]]], file: Path) -> None:
-    """Mean curves of the confirm users' reward, with the lowest and highest seed's as a band."""
+    """Mean curves of the confirm users' reward with 95 % intervals over seeds (Student's t)."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -130,9 +132,9 @@ def picture(data: Mapping[str, Sequence[Mapping[str, Steps]]], file: Path) -> No
         for way in seeds[0]:
             found = curves(seeds, way)
             panel.plot(GRID, found.mean(0), color=COLOURS[way], label=way)
-            deviation = found.std(0, ddof=1) / math.sqrt(len(found)) if len(found) > 1 else 0.0
-            low, high = found.mean(0) - deviation, found.mean(0) + deviation
-            panel.fill_between(GRID, low, high, color=COLOURS[way], alpha=0.12, linewidth=0)
+            if len(found) > 1:
+                low, high = t.interval(0.95, len(found) - 1, found.mean(0), sem(found))
+                panel.fill_between(GRID, low, high, color=COLOURS[way], alpha=0.1, linewidth=0)
         panel.axvline(GOAL, color="#bbbbbb", linewidth=0.8, linestyle=":")
         panel.set(title=f"{name}, {len(seeds)} seeds", xlabel="share of TPE's training seconds")
         panel.spines[["top", "right"]].set_visible(False)
