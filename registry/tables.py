@@ -414,9 +414,42 @@ class ExposureRow(SQLModel, table=True):
 
 
 class AccountRow(SQLModel, table=True):
-    """A person who may log in; the password is an argon2 hash."""
+    """A person who may log in."""
 
     __tablename__: ClassVar[str] = "account"
     name: str = Field(primary_key=True)
     password: str
+    """An argon2 hash; empty for somebody whom an identity provider logs in."""
+    role: str
+    """viewer, operator, approver or admin (``roles.py``)."""
+    active: bool = True
+    subject: str | None = Field(default=None, unique=True)
+    """The identity provider's lasting name of that person."""
     created_at: datetime = _moment()
+
+
+class LoginRow(SQLModel, table=True):
+    """A session of somebody who is logged in; it ends when the row goes."""
+
+    __tablename__: ClassVar[str] = "login"
+    digest: str = Field(primary_key=True)
+    """SHA-256 of the session's id."""
+    account: str = Field(foreign_key="account.name", index=True, ondelete="CASCADE")
+    begun_at: datetime = _moment()
+    seen_at: datetime = _moment()
+
+
+class TokenRow(SQLModel, table=True):
+    """With which a script acts for a person."""
+
+    __tablename__: ClassVar[str] = "token"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    owner: str = Field(foreign_key="account.name", index=True, ondelete="CASCADE")
+    digest: str
+    """SHA-256 of its secret part."""
+    scopes: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    created_at: datetime = _moment()
+    expires_at: datetime = _moment()
+    used_at: datetime | None = _moment(nullable=True)
+    revoked_at: datetime | None = _moment(nullable=True)

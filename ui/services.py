@@ -258,7 +258,7 @@ def _first_account(engine: Engine, settings: Settings) -> str | None:
             return None
         given = settings.admin_password
         password = given.get_secret_value() if given else secrets.token_urlsafe(12)
-        accounts.create(session, ADMIN, password)
+        accounts.create(session, ADMIN, password, "admin")
         return None if given else password
 
 

@@ -267,7 +267,7 @@ def build_place(home: Path, **settings: Any) -> Place:
         admitted=True,
     )
     with session_scope(engine) as session:
-        accounts.create(session, "admin", PASSWORD)
+        accounts.create(session, "admin", PASSWORD, "admin")
         for name in MEMBERS:
             agents.record(session, known.agents[name].spec, report, known.sources[name])
     tracking = MemoryTracking(home / "mlflow")

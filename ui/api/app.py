@@ -39,7 +39,7 @@ def create_app(deps: AppDependencies) -> FastAPI:
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
     )
     app.state.dependencies = deps
-    app.state.sessions = Sessions(session_key(deps.settings.home))
+    app.state.sessions = Sessions(session_key(deps.settings.home), deps.engine)
     app.state.attempts = LoginAttempts()
     app.state.metrics = Metrics(deps.serving, deps.settings.surface)
     errors.install(app)

@@ -10,10 +10,10 @@ from agenticrs.evolution import canary
 from agenticrs.registry import canaries
 from agenticrs.ui.api import models
 from agenticrs.ui.api.dependencies import Deps, Registry
-from agenticrs.ui.api.people import SomeoneByToken, person_by_token
+from agenticrs.ui.api.people import Approver, Needs
 from agenticrs.ui.canary_view import canary_view
 
-router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(person_by_token)])
+router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(Needs("viewer"))])
 
 
 class CanaryAnswer(models.DecisionRequest):
@@ -29,7 +29,7 @@ def show_canary(deps: Deps, session: Registry) -> dict[str, Any]:
 
 
 @router.post("/canary/answer")
-def answer_canary(said: CanaryAnswer, deps: Deps, who: SomeoneByToken) -> dict[str, Any]:
+def answer_canary(said: CanaryAnswer, deps: Deps, who: Approver) -> dict[str, Any]:
     """Answer a paused canary, or roll back one that runs."""
     row = canary.answer(
         deps.engine,

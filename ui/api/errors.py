@@ -21,7 +21,7 @@ from agenticrs.platform.errors import (
     TrackingError,
     UnknownDataset,
 )
-from agenticrs.ui.api.people import LoginNeeded, TooManyAttempts
+from agenticrs.ui.api.credentials import LoginNeeded, TooManyAttempts
 from agenticrs.ui.serving import NothingServes
 
 STATUS: dict[type[AgenticRSError], int] = {

@@ -1,6 +1,7 @@
 """``/v1`` for people and their scripts: agents, cycles, proposals, versions, rollback, audit.
 
-Everything here needs a login. Decisions go through the controller, which audits them.
+Everything here needs a login, and changes need a role. Decisions go through the controller, which
+audits them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from agenticrs.registry import versions as version_store
 from agenticrs.registry.graph import Graph
 from agenticrs.ui.api import models
 from agenticrs.ui.api.dependencies import AppDependencies, Deps, Registry
-from agenticrs.ui.api.people import SomeoneByToken, person_by_token
+from agenticrs.ui.api.people import Approver, Needs, Operator
 
-router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(person_by_token)])
+router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(Needs("viewer"))])
 Key = Annotated[int, Path(ge=1, le=2**53)]
 ProposalState = Literal["waiting", "approved", "rejected", "promoted", "superseded"]
 
@@ -90,7 +91,7 @@ def get_proposal(proposal_id: Key, session: Registry) -> models.ProposalDetail:
 
 @router.post("/proposals/{proposal_id}/approve")
 def approve(
-    proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: SomeoneByToken
+    proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: Approver
 ) -> models.ProposalDetail:
     """Approve a waiting proposal: it serves when this returns."""
     return _decide(deps, proposal_id, "approve", who.name, decision.reason)
@@ -98,7 +99,7 @@ def approve(
 
 @router.post("/proposals/{proposal_id}/reject")
 def reject(
-    proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: SomeoneByToken
+    proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: Approver
 ) -> models.ProposalDetail:
     """Reject a waiting proposal; the reason is kept."""
     return _decide(deps, proposal_id, "reject", who.name, decision.reason)
@@ -124,9 +125,7 @@ def list_versions(
 
 
 @router.post("/rollback")
-def rollback(
-    wanted: models.RollbackRequest, deps: Deps, who: SomeoneByToken
-) -> models.RollbackResponse:
+def rollback(wanted: models.RollbackRequest, deps: Deps, who: Operator) -> models.RollbackResponse:
     """Let an earlier composition serve again."""
     deps.governance.rollback(to=wanted.to, who=who.name, reason=wanted.reason)
     deps.serving.refresh()

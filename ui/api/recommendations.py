@@ -16,7 +16,7 @@ from agenticrs.ui.api import models
 from agenticrs.ui.api.dependencies import Deps, Registry
 from agenticrs.ui.api.errors import invalid_field
 from agenticrs.ui.api.metrics import Metrics
-from agenticrs.ui.api.people import person_by_token
+from agenticrs.ui.api.people import Needs
 
 router = APIRouter(prefix="/v1", tags=["serving"])
 LATEST = 60
@@ -92,7 +92,7 @@ def give_feedback(
     return models.FeedbackResponse(new=accepted.new, repeated=accepted.repeated)
 
 
-@router.get("/feedback", dependencies=[Depends(person_by_token)])
+@router.get("/feedback", dependencies=[Depends(Needs("viewer"))])
 def count_feedback(deps: Deps, session: Registry) -> models.FeedbackCount:
     """How many events are kept for the dataset that serves (needs a login)."""
     name = deps.serving.status.dataset or deps.settings.dataset

@@ -2,7 +2,8 @@
 
 A cookie holds a name and a random id, signed with a key that lies in ``<home>/run/session.key``.
 The token against cross-site requests is derived from the id, so it is worthless in another
-session. Ended sessions are remembered until their cookies would have expired anyway.
+session. Which sessions count stands in the registry (``registry/logins.py``): so they end for every
+replica, and with a change of role or password.
 """
 
 from __future__ import annotations
@@ -11,47 +12,57 @@ import hashlib
 import hmac
 import os
 import secrets
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from sqlalchemy import Engine
+
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import logins
+from agenticrs.registry.tables import utc_now
 
 COOKIE = "agenticrs_session"
 LOGIN_COOKIE = "agenticrs_login"
 """Holds the id of somebody who has not logged in yet: the login form too has a token."""
-LIFETIME = 12 * 3600
+LIFETIME = int(logins.LONGEST.total_seconds())
 """Seconds until somebody must log in again."""
 
 
 @dataclass(frozen=True)
 class LoggedIn:
-    """A session: whose (empty before login), which, and the token that its forms carry."""
+    """A session: whose (empty before login), which, the token of its forms, and the role."""
 
     name: str
     id: str
     csrf: str
+    role: str = ""
 
 
 class Sessions:
-    """Issues and reads cookies. ``clock`` gives Unix seconds, for the memory of ended sessions."""
+    """Issues and reads cookies. ``clock`` gives the present moment."""
 
-    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, key: bytes, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
         self._key = key
+        self._engine = engine
         self._signer = URLSafeTimedSerializer(key, salt="agenticrs.session")
         self._clock = clock
-        self._lock = threading.Lock()
-        self._ended: dict[str, float] = {}
 
     def begin(self, name: str = "") -> tuple[LoggedIn, str]:
-        """A new session and its cookie."""
+        """A new session and its cookie; never one that a browser brought along."""
         session = self._session(name, secrets.token_urlsafe(24))
+        if name:
+            with session_scope(self._engine) as registry:
+                logins.begin(registry, session.id, name, self._clock())
         return session, self._signer.dumps([session.name, session.id])
 
-    def read(self, cookie: str | None) -> LoggedIn | None:
-        """The session of a cookie; None for one that is forged, too old or ended."""
+    def read(self, cookie: str | None, *, counts: bool = True) -> LoggedIn | None:
+        """The session of a cookie; None for one that is forged, too old, idle or ended.
+
+        ``counts``: whether this is somebody's doing, so that the session is idle no more.
+        """
         if not cookie:
             return None
         try:
@@ -60,18 +71,22 @@ class Sessions:
             return None
         if not isinstance(name, str) or not isinstance(session_id, str):
             return None
-        return None if session_id in self._ended else self._session(name, session_id)
+        if not name:
+            return self._session("", session_id)
+        with session_scope(self._engine) as registry:
+            account = logins.find(registry, session_id, self._clock(), counts=counts)
+        if account is None or account.name != name:
+            return None
+        return self._session(name, session_id, account.role)
 
     def end(self, session: LoggedIn) -> None:
         """Let the session's cookie count no more."""
-        now = self._clock()
-        with self._lock:
-            self._ended = {i: until for i, until in self._ended.items() if until > now}
-            self._ended[session.id] = now + LIFETIME
+        with session_scope(self._engine) as registry:
+            logins.end(registry, session.id)
 
-    def _session(self, name: str, session_id: str) -> LoggedIn:
+    def _session(self, name: str, session_id: str, role: str = "") -> LoggedIn:
         digest = hmac.new(self._key, f"csrf:{session_id}".encode(), hashlib.sha256)
-        return LoggedIn(name, session_id, digest.hexdigest())
+        return LoggedIn(name, session_id, digest.hexdigest(), role)
 
 
 def same_token(session: LoggedIn, token: str) -> bool:

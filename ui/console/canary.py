@@ -9,7 +9,7 @@ from agenticrs.evolution import canary
 from agenticrs.platform.errors import NotAllowed
 from agenticrs.registry import canaries
 from agenticrs.ui.api.dependencies import Deps, Registry
-from agenticrs.ui.api.people import Someone, check_token
+from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.canary_view import canary_view
 from agenticrs.ui.console.decisions import Text
 from agenticrs.ui.console.rendering import Pages
@@ -34,7 +34,7 @@ def show_canary(request: Request, someone: Someone, deps: Deps, session: Registr
 
 @router.post("/canary/answer")
 def answer_canary(
-    someone: Someone, deps: Deps, choice: Text = "", reason: Text = "", csrf: Text = ""
+    someone: Approver, deps: Deps, choice: Text = "", reason: Text = "", csrf: Text = ""
 ) -> Response:
     """Watch on, advance or roll back, with a reason."""
     check_token(someone.session, csrf)

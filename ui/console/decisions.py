@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse
 
 from agenticrs.platform.errors import NotAllowed
 from agenticrs.ui.api.dependencies import Deps
-from agenticrs.ui.api.people import Someone, check_token
+from agenticrs.ui.api.people import Approver, Operator, check_token
 
 router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Form(max_length=4000)]
@@ -17,7 +17,7 @@ Text = Annotated[str, Form(max_length=4000)]
 
 @router.post("/proposals/{proposal_id}/decide")
 def decide(
-    someone: Someone,
+    someone: Approver,
     deps: Deps,
     proposal_id: Annotated[int, Path(ge=1, le=2**53)],
     verdict: Text = "",
@@ -36,7 +36,7 @@ def decide(
 
 @router.post("/rollback")
 def rollback(
-    someone: Someone, deps: Deps, to: Text = "", reason: Text = "", csrf: Text = ""
+    someone: Operator, deps: Deps, to: Text = "", reason: Text = "", csrf: Text = ""
 ) -> Response:
     """Let an earlier composition serve again (none named = the one before)."""
     check_token(someone.session, csrf)

@@ -8,13 +8,8 @@ from fastapi import APIRouter, Form, Request, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.platform.errors import NotAllowed
-from agenticrs.ui.api.people import (
-    LoginNeeded,
-    Someone,
-    TooManyAttempts,
-    check_password,
-    check_token,
-)
+from agenticrs.ui.api.credentials import LoginNeeded, TooManyAttempts, check_password
+from agenticrs.ui.api.people import Viewer, check_token
 from agenticrs.ui.api.sessions import COOKIE, LIFETIME, LOGIN_COOKIE, Sessions
 from agenticrs.ui.console.rendering import Pages
 
@@ -37,7 +32,7 @@ def login(
     waiting = sessions.read(request.cookies.get(LOGIN_COOKIE))
     try:
         check_token(waiting, csrf)
-        check_password(request, name, password)
+        found = check_password(request, name, password)
     except LoginNeeded as error:
         return _form(request, next, name=name, error=error.message, status=401)
     except TooManyAttempts as error:
@@ -45,16 +40,15 @@ def login(
         return _form(request, next, name=name, error=said, status=429, wait=error.seconds)
     except NotAllowed:
         return _form(request, next, name=name, error="the form was too old: try again", status=403)
-    if waiting is not None:
-        sessions.end(waiting)
+    _end_earlier(request)
     answer = RedirectResponse(inside(next), 303)
-    _set(request, answer, COOKIE, sessions.begin(name)[1])
+    _set(request, answer, COOKIE, sessions.begin(found.name)[1])
     answer.delete_cookie(LOGIN_COOKIE)
     return answer
 
 
 @router.post("/logout")
-def logout(request: Request, someone: Someone, csrf: Text = "") -> Response:
+def logout(request: Request, someone: Viewer, csrf: Text = "") -> Response:
     """End the session: its cookie counts no more, wherever a copy of it may be."""
     check_token(someone.session, csrf)
     sessions: Sessions = request.app.state.sessions
@@ -63,6 +57,14 @@ def logout(request: Request, someone: Someone, csrf: Text = "") -> Response:
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer
+
+
+def _end_earlier(request: Request) -> None:
+    """Whoever logs in again leaves no second session behind, and keeps no one else's."""
+    sessions: Sessions = request.app.state.sessions
+    earlier = sessions.read(request.cookies.get(COOKIE))
+    if earlier is not None:
+        sessions.end(earlier)
 
 
 def inside(target: str) -> str:

@@ -48,7 +48,9 @@ async def cycle_events(
                 yield "event: end\ndata: end\n\n"
                 return
             await asyncio.sleep(deps.live_seconds)
-            if someone.session is not None and sessions.read(cookie) is None:
+            if someone.session is not None and not await run_in_threadpool(
+                sessions.read, cookie, counts=False
+            ):
                 return  # logged out, or too old: an open page shows nothing more
             silent += deps.live_seconds
             values = await run_in_threadpool(cycle_values, deps.engine, cycle_id)

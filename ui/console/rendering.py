@@ -11,8 +11,8 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from agenticrs.ui.api.credentials import Person
 from agenticrs.ui.api.errors import Problem
-from agenticrs.ui.api.people import Person
 from agenticrs.ui.console.navigation import MENU
 from agenticrs.ui.console.theme import theme_of
 
