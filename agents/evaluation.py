@@ -9,6 +9,10 @@ per user              ndcg@10, recall@10, recall@50, mrr@10, hit@10, value@10 (b
                       and the agent's own inner reward
 totals                the means, and coverage@10, gini@10
 ===================== ======================================================================
+
+An agent whose decisions are no lists is judged on what is generated for them instead
+(``measure_decisions``): one case for each held-out user, so that searching and deciding see
+different ones.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import AgentSpec, InnerReward, Port
 from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
+from agenticrs.rewards.experiments.quality import Course, decision_quality
 from agenticrs.rewards.expert_routing import routing_health
 from agenticrs.rewards.outer import captured_value
 from agenticrs.rewards.ranking import ranking_metrics
@@ -43,6 +48,9 @@ _ACCURACY = ("ndcg@10", "recall@10", "recall@50", "mrr@10", "hit@10")
 _FAMILIES = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 _RELEVANCE_SHARE = 0.8
 _ROUTING = "relevance_routing"
+_DECISIONS = "decision_quality"
+_LUCK = 0
+"""Seed of what is generated: all candidates meet the same."""
 _CHUNK = 1024
 
 
@@ -70,10 +78,33 @@ def evaluate(
     unsound, or is a model whose scores cannot tell items apart.
     """
     spec = agent.spec
+    if decides_without_lists(spec):
+        return measure_decisions(agent, len(heldout.users))
     k = max(k, spec.inner_reward.k, 50)
     ranked = act_for(agent, data, heldout.users, inputs, k)
     health = router_health(agent, data, heldout.users, inputs)
     return measure(ranked, data, heldout, spec.inner_reward, health)
+
+
+def decides_without_lists(spec: AgentSpec) -> bool:
+    """Whether it is its decisions that are measured, and no lists."""
+    return spec.inner_reward.metric == _DECISIONS
+
+
+def measure_decisions(agent: Agent[Any], cases: int) -> Evaluation:
+    """The quality of an agent's decisions on so many generated canaries, one value for each.
+
+    Raises AgentError when the agent does not say how it decides (``course``).
+    """
+    course = getattr(agent, "course", None)
+    if not isinstance(course, Course):
+        raise AgentError(f"{agent.spec.name} is judged by its canaries and has no course")
+    if not cases:
+        raise AgentError("there are no held-out users to evaluate on")
+    found = decision_quality(course, runs=cases, seed=_LUCK)
+    values, name = found.shares, str(agent.spec.inner_reward)
+    nothing = torch.zeros(cases, 0, dtype=torch.int64)
+    return Evaluation({name: values}, {name: found.captured, **found.totals()}, nothing)
 
 
 def router_health(
@@ -160,7 +191,7 @@ def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> di
     elif inner is not None and inner.metric not in (*_SECOND, _ROUTING):
         raise AgentError(
             f"inner reward {inner} is not known",
-            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING)),
+            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING, _DECISIONS)),
         )
     cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
     computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)

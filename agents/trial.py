@@ -27,7 +27,14 @@ from agenticrs.agents import artifact, catalogue
 from agenticrs.agents.agent import Agent, Budget, OutcomeLearner
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.checkpoint import Checkpoint
-from agenticrs.agents.evaluation import Evaluation, act_for, measure, router_health
+from agenticrs.agents.evaluation import (
+    Evaluation,
+    act_for,
+    decides_without_lists,
+    measure,
+    measure_decisions,
+    router_health,
+)
 from agenticrs.agents.lesson import Lesson, halves, teaching_rows
 from agenticrs.agents.runtime import NodeTrace, Runtime
 from agenticrs.agents.training_data import Heldout, TrainingData, tensor
@@ -342,6 +349,8 @@ def _measured(
     pupils: Sequence[tuple[Agent[Any], Tensor]] = (),
 ) -> Evaluation:
     """Metrics of the agent's lists; for the rows of a pupil, of the pupil's."""
+    if decides_without_lists(agent.spec):
+        return measure_decisions(agent, len(lesson))
     k = max(_DEPTH, agent.spec.inner_reward.k)
     users, truth = lesson.truth.users, lesson.truth
     ranked = act_for(agent, data, users, lesson.inputs, k)

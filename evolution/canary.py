@@ -15,44 +15,35 @@ from collections.abc import Mapping, Sequence
 import torch
 from sqlalchemy import Engine
 from sqlmodel import Session
+from torch import Tensor
 
 from agenticrs.agents.experimentation import canary as ladders
 from agenticrs.agents.experimentation.canary import Answer, Canary, Ladder
 from agenticrs.agents.experimentation.observation import Observation
+from agenticrs.evolution.canary_rules import LATENCY, LEAVING, REWARD, rules_of
 from agenticrs.evolution.cycle import Cycle, Result, Waiting
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import NotAllowed, NotFound
-from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.port import Tracking
 from agenticrs.registry import canaries, compositions, promotion, proposals
 from agenticrs.registry.canaries import Due
 from agenticrs.registry.tables import CanaryRow, ProposalRow, utc_now
 from agenticrs.rewards.experiments.assignment import assign
-from agenticrs.rewards.experiments.guardrails import Guardrail
+from agenticrs.rewards.experiments.cuped import cuped
 from agenticrs.rewards.experiments.sequential import Sample
 
 POLICY = "policy: canary"
-REWARD = "reward"
 ANSWERS: Mapping[str, Answer] = {
     "watch": "watch",
     "advance": "advance",
     "rollback": "roll back",
 }
 """What a person may say, in the words of commands and forms."""
+_AGES = 20.0
 CANDIDATE, CHAMPION = 0, 1
 """Places of the arms in what ``assign`` gives: the candidate stands first and grows."""
-
-
-def ladder_of(settings: Settings) -> Ladder:
-    """The rules that the settings name."""
-    return Ladder(
-        reward=Guardrail(
-            REWARD, margin=settings.canary_margin, larger_is_better=True, tolerated=0.0
-        ),
-        alpha=settings.alpha,
-    )
 
 
 def begin(
@@ -123,12 +114,14 @@ def begin_for(
     if other is None and proposal is None and rejected is not None:
         cycle.say(f"composition {number} was rejected by its canary: {rejected}")
         return {"composition": None, "rejected_by_canary": rejected}
+    tracking = cycle.services.tracking
+    rules = rules_of(engine, tracking, settings, cycle.surface)
     row = begin(
         engine,
-        cycle.services.tracking,
+        tracking,
         surface=cycle.surface,
         after=number,
-        ladder=ladder_of(settings),
+        ladder=rules.ladder,
         horizon=settings.canary_horizon,
         key=key,
         who=who,
@@ -136,8 +129,11 @@ def begin_for(
         cause=cause,
         proposal=None if proposal is None else proposal.id,
     )
-    cycle.say(f"canary {row.id}: composition {number} is shown to {row.share:.0%} of the users")
-    return {"composition": None, "canary": row.id}
+    cycle.say(
+        f"canary {row.id}: composition {number} is shown to {row.share:.0%} of the users, "
+        f"by the rules of {rules.by}"
+    )
+    return {"composition": None, "canary": row.id, "rules": rules.by}
 
 
 def step(
@@ -253,26 +249,44 @@ def is_due(row: CanaryRow) -> bool:
 
 
 def observation(row: CanaryRow, due: Sequence[Due], dataset: Dataset) -> Observation:
-    """What a step has shown.
+    """What a step has shown: reward, users who left, milliseconds of their answers.
 
     Whom the arm's border has passed since their first request saw both compositions: they tell
     nothing of the difference. Where the border lies no reward has decided, so leaving them out is
-    fair. The shares of the arms are those of all who came due, by where they belong now.
+    fair. The shares of the arms are those of all who came due, by where they belong now. Where the
+    ladder says so, what the same users brought before is taken out of the reward.
     """
     arms = assign([one.user_id for one in due], row.salt, (row.share, 1 - row.share)).tolist()
-    samples = {}
-    for arm in (CANDIDATE, CHAMPION):
-        rewards = [
-            reward_of(one.events, dataset)
-            for one, now in zip(due, arms, strict=True)
-            if now == arm and one.candidate == (arm == CANDIDATE)
-        ]
-        samples[arm] = {REWARD: Sample.of(torch.tensor(rewards, dtype=torch.float64))}
+    stayed = [
+        one for one, now in zip(due, arms, strict=True) if one.candidate == (now == CANDIDATE)
+    ]
+    treated = torch.tensor([one.candidate for one in stayed], dtype=torch.bool)
+    reward = _exact([reward_of(one.events, dataset) for one in stayed])
+    if stayed and Canary.model_validate(row.ladder).ladder.adjust:
+        reward = cuped(reward, _exact([reward_of(one.before, dataset) for one in stayed])).reward
+    values = {
+        REWARD: reward,
+        LEAVING: _exact([float(one.answers <= 1) for one in stayed]),
+        LATENCY: _latency(_exact([one.milliseconds for one in stayed]), treated),
+    }
     return Observation(
-        treatment=samples[CANDIDATE],
-        control=samples[CHAMPION],
+        treatment={name: Sample.of(found[treated]) for name, found in values.items()},
+        control={name: Sample.of(found[~treated]) for name, found in values.items()},
         exposed=(arms.count(CANDIDATE), arms.count(CHAMPION)),
     )
+
+
+def _latency(milliseconds: Tensor, treated: Tensor) -> Tensor:
+    """Without the few that took ages, of which no mean can tell anything: at most so many medians.
+
+    The champion's median, so that a candidate that hangs cannot hide how slow it is.
+    """
+    usual = milliseconds[~treated] if bool((~treated).any()) else milliseconds
+    return milliseconds.clamp(max=_AGES * float(usual.median())) if len(usual) else milliseconds
+
+
+def _exact(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def reward_of(events: Sequence[Mapping[str, float]], dataset: Dataset) -> float:

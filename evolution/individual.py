@@ -2,8 +2,8 @@
 
 Retrievers, rankers, re-rankers, and fusion and routing agents that learn are searched here, one
 after the other, each on its inner reward; who wins is decided by the blended reward on users that
-no search saw. Fusion and routing by settings alone decide for the whole system and are searched in
-compositional cycles.
+no search saw. The agent that plans canaries is searched so too, on generated ones. Fusion and
+routing by settings alone decide for the whole system and are searched in compositional cycles.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ ROLES: tuple[Role, ...] = (
     "coarse_ranking",
     "ranking",
     "reranking",
+    "experimentation",
 )
 _SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")
 """Roles whose functional agents are settings of a composition."""

@@ -14,6 +14,9 @@ from agenticrs.evolution.cycle import Cycle
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import AgentSpec, Role
 
+WITHOUT_LISTS: tuple[Role, ...] = ("retrieval", "experimentation")
+"""Roles that are handed no candidates."""
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -31,7 +34,7 @@ class Upstream:
 
         The special list stands for all segments of a router but the last.
         """
-        if spec.role == "retrieval":
+        if spec.role in WITHOUT_LISTS:
             return ()
         if spec.role == "fusion":
             return tuple(self.alone.values())
@@ -74,10 +77,12 @@ class AgentInputs:
 
     def __init__(self, cycle: Cycle) -> None:
         self._cycle = cycle
-        self._given: dict[tuple[Role, int], Any] = {("retrieval", 0): ()}
+        self._given: dict[tuple[Role, int], Any] = {}
 
     def of(self, spec: AgentSpec) -> Any:
         """A reference to what an agent of that role and with so many segments gets."""
+        if spec.role in WITHOUT_LISTS:
+            return ()
         key = (spec.role, len(spec.segments))
         if key not in self._given:
             found = self._alone if spec.role in ("fusion", "routing") else self._fused

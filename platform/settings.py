@@ -179,6 +179,12 @@ class Settings(BaseSettings):
     canary_margin: float = Field(default=0.01, gt=0, lt=1)
     """Share of all users' reward that a stage of a canary may risk."""
 
+    canary_leaving: float = Field(default=0.05, ge=0, lt=1)
+    """Rise of the users who ask once and not again that a canary may cause; 0: not guarded."""
+
+    canary_latency: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    """Rise of the milliseconds of an answer that a canary may cause; 0: not guarded."""
+
     canary_horizon: float = Field(default=86400.0, gt=0, allow_inf_nan=False)
     """Seconds after a user's first request in which what they do counts; a canary's step."""
 

@@ -8,7 +8,7 @@ at once one is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import func, update
@@ -26,21 +26,41 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Exposure:
-    """A user's first request: whether the candidate was to answer it, and when (Unix seconds)."""
+    """A user's requests so far: who was to answer the first one, and when (Unix seconds).
+
+    ``milliseconds`` are those of all ``answers`` together.
+    """
 
     user_id: str
     candidate: bool
     at: int
+    answers: int = 1
+    milliseconds: float = 0.0
+
+    def joined(self, later: Exposure) -> Exposure:
+        """With what came later."""
+        return replace(
+            self,
+            answers=self.answers + later.answers,
+            milliseconds=self.milliseconds + later.milliseconds,
+        )
 
 
 @dataclass(frozen=True)
 class Due:
-    """A user whose rewards have come due, with the behaviours of what they did until then."""
+    """A user whose rewards have come due, with the behaviours of what they did until then.
+
+    ``before`` are those of what they did in as long a time before their first request.
+    """
 
     id: int
     user_id: str
     candidate: bool
     events: Sequence[Mapping[str, float]]
+    answers: int = 1
+    milliseconds: float = 0.0
+    """Of an answer, on average."""
+    before: Sequence[Mapping[str, float]] = ()
 
 
 def begin(session: Session, row: CanaryRow) -> CanaryRow:
@@ -121,47 +141,78 @@ def finish(session: Session, row: CanaryRow) -> CanaryRow:
     return _fresh(session, row)
 
 
-def expose(session: Session, canary_id: int, exposures: Iterable[Exposure]) -> None:
-    """Keep each user's first request; later ones, here or in another process, change nothing."""
+def expose(session: Session, row: CanaryRow, exposures: Iterable[Exposure]) -> None:
+    """Keep each user's first request, and count the answers they got in their time.
+
+    Who was to answer, and when, is never changed by later requests, here or in another process;
+    what comes when the time is over counts nowhere.
+    """
     rows = [
-        {"canary_id": canary_id, "user_id": one.user_id, "candidate": one.candidate, "at": one.at}
+        {
+            "canary_id": row.id,
+            "user_id": one.user_id,
+            "candidate": one.candidate,
+            "at": one.at,
+            "answers": one.answers,
+            "milliseconds": one.milliseconds,
+        }
         for one in exposures
     ]
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     for start in range(0, len(rows), _BATCH):
+        new = insert(ExposureRow).values(rows[start : start + _BATCH])
+        known, given = ExposureRow, new.excluded
         session.connection().execute(
-            insert(ExposureRow)
-            .values(rows[start : start + _BATCH])
-            .on_conflict_do_nothing(index_elements=["canary_id", "user_id"])
+            new.on_conflict_do_update(
+                index_elements=["canary_id", "user_id"],
+                set_={
+                    "answers": col(known.answers) + given.answers,
+                    "milliseconds": col(known.milliseconds) + given.milliseconds,
+                },
+                where=col(known.counted).is_(None) & (col(known.at) + row.horizon >= given.at),
+            )
         )
 
 
 def due(session: Session, row: CanaryRow, now: float) -> list[Due]:
     """Users whose time has passed and who have not counted yet, with their events in that time."""
-    exposed = session.exec(
-        select(ExposureRow).where(
-            ExposureRow.canary_id == row.id,
-            col(ExposureRow.counted).is_(None),
-            col(ExposureRow.at) <= now - row.horizon,
-        )
-    ).all()
-    events: dict[int, list[Mapping[str, float]]] = {one.id or 0: [] for one in exposed}
-    found = session.exec(
-        select(ExposureRow.id, FeedbackRow.behaviours)
-        .join(FeedbackRow, col(FeedbackRow.user_id) == ExposureRow.user_id)
-        .where(
-            ExposureRow.canary_id == row.id,
-            col(ExposureRow.counted).is_(None),
-            FeedbackRow.dataset == row.dataset,
-            col(FeedbackRow.id) > row.feedback_from,
-            col(FeedbackRow.timestamp) >= ExposureRow.at,
-            col(FeedbackRow.timestamp) <= col(ExposureRow.at) + row.horizon,
-        )
+    came_due = (
+        ExposureRow.canary_id == row.id,
+        col(ExposureRow.counted).is_(None),
+        col(ExposureRow.at) <= now - row.horizon,
     )
-    for exposure_id, behaviours in found:
-        if exposure_id in events:
-            events[exposure_id].append(behaviours)
-    return [Due(one.id or 0, one.user_id, one.candidate, events[one.id or 0]) for one in exposed]
+    exposed = session.exec(select(ExposureRow).where(*came_due)).all()
+    begun, moment = col(ExposureRow.at), col(FeedbackRow.timestamp)
+    after = (
+        col(FeedbackRow.id) > row.feedback_from,
+        moment >= begun,
+        moment <= begun + row.horizon,
+    )
+    before = (moment >= begun - row.horizon, moment < begun)
+
+    def events(*when: Any) -> dict[int, list[Mapping[str, float]]]:
+        found: dict[int, list[Mapping[str, float]]] = {}
+        for exposure, behaviours in session.exec(
+            select(ExposureRow.id, FeedbackRow.behaviours)
+            .join(FeedbackRow, col(FeedbackRow.user_id) == ExposureRow.user_id)
+            .where(*came_due, FeedbackRow.dataset == row.dataset, *when)
+        ):
+            found.setdefault(exposure or 0, []).append(behaviours)
+        return found
+
+    brought, past = events(*after), events(*before)
+    return [
+        Due(
+            id=one.id or 0,
+            user_id=one.user_id,
+            candidate=one.candidate,
+            events=brought.get(one.id or 0, ()),
+            answers=one.answers,
+            milliseconds=one.milliseconds / max(1, one.answers),
+            before=past.get(one.id or 0, ()),
+        )
+        for one in exposed
+    ]
 
 
 def count(session: Session, row: CanaryRow, users: Sequence[Due]) -> None:

@@ -398,7 +398,7 @@ class CanaryRow(SQLModel, table=True):
 
 
 class ExposureRow(SQLModel, table=True):
-    """The first request of a user while a canary is under way."""
+    """The first request of a user while a canary is under way, and how they were answered."""
 
     __tablename__: ClassVar[str] = "exposure"
     __table_args__ = (UniqueConstraint("canary_id", "user_id"),)
@@ -411,6 +411,10 @@ class ExposureRow(SQLModel, table=True):
     """Unix seconds."""
     counted: int | None = None
     """Version of the canary that the user counted in; nobody counts twice."""
+    answers: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    """How many they got within their time."""
+    milliseconds: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    """Of all these answers together."""
 
 
 class AccountRow(SQLModel, table=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -50,7 +50,8 @@ class Candidate:
 class CanaryTraffic:
     """Splits the requests of one process while a canary is under way.
 
-    ``answer`` is called by many threads, ``follow`` by one. ``clock`` gives Unix seconds.
+    ``answer`` is called by many threads, ``follow`` by one. ``clock`` gives Unix seconds, ``timer``
+    seconds of any beginning.
     """
 
     def __init__(
@@ -59,18 +60,20 @@ class CanaryTraffic:
         tracking: Tracking,
         surface: str,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._engine = engine
         self._tracking = tracking
         self._surface = surface
         self._clock = clock
+        self._timer = timer
         self._candidate: Candidate | None = None
         self._broken: tuple[int, str] | None = None
         self._lock = threading.Lock()
         self._met: dict[str, Exposure] = {}
-        self._known: set[str] = set()
-        self._met_in: int | None = None
-        """Canary that ``_met`` and ``_known`` belong to."""
+        """What was answered since it was last written, by user."""
+        self._met_in: CanaryRow | None = None
+        """Canary that it belongs to."""
 
     def answer(
         self,
@@ -87,11 +90,11 @@ class CanaryTraffic:
         candidate = self._candidate
         if candidate is None or user_id is None or candidate.row.before != champion.composition:
             return champion.recommend(user_id, k, live, told)
-        takes = candidate.takes(user_id)
-        self._meet(candidate, user_id, takes)
+        takes, begin = candidate.takes(user_id), self._timer()
         found = self._tried(candidate, user_id, k, live, told) if takes else None
         if found is None:
             found = replace(champion.recommend(user_id, k, live, told), arm="champion")
+        self._meet(candidate, user_id, takes, 1000 * (self._timer() - begin))
         _log.debug("answered in a canary", composition=found.composition, arm=found.arm)
         return found
 
@@ -154,30 +157,38 @@ class CanaryTraffic:
                 self._broken = (row.id or 0, f"composition {row.after} {what}"[:2000])
                 _log.error("candidate of a canary is broken", canary=row.id, error=what)
 
-    def _meet(self, candidate: Candidate, user_id: str, takes: bool) -> None:
+    def _meet(self, candidate: Candidate, user_id: str, takes: bool, milliseconds: float) -> None:
         with self._lock:
-            if self._met_in != candidate.row.id:
-                self._met_in, self._met, self._known = candidate.row.id, {}, set()
-            if user_id not in self._known:
-                self._known.add(user_id)
-                self._met[user_id] = Exposure(user_id, takes, int(self._clock()))
+            if self._met_in is None or self._met_in.id != candidate.row.id:
+                self._met_in, self._met = candidate.row, {}
+            known = self._met.get(user_id)
+            new = Exposure(user_id, takes, int(self._clock()), milliseconds=milliseconds)
+            self._met[user_id] = new if known is None else known.joined(new)
 
     def _write(self) -> None:
         with self._lock:
-            met, met_in = list(self._met.values()), self._met_in
+            met, met_in, self._met = self._met, self._met_in, {}
         if met and met_in is not None:
-            with session_scope(self._engine) as session:
-                canaries.expose(session, met_in, met)
-            with self._lock:
-                if self._met_in == met_in:
-                    for one in met:
-                        del self._met[one.user_id]
+            try:
+                with session_scope(self._engine) as session:
+                    canaries.expose(session, met_in, met.values())
+            except Exception:
+                self._keep(met, met_in)
+                raise
         if self._broken is None:
             return
         with suppress(Conflict, TrackingError):  # changed meanwhile: again with the next look
             canary.broke(
                 self._engine, self._tracking, self._broken[0], who=WHO, reason=self._broken[1]
             )
+
+    def _keep(self, met: Mapping[str, Exposure], met_in: CanaryRow) -> None:
+        """Take back what could not be written, for the next time."""
+        with self._lock:
+            if self._met_in is not None and self._met_in.id == met_in.id:
+                for user_id, one in met.items():
+                    later = self._met.get(user_id)
+                    self._met[user_id] = one if later is None else one.joined(later)
 
     def _is_away(self, error: Exception) -> bool:
         """Whether MLflow cannot be reached, which is no fault of the candidate."""

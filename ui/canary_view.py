@@ -20,7 +20,8 @@ from agenticrs.registry.tables import CanaryRow
 class MetricView:
     """A metric's gain among the candidate's users, relative to the champion's.
 
-    Without an interval (None) fewer than ten users of an arm were seen.
+    ``may_lose`` is how much of it the users of the next stage may lose. Without an interval (None)
+    fewer than ten users of an arm were seen.
     """
 
     metric: str
@@ -28,6 +29,7 @@ class MetricView:
     gain: float | None
     low: float | None
     high: float | None
+    may_lose: float
     candidate_users: int
     champion_users: int
 
@@ -62,7 +64,7 @@ def canary_view(engine: Engine, row: CanaryRow) -> CanaryView:
     state = Canary.model_validate(row.ladder)
     with session_scope(engine) as session:
         candidate, champion = canaries.users_seen(session, row)
-    metrics = []
+    metrics, rules = [], {one.metric: one for one in state.ladder.metrics}
     for name, found in state.verdicts().items():
         seen = state.seen.get(name)
         known = math.isfinite(found.low)
@@ -73,6 +75,7 @@ def canary_view(engine: Engine, row: CanaryRow) -> CanaryView:
                 gain=found.gain if known else None,
                 low=found.low if known else None,
                 high=found.high if known else None,
+                may_lose=rules[name].allowed(state.next_share),
                 candidate_users=seen.treated if seen else 0,
                 champion_users=seen.controls if seen else 0,
             )

@@ -64,6 +64,8 @@ class Ladder(_Frozen):
     """Effective users (n1 n0 / (n1 + n0)) at which intervals are narrowest."""
     ratio_alpha: float = Field(default=0.001, gt=0, lt=1)
     """Chance of ever suspecting the assignment while it is right."""
+    adjust: bool = False
+    """Whoever observes takes out of the reward what the past explains (CUPED)."""
 
     @model_validator(mode="after")
     def _check(self) -> Ladder:

@@ -7,6 +7,7 @@ goes on with what does no harm, an experiment takes only what is shown to be bet
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,12 +15,33 @@ from pydantic import BaseModel, ConfigDict, Field
 from agenticrs.agents.experimentation.observation import Observation, gather
 from agenticrs.platform.errors import AgentError
 from agenticrs.rewards.experiments.guardrails import Guardrail, Judged, judge
-from agenticrs.rewards.experiments.quality import Design
 from agenticrs.rewards.experiments.sample_ratio import log_evidence
 from agenticrs.rewards.experiments.sequential import Gathered
 
 Outcome = Literal["go on", "treatment", "control", "ask"]
 REWARD = Guardrail("reward", margin=0.01, larger_is_better=True, tolerated=0.0)
+
+
+@dataclass(frozen=True)
+class Design:
+    """How an experiment is run."""
+
+    allocation: float = 0.5
+    """Share of the users who are shown the change, in (0, 1)."""
+    horizon: int = 14
+    """Steps after which it ends without a decision."""
+    spent: float = 0.5
+    """Part of the horizon at which intervals are narrowest: small, and alpha is spent early."""
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        inside = 0 < self.allocation < 1 and 0 < self.spent <= 1 and 0 < self.alpha < 1
+        if not inside or self.horizon < 1:
+            raise ValueError(f"allocation, spent, alpha or horizon is out of range: {self}")
+
+    def planned(self, users: int) -> float:
+        """Effective users at which intervals are narrowest, with so many users a step."""
+        return self.spent * self.horizon * users * self.allocation * (1 - self.allocation)
 
 
 class _Frozen(BaseModel):

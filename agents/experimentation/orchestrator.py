@@ -1,9 +1,11 @@
-"""The experiment orchestration agent: decides how a change is tried, and on whom.
+"""The experiment orchestration agent: decides how a change is brought to the users, and on whom.
 
-What it may vary is the design (share of users, horizon, when alpha is spent, whether the past is
-taken out). Its inner reward is the quality of the decisions that such a design leads to, at a
-chance of false ones that people set (``rewards/experiments/quality.py``). It is not installed as an
-agent: see ``docs/experiments.md`` for what evaluation would have to know first.
+What it may vary are the rules of the canary ladder that people leave open: its stages, how many
+users and steps each of them sees, when alpha is spent, how long nothing may be decided, how much of
+the margins is used, and whether the past is taken out. Its inner reward is the quality of the
+decisions that such rules lead to, on generated canaries (``rewards/experiments/quality.py``). How
+often a decision may be false, and how much may be lost, is set by people and not searched. The
+canaries of a surface follow the rules of its champion (``evolution/canary.py``).
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agenticrs.agents.agent import Agent, AgentConfig
 from agenticrs.agents.batch import Candidates, Route, UserBatch
-from agenticrs.agents.experimentation.experiment import Plan
+from agenticrs.agents.experimentation.canary import Ladder
 from agenticrs.registry.spec import (
     AgentSpec,
     Choice,
@@ -25,72 +27,114 @@ from agenticrs.registry.spec import (
     FloatRange,
     InnerReward,
     IntRange,
+    Limit,
     Port,
 )
 from agenticrs.rewards.experiments.assignment import Ids, assign
 from agenticrs.rewards.experiments.guardrails import Guardrail
-from agenticrs.rewards.experiments.quality import Design, Quality, Traffic, decision_quality
+from agenticrs.rewards.experiments.quality import Course
+
+LADDERS = ("1-5-10-25-50-100", "1-2-5-10-25-50-100", "1-10-50-100", "5-10-25-50-100", "5-25-100")
+"""Stages in percent. None begins above 5: what is bad must be met by few."""
 
 
 class ExperimentConfig(AgentConfig):
-    """A design, what people set (alpha), and the salt that makes the assignment its own."""
+    """What a canary's rules leave open, and the salt that makes an assignment its own."""
 
-    allocation: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the users who are shown the change."""
-    horizon: int = Field(default=14, ge=1)
-    """Steps after which it ends without a decision."""
-    spent: float = Field(default=0.5, gt=0, le=1)
-    """Part of the horizon at which intervals are narrowest: small, and alpha is spent early."""
+    ladder: str = LADDERS[0]
+    """Stages in percent of the users, rising to 100."""
+    users: int = Field(default=200, ge=10)
+    """In the canary, at each stage, before the next."""
+    steps: int = Field(default=1, ge=1)
+    """At each stage, before the next."""
+    patience: int = Field(default=30, ge=7)
+    """Steps at one stage after which a person is asked."""
+    planned: float = Field(default=2000.0, gt=0)
+    """Effective users at which intervals are narrowest: few, and alpha is spent early."""
+    caution: float = Field(default=1.0, gt=0, le=1)
+    """Part of the margins that people allow which it uses."""
     adjust: bool = True
-    """Take out of rewards what users' past explains."""
-    alpha: float = Field(default=0.05, gt=0, lt=1)
-    """Chance of a false decision; not searched."""
+    """Take out of the reward what the past explains."""
     salt: str = "experiment"
     """Another experiment needs another one."""
 
+    @field_validator("ladder")
+    @classmethod
+    def _rises(cls, ladder: str) -> str:
+        Course(stages=stages_of(ladder))
+        return ladder
+
 
 class ExperimentOrchestrator(Agent[ExperimentConfig]):
-    """Routes each user to an arm by a salted hash, and plans what is concluded when."""
+    """Plans how few users see a change first, how many next, and when what was seen suffices."""
 
     config_type = ExperimentConfig
     spec: ClassVar[AgentSpec] = AgentSpec(
         name="experiment_orchestrator",
         kind="functional",
         role="experimentation",
-        summary="Tries a change on a share of the users, and says when it is shown to be better.",
+        summary="Plans canaries: who sees a change, for how long, and when it may go on.",
         paper="Waudby-Smith et al. 2024, Time-uniform central limit theory (its intervals)",
         loop=ClosedLoop(
             inputs=(Port.USERS,),
             output=Port.ROUTE,
-            executor="serving answers each user with the composition of the arm",
+            executor="the canary ladder follows its rules; serving answers each user by their arm",
             feedback="watch_time",
         ),
         inner_reward=InnerReward(metric="decision_quality"),
         space=DecisionSpace(
             parameters=(
-                FloatRange(name="allocation", low=0.05, high=0.9),
-                IntRange(name="horizon", low=3, high=60, log=True),
-                FloatRange(name="spent", low=0.05, high=1.0),
+                Choice(name="ladder", values=LADDERS),
+                IntRange(name="users", low=50, high=2000, log=True),
+                IntRange(name="steps", low=1, high=7),
+                IntRange(name="patience", low=10, high=60),
+                FloatRange(name="planned", low=200.0, high=50_000.0, log=True),
+                FloatRange(name="caution", low=0.25, high=1.0),
                 Choice(name="adjust", values=(True, False)),
-            )
+            ),
+            limits=(Limit(metric="harm_caught_early", least=0.9),),
         ),
         on_request=True,
         segments=("treatment", "control"),
     )
 
     @property
-    def design(self) -> Design:
-        """The config as a design."""
-        c = self.config
-        return Design(c.allocation, c.horizon, c.spent, c.adjust, c.alpha)
+    def course(self) -> Course:
+        """What is judged: the rules, with the usual margins in place of the people's."""
+        c, usual = self.config, Course()
+        return Course(
+            stages=stages_of(c.ladder),
+            users=c.users,
+            steps=c.steps,
+            patience=max(c.patience, c.steps),
+            planned=c.planned,
+            adjust=c.adjust,
+            margins=tuple(c.caution * margin for margin in usual.margins),
+        )
 
-    def plan(self, users: int, guardrails: Sequence[Guardrail] = ()) -> Plan:
-        """For an experiment with so many users a step."""
-        return Plan(design=self.design, users=users, guardrails=tuple(guardrails))
+    def ladder(
+        self, reward: Guardrail, guardrails: Sequence[Guardrail] = (), *, alpha: float
+    ) -> Ladder:
+        """The rules of a canary within what people allow: margins, and the chance of error."""
+        c = self.config
+        return Ladder(
+            stages=stages_of(c.ladder),
+            reward=reward.tightened(c.caution),
+            guardrails=tuple(one.tightened(c.caution) for one in guardrails),
+            alpha=alpha,
+            users=c.users,
+            steps=c.steps,
+            patience=max(c.patience, c.steps),
+            planned=c.planned,
+            adjust=c.adjust,
+        )
 
     def arms(self, ids: Ids) -> Route:
-        """Users by the ids that serving knows them by: 0 (treatment) or 1 (control)."""
-        share = self.config.allocation
+        """Users by the ids that serving knows them by, at the first stage: 0 treatment, 1 control.
+
+        Later stages keep them: the first arm grows by its border.
+        """
+        share = stages_of(self.config.ladder)[0]
         return Route(assign(ids, self.config.salt, (share, 1 - share)))
 
     def act(self, users: UserBatch, inputs: Sequence[Candidates], k: int) -> Route:
@@ -98,6 +142,7 @@ class ExperimentOrchestrator(Agent[ExperimentConfig]):
         segment = self.arms(users.users.cpu().numpy()).segment.to(users.users.device)
         return Route(torch.where(users.users < 0, 1, segment))
 
-    def quality(self, traffic: Traffic | None = None, *, runs: int = 200, seed: int) -> Quality:
-        """The inner reward, simulated."""
-        return decision_quality(self.design, traffic, runs=runs, seed=seed)
+
+def stages_of(ladder: str) -> tuple[float, ...]:
+    """Stages like 1-10-100 as shares; raises ValueError when it is no row of numbers."""
+    return tuple(float(part) / 100 for part in ladder.split("-"))

@@ -7,7 +7,7 @@ seen harm is not having seen that there is none. Sizes are relative to the contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agenticrs.rewards.experiments.sequential import Gathered, lift
@@ -34,6 +34,11 @@ class Guardrail:
                 f"{self.metric}: need margin > 0, tolerated >= 0 and worst >= margin, got "
                 f"{self.margin}, {self.tolerated} and {self.worst}"
             )
+
+    def tightened(self, part: float) -> Guardrail:
+        """With that part of the margin, in (0, 1]; what counts as broken stays as it is."""
+        tolerated = self.margin if self.tolerated is None else self.tolerated
+        return replace(self, margin=part * self.margin, tolerated=tolerated)
 
     def allowed(self, share: float) -> float:
         """The loss among the exposed that is one margin for all users, or the worst."""

@@ -27,6 +27,7 @@ from agenticrs.rewards.experiments.assignment import unit_interval
 from agenticrs.rewards.experiments.guardrails import Guardrail
 from agenticrs.ui.canary_steps import CanarySteps
 from agenticrs.ui.canary_view import canary_view
+from agenticrs.ui.loaded_model import LoadedModel
 
 HORIZON = 3600.0
 QUICK = Ladder(
@@ -91,8 +92,16 @@ class World:
         self.place.serving.refresh()
         return row
 
-    def hour(self, pleased: Callable[[int], float], users: int = 120) -> dict[str, int]:
-        """New users ask, and bring what the composition that answered them deserves."""
+    def hour(
+        self,
+        pleased: Callable[[int], float],
+        users: int = 120,
+        stays: Callable[[int], float] = lambda number: 0.0,
+    ) -> dict[str, int]:
+        """New users ask, and bring what the composition that answered them deserves.
+
+        ``stays``: with which chance they ask once more.
+        """
         arms: dict[str, int] = {}
         events = []
         for _ in range(users):
@@ -103,6 +112,8 @@ class World:
             body = answer.json()
             arms[str(body["arm"])] = arms.get(str(body["arm"]), 0) + 1
             worth = pleased(body["composition"]) * (0.5 + (self.users * 7919 % 100) / 100)
+            if self.users * 6967 % 100 < 100 * stays(body["composition"]):
+                self.client.post("/v1/recommend", json={"user_id": user, "k": 1})
             events.append(
                 {
                     "key": f"seen-{user}",
@@ -129,10 +140,12 @@ class World:
         self.place.serving.refresh()
         return row
 
-    def until_over(self, pleased: Callable[[int], float], steps: int = 8) -> list[CanaryRow]:
+    def until_over(
+        self, pleased: Callable[[int], float], steps: int = 8, **how: Any
+    ) -> list[CanaryRow]:
         rows: list[CanaryRow] = []
         while len(rows) < steps and (not rows or rows[-1].under_way):
-            self.hour(pleased)
+            self.hour(pleased, **how)
             rows.append(self.step())
         return rows
 
@@ -197,6 +210,106 @@ def test_a_worse_version_is_rolled_back_and_rejected_with_the_reason(world: Worl
     with session_scope(world.place.engine) as session:
         assert "reward is worse" in str(canaries.rejection(session, "home", 2))
     assert world.hour(lambda number: 1.0, users=2) == {"None": 2}
+
+
+GUARDED = QUICK.model_copy(
+    update={
+        "guardrails": (
+            Guardrail("leaving", margin=0.1, worst=0.5),
+            Guardrail("latency", margin=0.2, worst=0.6),
+        ),
+        "planned": 100.0,
+        "patience": 8,
+    }
+)
+
+
+def in_ticks(world: World, monkeypatch: pytest.MonkeyPatch, slower: float) -> None:
+    """Every answer takes some milliseconds of a clock of the test's own."""
+    ticks, real = [0.0], LoadedModel.recommend
+
+    def recommend(model: LoadedModel, *asked: Any) -> Any:
+        ticks[0] += 0.003 * (1 + len(ticks) % 5 / 5) * (slower if model.composition == 2 else 1.0)
+        ticks.append(ticks[0])
+        return real(model, *asked)
+
+    monkeypatch.setattr(LoadedModel, "recommend", recommend)
+    world.place.serving._canary._timer = lambda: ticks[0]
+
+
+def test_a_version_that_is_slow_goes_back_though_it_brings_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_ticks(world, monkeypatch, slower=3.0)
+    world.begin(ladder=GUARDED)
+    rows = world.until_over(lambda number: 1.5 if number == 2 else 1.0)
+    assert (rows[-1].state, world.serving()) == ("rolled back", 1)
+    assert rows[-1].ladder["reason"].startswith("latency is worse: -")
+    with session_scope(world.place.engine) as session:
+        assert audit.entries(session)[0].reason == rows[-1].ladder["reason"]
+
+
+def test_a_version_that_makes_users_leave_goes_back_though_it_brings_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_ticks(world, monkeypatch, slower=1.0)
+    world.begin(ladder=GUARDED)
+    rows = world.until_over(
+        lambda number: 1.5 if number == 2 else 1.0,
+        stays=lambda number: 0.1 if number == 2 else 0.7,
+    )
+    assert (rows[-1].state, world.serving()) == ("rolled back", 1)
+    assert rows[-1].ladder["reason"].startswith("leaving is worse: -")
+    shown = {one.metric: one for one in canary_view(world.place.engine, rows[-1]).metrics}
+    assert (shown["leaving"].verdict, shown["latency"].verdict) == ("broken", "kept")
+    assert (shown["leaving"].gain or 0.0) < -1
+
+
+def test_a_version_that_is_as_quick_and_keeps_its_users_climbs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_ticks(world, monkeypatch, slower=1.0)
+    world.begin(ladder=GUARDED)
+    rows = world.until_over(lambda number: 1.5, stays=lambda number: 0.5)
+    assert all(row.state in ("running", "promoted") for row in rows)
+    assert rows[-1].share > 0.1
+
+
+def test_answers_are_counted_in_their_time_and_the_first_one_says_whose_they_are(
+    world: World,
+) -> None:
+    row = world.begin()
+    first = canaries.Exposure("eve", True, 1000, milliseconds=5.0)
+    for later in (
+        first,
+        replace(first, candidate=False, at=1500, answers=2, milliseconds=1.0),
+        replace(first, at=1001 + int(HORIZON)),
+    ):
+        with session_scope(world.place.engine) as session:
+            canaries.expose(session, row, [later])
+    with session_scope(world.place.engine) as session:
+        (due,) = canaries.due(session, row, 1000 + HORIZON)
+    assert (due.candidate, due.answers, due.milliseconds) == (True, 3, 2.0)
+
+
+def test_what_users_brought_before_is_taken_out_of_the_reward(world: World) -> None:
+    dataset = world.place.datasets.load("generated")
+    value = dataset.value or dataset.positive.behaviour
+    row = world.begin(ladder=QUICK.model_copy(update={"adjust": True}))
+    users = [f"u-{n}" for n in range(200)]
+    met = []
+    for n, (user, at) in enumerate(zip(users, unit_interval(users, row.salt), strict=True)):
+        taste = 1.0 + n * 7919 % 100
+        past, now = ({value: taste + n % 3},), ({value: taste},)
+        met.append(canaries.Due(n, user, bool(at < 0.1), now, before=past))
+    adjusted = canary.observation(row, met, dataset)
+    plain = canary.observation(
+        row.model_copy(update={"ladder": {**row.ladder, "ladder": QUICK.model_dump(mode="json")}}),
+        met,
+        dataset,
+    )
+    assert adjusted.control["reward"].variance < 0.01 * plain.control["reward"].variance
+    assert adjusted.control["leaving"] == plain.control["leaving"]
 
 
 def test_users_stay_in_their_arm_and_the_figures_say_who_answered(world: World) -> None:
@@ -448,7 +561,8 @@ def test_with_the_setting_a_promotion_begins_a_canary_at_one_percent(world: Worl
         cycle_of(world.place, number=77, on=True), "policy", "better"
     )
     row = world.row()
-    assert told == again == {"composition": None, "canary": row.id}
+    rules = "experiment_orchestrator at its defaults"
+    assert told == {"composition": None, "canary": row.id, "rules": rules} == again
     assert (row.share, row.before, row.after, row.horizon) == (0.01, 1, 2, 86400.0)
     assert world.serving() == 1
     other = stages.promote_composition(cycle_of(world.place, number=78, on=True), "policy", "new")

@@ -3,11 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agenticrs.agents.experimentation.experiment import Experiment, Plan, observe
+from agenticrs.agents.experimentation.experiment import Design, Experiment, Plan, observe
 from agenticrs.agents.experimentation.observation import Observation
 from agenticrs.platform.errors import AgentError
 from agenticrs.rewards.experiments.guardrails import Guardrail
-from agenticrs.rewards.experiments.quality import Design
 from agenticrs.rewards.experiments.sequential import Sample
 
 PLAN = Plan(guardrails=(Guardrail("latency", margin=0.05),))
