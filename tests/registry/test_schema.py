@@ -15,8 +15,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import SQLModel, select
 
 from agenticrs.platform.database import make_engine, session_scope
-from agenticrs.registry import audit, lease, schema
-from agenticrs.registry.tables import TrialRow, VersionRow
+from agenticrs.registry import audit, canaries, lease, schema
+from agenticrs.registry.tables import CanaryRow, TrialRow, VersionRow
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -42,7 +42,7 @@ def test_rows_of_the_first_schema_survive_the_upgrade(engine: Engine) -> None:
         audit.record(session, who="ada", action="test", subject="before the upgrade")
     schema.upgrade(engine)
     schema.upgrade(engine)
-    assert schema.current(engine) == "0006"
+    assert schema.current(engine) == "0007"
     with session_scope(engine) as session:
         assert [entry.subject for entry in audit.entries(session)] == ["before the upgrade"]
     with engine.connect() as connection, pytest.raises(DatabaseError, match="append-only"):
@@ -108,3 +108,33 @@ def test_leases_work_on_every_database(engine: Engine) -> None:
     assert not lease.acquire(engine, "l", "two", 60)
     lease.release(engine, "l", "one")
     assert lease.acquire(engine, "l", "two", 60)
+
+
+def test_answers_of_a_canary_add_up_on_every_database(engine: Engine) -> None:
+    schema.upgrade(engine)
+    row = CanaryRow(
+        surface="home",
+        key="one",
+        before=1,
+        after=2,
+        state="running",
+        ladder={},
+        share=0.1,
+        salt="salt",
+        horizon=100.0,
+        dataset="d",
+        feedback_from=0,
+        who="ada",
+        reason="",
+        cause="",
+    )
+    with session_scope(engine) as session:
+        row = canaries.begin(session, row)
+    first = canaries.Exposure("eve", True, 1000, milliseconds=5.0)
+    late = canaries.Exposure("eve", True, 1101, milliseconds=50.0)
+    for met in (first, canaries.Exposure("eve", False, 1050, 2, 1.0), late):
+        with session_scope(engine) as session:
+            canaries.expose(session, row, [met])
+    with session_scope(engine) as session:
+        (due,) = canaries.due(session, row, 1100.0)
+    assert (due.candidate, due.answers, due.milliseconds) == (True, 3, 2.0)
