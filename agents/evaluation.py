@@ -33,6 +33,7 @@ from agenticrs.agents.item_vectors import (
     item_vectors,
     mean_shares,
 )
+from agenticrs.agents.simulation.chooser.offers import CHOICE, choice_accuracy
 from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import AgentSpec, InnerReward, Port
@@ -82,8 +83,21 @@ def evaluate(
         return measure_decisions(agent, len(heldout.users))
     k = max(k, spec.inner_reward.k, 50)
     ranked = act_for(agent, data, heldout.users, inputs, k)
-    health = router_health(agent, data, heldout.users, inputs)
-    return measure(ranked, data, heldout, spec.inner_reward, health)
+    return measure(ranked, data, heldout, spec.inner_reward, asked(agent, data, heldout, inputs))
+
+
+def asked(
+    agent: Agent[Any], data: TrainingData, heldout: Heldout, inputs: Sequence[Candidates]
+) -> Tensor | None:
+    """What an inner reward needs besides the agent's lists, (U,); None for most agents.
+
+    How well a router of experts routes, or how often a simulated user chooses what the real one
+    took. Raises AgentError when the agent cannot be asked.
+    """
+    inner = agent.spec.inner_reward
+    if inner.metric == CHOICE:
+        return choice_accuracy(agent, data, heldout, inner.k)
+    return router_health(agent, data, heldout.users, inputs)
 
 
 def decides_without_lists(spec: AgentSpec) -> bool:
@@ -155,11 +169,11 @@ def measure(
     data: TrainingData,
     heldout: Heldout,
     inner: InnerReward | None = None,
-    health: Tensor | None = None,
+    besides: Tensor | None = None,
 ) -> Evaluation:
     """Metrics of ranked lists (U, K), rows as ``heldout.users``.
 
-    ``health`` is the ``router_health`` of an agent whose inner reward asks for it.
+    ``besides`` is what was ``asked`` of an agent whose inner reward needs it.
     Raises AgentError when ``inner`` names a metric that is not known here.
     """
     slate = ranked[:, :SLATE]
@@ -174,13 +188,15 @@ def measure(
         per_user[f"diversity@{SLATE}"] = intra_list_diversity(slate, vectors)
     if inner is not None and inner.metric in (*_SECOND, _ROUTING):
         relevance = _accuracy(ranked, heldout, InnerReward(metric="ndcg", k=inner.k))
-        if health is None:
+        if besides is None:
             second = _SECOND[inner.metric](ranked[:, : inner.k], data, heldout)
         else:
-            second = health
+            second = besides
         per_user[str(inner)] = (
             _RELEVANCE_SHARE * relevance[f"ndcg@{inner.k}"] + (1 - _RELEVANCE_SHARE) * second
         )
+    if inner is not None and inner.metric == CHOICE and besides is not None:
+        per_user[str(inner)] = besides
     return Evaluation(per_user, _totals(per_user, slate, data.n_items), ranked)
 
 
@@ -188,10 +204,10 @@ def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> di
     wanted = list(_ACCURACY)
     if inner is not None and inner.metric in _FAMILIES:
         wanted.append(str(inner))
-    elif inner is not None and inner.metric not in (*_SECOND, _ROUTING):
+    elif inner is not None and inner.metric not in (*_SECOND, _ROUTING, CHOICE):
         raise AgentError(
             f"inner reward {inner} is not known",
-            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING, _DECISIONS)),
+            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING, _DECISIONS, CHOICE)),
         )
     cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
     computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)

@@ -30,10 +30,10 @@ from agenticrs.agents.checkpoint import Checkpoint
 from agenticrs.agents.evaluation import (
     Evaluation,
     act_for,
+    asked,
     decides_without_lists,
     measure,
     measure_decisions,
-    router_health,
 )
 from agenticrs.agents.lesson import Lesson, halves, teaching_rows
 from agenticrs.agents.runtime import NodeTrace, Runtime
@@ -357,8 +357,8 @@ def _measured(
     for pupil, rows in pupils:
         own = act_for(pupil, data, users[rows], lesson.take(rows).inputs, k)
         ranked = ranked.index_copy(0, rows, own)
-    health = router_health(agent, data, users, lesson.inputs)
-    return measure(ranked, data, truth, agent.spec.inner_reward, health)
+    besides = asked(agent, data, truth, lesson.inputs)
+    return measure(ranked, data, truth, agent.spec.inner_reward, besides)
 
 
 def _refuse_broken_weights(agent: Agent[Any]) -> None:

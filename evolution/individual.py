@@ -33,6 +33,7 @@ ROLES: tuple[Role, ...] = (
     "ranking",
     "reranking",
     "experimentation",
+    "simulation",
 )
 _SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")
 """Roles whose functional agents are settings of a composition."""

@@ -94,12 +94,21 @@ def _seconds(dataset: Dataset, n_items: int) -> Tensor:
 
 
 def _vectors(log: Logbook, n_users: int, n_items: int) -> Tensor:
-    """Item factors of who took what, by randomised subspace iteration (Halko et al. 2011)."""
-    size = min(_SIZE, n_users, n_items)
+    """Item factors of who took what, as many as there may be."""
     taken = log.positive
-    if not bool(taken.any()):
-        return torch.zeros(n_items, size)
-    pairs = torch.unique(log.user[taken] * n_items + log.item[taken])
+    return item_factors(log.user[taken], log.item[taken], n_users, n_items, _SIZE)
+
+
+def item_factors(user: Tensor, item: Tensor, n_users: int, n_items: int, size: int) -> Tensor:
+    """Unit vectors of items, alike where the same users took them, (n_items, at most ``size``).
+
+    ``user`` and ``item`` (n,) are who took what. By randomised subspace iteration (Halko et al.
+    2011); zero for items that nobody took.
+    """
+    size = min(size, n_users, n_items)
+    if not len(user):
+        return torch.zeros(n_items, size, device=user.device)
+    pairs = torch.unique(user * n_items + item)
     user, item = pairs // n_items, pairs % n_items
     counts = torch.bincount(item, minlength=n_items).to(torch.float32)
     active = torch.bincount(user, minlength=n_users).to(torch.float32)
@@ -108,7 +117,7 @@ def _vectors(log: Logbook, n_users: int, n_items: int) -> Tensor:
     matrix = torch.sparse_coo_tensor(
         torch.stack([user, item]), weight, (n_users, n_items), check_invariants=False
     ).coalesce()
-    basis = torch.randn(n_items, size, generator=torch.Generator().manual_seed(0))
+    basis = torch.randn(n_items, size, generator=torch.Generator().manual_seed(0)).to(user.device)
     for _ in range(_ROUNDS):
         basis = torch.linalg.qr(torch.sparse.mm(matrix.t(), torch.sparse.mm(matrix, basis))).Q
     vectors = torch.sparse.mm(matrix.t(), torch.sparse.mm(matrix, basis))

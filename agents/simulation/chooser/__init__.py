@@ -1,0 +1,1 @@
+"""A user that learns to choose: which of the offered items would this user take next?"""
