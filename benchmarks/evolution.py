@@ -18,7 +18,8 @@ search and structures by mutation and crossover, or by language models where
 ``AGENTICRS_LLM_MODELS`` names some.
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
-of every seed goes to ``results/evolution.json``, where seeds that are not asked for stay; ``evolution_report.py`` makes table and picture.
+of every seed goes to ``results/evolution.json``, where seeds that are not asked for stay;
+``evolution_report.py`` makes table and picture.
 """
 
 from __future__ import annotations
