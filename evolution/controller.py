@@ -2,16 +2,12 @@
 
 One cycle at a time on a surface: the controller holds the surface's lease while it works and keeps
 renewing it. A lease whose holder died on this machine is taken over at once, another one when it
-expires.
+expires. Who has lost it stops at the next step, event or finished trial and writes nothing more.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +22,7 @@ from agenticrs.platform.data.raw import Event as DataEvent
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, EvolutionError
 from agenticrs.registry import cycles, feedback, lease, promotion, proposals
+from agenticrs.registry.lease import Held
 from agenticrs.registry.proposals import Verdict
 from agenticrs.registry.tables import CycleRow
 
@@ -35,6 +32,9 @@ STEPS: Mapping[CycleKind, Mapping[StepName, StepFunction]] = {
     "compositional": compositional.STEPS,
 }
 LEASE_SECONDS = 60.0
+Budget = Mapping[str, Any]
+"""``trials``, ``seconds``, ``gpu_seconds``, and perhaps ``llm_money``: of one cycle."""
+Trim = Callable[[Budget], Budget]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Controller:
 
     services: Services
     watch: Watcher = lambda event: None
+    held: Held | None = None
+    """The surface's lease while it works; it stops as soon as that is lost."""
 
     @property
     def surface(self) -> str:
@@ -58,6 +60,7 @@ class Controller:
         seconds: float | None = None,
         gpu_seconds: float | None = None,
         dataset: str | None = None,
+        trim: Trim = dict,
     ) -> list[int]:
         """Run cycles of these kinds, one after the other; return their ids.
 
@@ -66,6 +69,9 @@ class Controller:
         has moved, or the objectives have, the graph changes first: compositional cycles come before
         individual ones (``sensing.restructure_first``). Where the world has, each agent is trained
         anew once before.
+
+        ``trim`` is asked before each new cycle: it may make its budget smaller, or refuse it by an
+        EvolutionError.
 
         Without ``dataset`` it is the surface's, else the one of the settings, else the only one
         that is stored. Raises Conflict while another process evolves the surface or when it serves
@@ -80,10 +86,10 @@ class Controller:
         }
         preflight.refuse_senseless(budget)
         name = self._dataset(dataset)
-        with self._lease(), self.services.open_runner() as runner:
+        with self._lease() as leased, self.services.open_runner() as runner:
             # Starting Ray takes seconds: all cycles of this call use the same one.
             one = replace(self.services, open_runner=lambda: nullcontext(runner))
-            working = replace(self, services=one)
+            working = replace(leased, services=one)
             admit_first(one)
             done = working._resume()
             with session_scope(self.services.engine) as session:
@@ -95,18 +101,27 @@ class Controller:
             order, look = working._ordered(wanted, name)
             if look is not None and order[0] == "compositional" and working._moved(look):
                 # Versions that learnt before the world moved say little about which graph fits now.
-                again = working._request("individual", agents, {**budget, "trials": 1})
+                again = working._request("individual", agents, trim({**budget, "trials": 1}))
                 done.append(working._start(again, name, look))
             for kind in order:
-                request = working._request(kind, agents, budget)
+                request = working._request(kind, agents, trim(budget))
                 done.append(working._start(request, name, look))
         self._resume_decided()
         return done
 
+    def look(self) -> Look | None:
+        """How the newest data, feedback included, differ from what the champion knew.
+
+        None when nothing serves. Raises EvolutionError when the dataset is not clear.
+        """
+        dataset = self._dataset(None)
+        snapshot = self.services.datasets.load(dataset, self._fold_in_feedback(dataset))
+        return sensing.look_at(self.services, self.surface, snapshot)
+
     def resume(self) -> list[int]:
         """Go on with cycles that were cut off, or whose proposal was decided; return their ids."""
-        with self._lease():
-            return self._resume()
+        with self._lease() as leased:
+            return leased._resume()
 
     def decide(self, proposal_id: int, *, verdict: Verdict, who: str, reason: str) -> None:
         """Record a person's decision; an approved change serves when this returns."""
@@ -119,8 +134,8 @@ class Controller:
         if surface != self.surface:
             raise EvolutionError(f"proposal {proposal_id} is for surface {surface!r}")
         # If another process evolves the surface now, that one sees the decision when it ends.
-        with suppress(Conflict), self._lease():
-            self._resume()
+        with suppress(Conflict), self._lease() as leased:
+            leased._resume()
 
     def rollback(self, *, to: int | None, who: str, reason: str) -> None:
         """Let an earlier composition serve again (None = the one before the present one)."""
@@ -262,6 +277,7 @@ class Controller:
             request=request,
             watch=self.watch,
             look=look,
+            held=self.held,
         )
 
     def _fold_in_feedback(self, dataset: str) -> str:
@@ -276,30 +292,21 @@ class Controller:
         return self.services.datasets.append_events(dataset, events, keep_good=True).fingerprint
 
     @contextmanager
-    def _lease(self) -> Iterator[None]:
-        engine, name = self.services.engine, f"evolve:{self.surface}"
-        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        _release_if_dead(self.services, name)
-        if not lease.acquire(engine, name, holder, LEASE_SECONDS):
-            raise Conflict(
-                f"another process evolves surface {self.surface!r}: "
-                f"{lease.holder_of(engine, name)}",
-                hint="wait until it has finished, or stop it; nothing of it will be lost",
-            )
-        stopped = threading.Event()
+    def _lease(self) -> Iterator[Controller]:
+        """The surface's lease; yields the controller that works under it."""
+        with lease.hold(
+            self.services.engine,
+            lease_name(self.surface),
+            LEASE_SECONDS,
+            busy=f"another process evolves surface {self.surface!r}",
+            hint="wait until it has finished, or stop it; nothing of it will be lost",
+        ) as held:
+            yield replace(self, held=held)
 
-        def keep() -> None:
-            while not stopped.wait(LEASE_SECONDS / 4):
-                lease.renew(engine, name, holder, LEASE_SECONDS)
 
-        heartbeat = threading.Thread(target=keep, name="lease", daemon=True)
-        heartbeat.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            heartbeat.join()
-            lease.release(engine, name, holder)
+def lease_name(surface: str) -> str:
+    """Of the lease that whoever evolves the surface holds."""
+    return f"evolve:{surface}"
 
 
 def _planned(cycle: Cycle) -> list[str]:
@@ -307,23 +314,3 @@ def _planned(cycle: Cycle) -> list[str]:
     if cycle.request.kind == "individual":
         return individual.planned(cycle)[0]
     return [cycle.surface] if cycle.request.kind == "compositional" else []
-
-
-def _release_if_dead(services: Services, name: str) -> None:
-    """Give back a lease whose holder was a process of this machine that is gone."""
-    holder = lease.holder_of(services.engine, name)
-    if holder is None:
-        return
-    host, pid, _ = holder.split(":")
-    if host == socket.gethostname() and not _alive(int(pid)):
-        lease.release(services.engine, name, holder)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -23,10 +23,12 @@ from agenticrs.evolution.services import Services
 from agenticrs.platform.data.dataset import Dataset, Fold
 from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.errors import EvolutionError, LeaseLost
 from agenticrs.platform.jobs.job import JobRunner
+from agenticrs.platform.jobs.watched import WatchedRunner
 from agenticrs.registry import agents as agent_store
 from agenticrs.registry import cycles, trials, versions
+from agenticrs.registry.lease import Held
 from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import TrialRow
 
@@ -82,6 +84,8 @@ class Cycle:
     watch: Watcher
     look: Look | None = None
     """At the data, where somebody has had one before the cycle began."""
+    held: Held | None = None
+    """The lease that it works under; None where nobody else can be at the same cycle."""
     results: dict[str, Result] = field(default_factory=dict)
     step: StepName = "sense"
     _resources: ExitStack = field(default_factory=ExitStack)
@@ -104,8 +108,9 @@ class Cycle:
 
     @cached_property
     def runner(self) -> JobRunner:
-        """The job runner, started at first use."""
-        return self._resources.enter_context(self.services.open_runner())
+        """The job runner, started at first use; with the lease it stops to hand out outcomes."""
+        opened = self._resources.enter_context(self.services.open_runner())
+        return opened if self.held is None else WatchedRunner(opened, self.held.check)
 
     @cached_property
     def shared_fold(self) -> Any:
@@ -162,8 +167,14 @@ class Cycle:
         with session_scope(self.services.engine) as session:
             return sum(row.gpu_seconds for row in trials.of_cycle(session, self.id, agent))
 
+    def check_lease(self) -> None:
+        """Raise LeaseLost when somebody else may be at the cycle by now."""
+        if self.held is not None:
+            self.held.check()
+
     def say(self, text: str, fraction: float | None = None) -> None:
-        """Tell whoever watches."""
+        """Tell whoever watches. Raises LeaseLost."""
+        self.check_lease()
         self.watch(Event(self.id, self.step, text, fraction))
 
 
@@ -173,8 +184,8 @@ StepFunction = Callable[[Cycle], Result | Waiting]
 def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
     """Run the steps that are not done yet; return the cycle's state: done or waiting.
 
-    An error marks the step and the cycle as failed and is raised again. KeyboardInterrupt and a
-    kill leave the cycle running: the next start goes on from the last row.
+    An error marks the step and the cycle as failed and is raised again. KeyboardInterrupt, a kill
+    and a lost lease leave the cycle running: the next start goes on from the last row.
     """
     engine = cycle.services.engine
     with session_scope(engine) as session:
@@ -185,11 +196,16 @@ def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
             cycle.results[name] = result
             continue
         cycle.step = name
+        cycle.check_lease()
         with session_scope(engine) as session:
             cycles.begin_step(session, cycle.id, name)
         try:
             answer = steps[name](cycle)
+            cycle.check_lease()
+        except LeaseLost:
+            raise
         except Exception as error:
+            cycle.check_lease()  # what went wrong may be that somebody else is at the same rows
             with session_scope(engine) as session:
                 text = f"{type(error).__name__}: {error}"
                 cycles.finish_step(session, cycle.id, name, {}, "failed", error=text)

@@ -88,7 +88,9 @@ def purse(cycle: Cycle) -> Purse:
     with session_scope(cycle.services.engine) as session:
         notes = [row.note for row in trials.of_cycle(session, cycle.id)]
     spent = sum((Spent.of_note(note.get("cost", {})) for note in notes), Spent())
-    caps = Caps(settings.llm_tokens, settings.llm_money, settings.llm_seconds)
+    asked = cycle.request.llm_money
+    money = settings.llm_money if asked is None else min(asked, settings.llm_money)
+    caps = Caps(settings.llm_tokens, money, settings.llm_seconds)
     return Purse(caps, Tariff(settings.prices), spent)
 
 

@@ -25,6 +25,8 @@ class EvolveRequest(BaseModel):
     """Sum of trial seconds after which no new candidate is drawn."""
     gpu_seconds: float | None = Field(default=None, gt=0)
     """The same for seconds times the share of a GPU; None: no limit."""
+    llm_money: float | None = Field(default=None, ge=0)
+    """Most money for language models, where that is less than the setting; None: the setting."""
     split: str
     seed: int = 0
     short_effort: float = Field(default=0.25, gt=0, lt=1)

@@ -14,6 +14,7 @@ AgenticRSError                      anything a caller may want to show to a pers
 │   ├── InvalidComposition          a graph is refused, with the name of the node
 │   ├── NotFound                    no row has that key
 │   ├── Conflict                    somebody else changed or holds it
+│   ├── LeaseLost                   somebody else may do now what this process was doing
 │   └── NotAllowed                  the rules of governance forbid it
 ├── AgentError                      an agent cannot be built, trained or executed
 └── EvolutionError                  a cycle cannot go on
@@ -74,6 +75,10 @@ class NotFound(RegistryError):
 
 class Conflict(RegistryError):
     """Somebody else changed or holds the thing."""
+
+
+class LeaseLost(RegistryError):
+    """Somebody else may do now what this process was doing: it must stop, and write nothing."""
 
 
 class NotAllowed(RegistryError):

@@ -24,6 +24,7 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -36,6 +37,7 @@ Origin = Literal["default", "environment", "file", "argument"]
 
 PREFIX = "AGENTICRS_"
 _PRICE = r"\s*[^,=]+=\d+(\.\d+)?/\d+(\.\d+)?\s*"
+_ADDRESS = re.compile(r"[^\s@,<>]+@[^\s@,<>]+")
 DEFAULT_FILE = Path("agenticrs.toml")
 OTHER_VARIABLES = frozenset({"AGENTICRS_CONFIG", "AGENTICRS_DATA"})
 """Names with the prefix that are no settings: the TOML file, and the tests' real datasets."""
@@ -168,7 +170,43 @@ class Settings(BaseSettings):
     """Milliseconds that one agent may take while serving before its fallback steps in."""
 
     schedule: str | None = None
-    """When `agenticrs up` starts cycles: five cron fields (`0 2 * * *`); without it, never."""
+    """When `agenticrs up` starts cycles: five cron fields; kept as the schedule `setting`."""
+
+    day_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Trial seconds of a surface in a day (UTC) after which schedules wait; unset: no limit."""
+
+    day_gpu_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The same on GPUs: trials' seconds times their share of a GPU."""
+
+    day_llm_money: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """The same in money for language models, in the currency of the prices."""
+
+    month_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Trial seconds of a surface in a calendar month (UTC) after which schedules wait."""
+
+    month_gpu_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The same on GPUs."""
+
+    month_llm_money: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """The same in money for language models."""
+
+    public_url: str | None = None
+    """Address of the console as people reach it, for links in messages; unset: no links."""
+
+    webhook_url: SecretStr | None = None
+    """Where messages go as signed HTTP requests: a proposal waits, a rollback, a cycle failed."""
+
+    webhook_secret: SecretStr | None = None
+    """Key of their signatures, at least 16 characters; needed with `webhook_url`."""
+
+    smtp_url: SecretStr | None = None
+    """Mail server that sends the same as e-mail: `smtp://user:password@host:587` or `smtps://`."""
+
+    mail_from: str = "agenticrs@localhost"
+    """Sender of these e-mails."""
+
+    mail_to: str | None = None
+    """Who gets them, by commas; needed with `smtp_url`."""
 
     alias_poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     """How often serving looks whether somebody moved an alias in MLflow, in seconds."""
@@ -212,6 +250,11 @@ class Settings(BaseSettings):
         return tuple(name.strip() for name in (self.llm_models or "").split(",") if name.strip())
 
     @property
+    def mail_receivers(self) -> tuple[str, ...]:
+        """The addresses in ``mail_to``."""
+        return tuple(one.strip() for one in (self.mail_to or "").split(",") if one.strip())
+
+    @property
     def prices(self) -> dict[str, tuple[float, float]]:
         """``llm_prices`` by model: (in, out)."""
         found = {}
@@ -252,6 +295,49 @@ class Settings(BaseSettings):
         known = ("http://", "https://", "sqlite:///", "databricks")
         if value is not None and not value.startswith(known):
             raise ValueError("should begin with http://, https:// or sqlite:///")
+        return value
+
+    @field_validator("public_url", "webhook_url", mode="after")
+    @classmethod
+    def _web_address(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and not re.match(r"https?://[^/\s]", text):
+            raise ValueError("should begin with https:// or http:// and a host")
+        return value
+
+    @field_validator("webhook_secret", mode="after")
+    @classmethod
+    def _signed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("webhook_url") is not None:
+            raise ValueError(
+                "is needed with webhook_url: requests without a signature prove nothing"
+            )
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("should have at least 16 characters")
+        return value
+
+    @field_validator("smtp_url", mode="after")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"smtps?://[^/\s]", value.get_secret_value()):
+            raise ValueError("should begin with smtp:// or smtps:// and a host")
+        return value
+
+    @field_validator("mail_from", mode="after")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        if not _ADDRESS.fullmatch(value):
+            raise ValueError("should be an e-mail address")
+        return value
+
+    @field_validator("mail_to", mode="after")
+    @classmethod
+    def _addresses(cls, value: str | None, info: ValidationInfo) -> str | None:
+        found = [one.strip() for one in (value or "").split(",") if one.strip()]
+        if not found and info.data.get("smtp_url") is not None:
+            raise ValueError("is needed with smtp_url")
+        if not all(map(_ADDRESS.fullmatch, found)):
+            raise ValueError("should be e-mail addresses, by commas")
         return value
 
     @field_validator("schedule", mode="after")

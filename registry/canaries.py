@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotFound
-from agenticrs.registry import audit
+from agenticrs.registry import audit, outbox
 from agenticrs.registry.tables import AuditRow, CanaryRow, ExposureRow, FeedbackRow, utc_now
 
 State = Literal["running", "paused", "promoted", "rolled back"]
@@ -132,6 +132,16 @@ def change(
     values = {"state": state, "ladder": dict(ladder), "share": share, "stepped_at": utc_now()}
     _write(session, row, values)
     _audit(session, row, who, f"canary: {decision}", reason, share)
+    if state == "rolled back" and decision == "roll back":
+        outbox.post(
+            session,
+            key=f"canary:{row.id}:rolled back",
+            surface=row.surface,
+            event="rollback",
+            subject=f"Canary {row.id} on {row.surface} was rolled back",
+            text=f"{who}: {reason}",
+            data={"canary": row.id, "before": row.after, "after": row.before, "path": "/canary"},
+        )
     return _fresh(session, row)
 
 

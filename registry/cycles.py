@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import NotFound
+from agenticrs.registry import outbox
 from agenticrs.registry.tables import CycleRow, StepRow, utc_now
 
 STATES = ("running", "waiting", "done", "failed", "cancelled")
@@ -148,6 +149,16 @@ def finish(session: Session, cycle_id: int, state: str, error: str = "") -> None
     row.state, row.error = state, error
     row.finished_at = None if state == "waiting" else utc_now()
     session.add(row)
+    if state == "failed":
+        outbox.post(
+            session,
+            key=f"cycle:{cycle_id}:failed",
+            surface=row.surface,
+            event="cycle.failed",
+            subject=f"Cycle {cycle_id} on {row.surface} failed",
+            text=error,
+            data={"cycle": cycle_id, "kind": row.kind, "path": f"/cycles/{cycle_id}"},
+        )
 
 
 def _step(session: Session, cycle_id: int, name: str) -> StepRow | None:

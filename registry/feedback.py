@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import func
 from sqlalchemy.dialects import postgresql, sqlite
@@ -87,4 +88,13 @@ def count(session: Session, dataset: str) -> int:
     """How many events are kept for a dataset."""
     return session.exec(
         select(func.count()).select_from(FeedbackRow).where(FeedbackRow.dataset == dataset)
+    ).one()
+
+
+def count_since(session: Session, dataset: str, moment: datetime) -> int:
+    """How many events of a dataset have been received since then."""
+    return session.exec(
+        select(func.count())
+        .select_from(FeedbackRow)
+        .where(FeedbackRow.dataset == dataset, col(FeedbackRow.received_at) >= moment)
     ).one()

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, TrackingError
 from agenticrs.platform.tracking.port import Tracking
-from agenticrs.registry import audit, compositions, versions
+from agenticrs.registry import audit, compositions, outbox, versions
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import CompositionRow, PromotionRow, utc_now
 
@@ -144,6 +144,7 @@ def _carry_out(engine: Engine, tracking: Tracking, row: PromotionRow) -> Promoti
     with session_scope(engine) as session:
         if _if_pending(session, update(PromotionRow).values(state="done"), row):
             _audit(session, row, "promote", row.reason)
+            _tell_of_a_rollback(session, row)
         stored = session.get(PromotionRow, row.id)
     if stored is None:
         raise Conflict(f"promotion of composition {row.after} was withdrawn")
@@ -167,6 +168,25 @@ def _audit(session: Session, row: PromotionRow, action: str, reason: str) -> Non
         before={"composition": row.before},
         after={"composition": row.after, "cause": row.cause},
     )
+
+
+def _tell_of_a_rollback(session: Session, row: PromotionRow) -> None:
+    """Let people know, also where somebody moved an alias back in MLflow."""
+    back = row.cause == "rollback"
+    if row.cause == "external":
+        before = (PromotionRow.surface == row.surface, PromotionRow.after == row.after)
+        earlier = select(PromotionRow).where(*before, col(PromotionRow.id) < row.id)
+        back = session.exec(earlier).first() is not None
+    if back:
+        outbox.post(
+            session,
+            key=f"rollback:{row.id}",
+            surface=row.surface,
+            event="rollback",
+            subject=f"Composition {row.after} serves again on {row.surface}",
+            text=f"{row.who}: {row.reason}",
+            data={"before": row.before, "after": row.after, "cause": row.cause, "path": "/"},
+        )
 
 
 def _withdraw(session: Session, row: PromotionRow) -> bool:

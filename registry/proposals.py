@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit
+from agenticrs.registry import audit, outbox
 from agenticrs.registry.tables import CompositionRow, DecisionRow, ProposalRow
 
 Verdict = Literal["approve", "reject"]
@@ -60,6 +60,16 @@ def file(
         reason=title,
         before={"composition": before},
         after={"composition": after},
+    )
+    outbox.post(
+        session,
+        key=f"proposal:{row.id}",
+        surface=surface,
+        event="proposal.waiting",
+        subject=f"Proposal {row.id} waits on {surface}",
+        text=title,
+        data={"proposal": row.id, "cycle": cycle_id, "before": before, "after": after}
+        | {"path": f"/proposals/{row.id}"},
     )
     return row
 

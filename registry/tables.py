@@ -457,3 +457,96 @@ class TokenRow(SQLModel, table=True):
     expires_at: datetime = _moment()
     used_at: datetime | None = _moment(nullable=True)
     revoked_at: datetime | None = _moment(nullable=True)
+
+
+class ScheduleRow(SQLModel, table=True):
+    """When cycles of a surface begin by themselves: edited by people, carried out by the leader."""
+
+    __tablename__: ClassVar[str] = "schedule"
+    __table_args__ = (UniqueConstraint("surface", "name"),)
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    name: str
+    spec: dict[str, Any] = _json()
+    """Times, triggers and policies (``evolution.schedule_spec.ScheduleSpec``)."""
+    state: str
+    """active or paused."""
+    origin: str
+    """person, or setting (``AGENTICRS_SCHEDULE``)."""
+    version: int = 0
+    """Counts the writes: whoever has read an older one may not write."""
+    due_at: datetime | None = _moment(nullable=True)
+    """The next time by its cron expression or interval; None where it has no times."""
+    start_at: datetime | None = _moment(nullable=True)
+    """When that begins: ``due_at`` with its jitter, or the end of a blackout window."""
+    asked_by: str = ""
+    """Who wants it to run now; empty when nobody does."""
+    asked_why: str = ""
+    checked_at: datetime | None = _moment(nullable=True)
+    """When new data and drift were last looked at."""
+    checked: str = ""
+    """What was seen then, in words."""
+    fired_at: datetime | None = _moment(nullable=True)
+    """When a trigger last began a run."""
+    created_at: datetime = _moment()
+
+
+class ScheduleRunRow(SQLModel, table=True):
+    """Something that a schedule did, or did not do, and why."""
+
+    __tablename__: ClassVar[str] = "schedule_run"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    schedule: str
+    """Name of the schedule; the run stays when the schedule goes."""
+    cause: str
+    """time, data, drift, person, or taken over (from a leader that died)."""
+    state: str = Field(index=True)
+    """running, done, failed, refused (budget, blackout, somebody else), missed, cut off."""
+    why: str = ""
+    spec: dict[str, Any] = _json()
+    """The schedule as it was."""
+    cycles: dict[str, Any] = _json()
+    """``ids`` of the cycles that ran."""
+    holder: str = ""
+    """Which process runs it."""
+    due_at: datetime | None = _moment(nullable=True)
+    started_at: datetime = _moment()
+    finished_at: datetime | None = _moment(nullable=True)
+
+
+class NoticeRow(SQLModel, table=True):
+    """Something that people outside should hear of: written with what it tells, sent afterwards."""
+
+    __tablename__: ClassVar[str] = "notice"
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(unique=True)
+    """What repeats of the same message carry, so that a receiver can tell them."""
+    key: str = Field(unique=True)
+    """What it is about: nothing is told twice."""
+    surface: str = Field(index=True)
+    event: str
+    """proposal.waiting, rollback, cycle.failed, schedule.failed, or test."""
+    subject: str
+    text: str
+    data: dict[str, Any] = _json()
+    addressed: bool = False
+    """Whether its deliveries have been written down."""
+    at: datetime = _moment()
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One way that a notice takes: the outbox."""
+
+    __tablename__: ClassVar[str] = "delivery"
+    __table_args__ = (UniqueConstraint("notice_id", "channel"),)
+    id: int | None = Field(default=None, primary_key=True)
+    notice_id: int = Field(foreign_key="notice.id")
+    channel: str
+    """webhook or email."""
+    state: str = Field(index=True)
+    """waiting, sent, or given up."""
+    attempts: int = 0
+    error: str = ""
+    next_at: datetime = _moment()
+    sent_at: datetime | None = _moment(nullable=True)

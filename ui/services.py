@@ -1,12 +1,12 @@
-"""``agenticrs up``: API, console, MLflow, Ray and the schedule, started together, stopped together.
+"""``agenticrs up``: API, console, MLflow, Ray, the schedules: started and stopped together.
 
 The API and the console run in this process; MLflow's server and Ray are its children, unless the
 settings name others. What runs where stands in ``<home>/run/services.json`` while it runs, so that
 other commands use the same (``wiring.py``).
 
-It stops in order: HTTP, schedule, Ray, MLflow. A cycle at work is cut off as if it had been killed,
-and the next start goes on from its last row: losing Ray and MLflow would look like failures to it,
-so its thread ends at the first thing that it would write once the stopping has begun.
+It stops in order: HTTP, schedules, Ray, MLflow. A cycle at work is cut off as if it had been
+killed, and the next start goes on from its last row: losing Ray and MLflow would look like failures
+to it, so its thread ends at the first thing that it would write once the stopping has begun.
 """
 
 from __future__ import annotations
@@ -30,19 +30,22 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, event
 
-from agenticrs.evolution import schedule
+from agenticrs.evolution import schedule_edits
 from agenticrs.evolution.controller import Controller
+from agenticrs.evolution.schedule_spec import ScheduleSpec
+from agenticrs.evolution.scheduler import Scheduler
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import AgenticRSError, Conflict, SettingsError
+from agenticrs.platform.errors import Conflict, SettingsError
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.jobs.ray_runner import RayRunner
 from agenticrs.platform.logs import get_logger
 from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.server import MlflowServer
-from agenticrs.registry import accounts
+from agenticrs.registry import accounts, schedules
 from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.canary_steps import CanarySteps
+from agenticrs.ui.courier import Courier, channels_of
 from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
 
@@ -64,7 +67,7 @@ def up(
     """
     import uvicorn
 
-    out, scheduled = Console(), ScheduledCycle()
+    out, scheduled = Console(), ScheduledCycles()
     with ExitStack() as stack:
         stack.enter_context(_stoppable())
         stack.callback(_leave, scheduled)  # when everything else has stopped
@@ -98,14 +101,13 @@ def up(
         controller = _with_runner(make_controller(settings), runner)
         password = _first_account(controller.services.engine, settings)
         serving = _serving(controller)
-        if settings.schedule:
-            started = schedule.start(settings.schedule, lambda: scheduled.run(controller))
-            stack.callback(started.shutdown, wait=False)
         if settings.canary:
             steps = CanarySteps(controller)
             steps.start()
             stack.callback(steps.stop)
         stack.callback(scheduled.freeze, controller.services.engine)
+        scheduled.begin(controller)
+        stack.callback(scheduled.stop)  # before all else: another process may lead now
         app = create_app(
             AppDependencies(
                 engine=controller.services.engine,
@@ -116,7 +118,7 @@ def up(
                 settings=settings,
             )
         )
-        addresses["schedule"] = settings.schedule or "none (AGENTICRS_SCHEDULE)"
+        addresses["schedules"] = _scheduled(controller)
         out.print(_shown(addresses, password))
         config = uvicorn.Config(
             app,
@@ -130,29 +132,36 @@ def up(
         uvicorn.Server(config).run(sockets=[listening])
 
 
-class ScheduledCycle:
-    """Runs cycles when the schedule says so, and knows whether one is at work."""
+class ScheduledCycles:
+    """What runs unattended: the schedules with their cycles, and the messages that go out."""
 
     def __init__(self) -> None:
-        self._idle = threading.Event()
-        self._idle.set()
+        self._scheduler: Scheduler | None = None
+        self._courier: Courier | None = None
 
     @property
     def at_work(self) -> bool:
-        """Whether a cycle runs now."""
-        return not self._idle.is_set()
+        """Whether a cycle of a schedule runs now, in this process."""
+        return self._scheduler is not None and self._scheduler.at_work
 
-    def run(self, controller: Controller) -> None:
-        """Evolve; a failure is logged, and the next time comes."""
-        self._idle.clear()
-        try:
-            controller.evolve()
-        except AgenticRSError as error:
-            get_logger(__name__).error("scheduled cycle failed", error=str(error))
-        except SystemExit:
-            pass  # cut off (``freeze``), which has been told
-        finally:
-            self._idle.set()
+    def begin(self, controller: Controller) -> None:
+        """Keep the setting as a row, then look for what is due. Raises SettingsError."""
+        services = controller.services
+        settings = services.settings
+        schedule_edits.follow_setting(services.engine, settings.surface, settings.schedule)
+        self._courier = Courier(
+            services.engine, settings.surface, channels_of(settings), settings.public_url or ""
+        )
+        self._scheduler = Scheduler(controller)
+        self._scheduler.start()
+        self._courier.start()
+
+    def stop(self) -> None:
+        """Begin nothing more, and send nothing more."""
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        if self._courier is not None:
+            self._courier.stop()
 
     def freeze(self, engine: Engine) -> None:
         """Let cycles write nothing more: what they see from now on is our stopping."""
@@ -164,7 +173,19 @@ class ScheduledCycle:
 
     def wait(self, seconds: float) -> bool:
         """Wait until no cycle is at work; return whether that came about."""
-        return self._idle.wait(seconds)
+        return self._scheduler is None or self._scheduler.wait(seconds)
+
+
+def _scheduled(controller: Controller) -> str:
+    """The schedules that are active, in words."""
+    with session_scope(controller.services.engine) as session:
+        rows = schedules.list_all(session, controller.surface)
+    active = [
+        f"{row.name} ({ScheduleSpec.model_validate(row.spec).in_words()})"
+        for row in rows
+        if row.state == "active"
+    ]
+    return ", ".join(active) or "none (agenticrs schedules add)"
 
 
 def _end_thread(*_: object) -> None:
@@ -173,7 +194,7 @@ def _end_thread(*_: object) -> None:
         sys.exit()
 
 
-def _leave(scheduled: ScheduledCycle) -> None:
+def _leave(scheduled: ScheduledCycles) -> None:
     if scheduled.at_work:  # deep in a computation: its thread would keep the process alive
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,16 +14,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from agenticrs.evolution import schedule_edits
+from agenticrs.evolution.scheduler import leader_lease
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict, SettingsError
 from agenticrs.platform.settings import load_settings
-from agenticrs.registry import accounts, audit, schema
+from agenticrs.registry import accounts, audit, lease, schedules, schema
 from agenticrs.ui import services
 
 
@@ -120,40 +124,24 @@ def test_a_signal_ends_it_through_the_way_out_and_only_once(number: signal.Signa
     assert [signal.getsignal(each) for each in services._SIGNALS] == before
 
 
+@dataclass
 class FakeController:
     """Evolves until it is told to end, then writes into the registry or fails."""
 
-    def __init__(self, engine: Engine | None = None, error: Exception | None = None) -> None:
-        self.begun, self.end = threading.Event(), threading.Event()
-        self._engine, self._error = engine, error
+    services: Any
+    error: Exception | None = None
+    surface: str = "home"
+    begun: threading.Event = field(default_factory=threading.Event)
+    end: threading.Event = field(default_factory=threading.Event)
 
-    def evolve(self) -> list[int]:
+    def evolve(self, *_: Any, **__: Any) -> list[int]:
         self.begun.set()
         assert self.end.wait(20)
-        if self._engine is not None:
-            with session_scope(self._engine) as session:
-                audit.record(session, who="cycle", action="failed", subject="because Ray is gone")
-        if self._error:
-            raise self._error
+        with session_scope(self.services.engine) as session:
+            audit.record(session, who="cycle", action="failed", subject="because Ray is gone")
+        if self.error:
+            raise self.error
         return []
-
-
-def started(controller: FakeController) -> tuple[services.ScheduledCycle, threading.Thread]:
-    cycle = services.ScheduledCycle()
-    working = threading.Thread(target=cycle.run, args=(controller,), daemon=True)
-    working.start()
-    assert controller.begun.wait(20)
-    assert cycle.at_work
-    return cycle, working
-
-
-@pytest.mark.parametrize("error", [None, AgenticRSError("MLflow is away")])
-def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(error: Exception | None) -> None:
-    controller = FakeController(error=error)
-    cycle, working = started(controller)
-    controller.end.set()
-    working.join(20)
-    assert not cycle.at_work
 
 
 @pytest.fixture
@@ -164,27 +152,75 @@ def registry(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_a_cycle_that_is_cut_off_records_nothing_of_our_stopping_and_ends(
-    registry: Engine, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def controller(registry: Engine, tmp_path: Path) -> Any:
+    settings = load_settings(home=tmp_path, schedule="0 3 * * *")
+    return FakeController(SimpleNamespace(engine=registry, settings=settings))
+
+
+def started(controller: Any) -> services.ScheduledCycles:
+    """Schedules whose only one a person has asked to run: it is at work."""
+    engine = controller.services.engine
+    schedule_edits.follow_setting(engine, "home", controller.services.settings.schedule)
+    with session_scope(engine) as session:
+        schedule_edits.run_now(session, "home", "setting", who="ada", reason="now")
+    scheduled = services.ScheduledCycles()
+    scheduled.begin(controller)
+    assert controller.begun.wait(20)
+    assert scheduled.at_work
+    return scheduled
+
+
+def run_states(engine: Engine) -> list[str]:
+    with session_scope(engine) as session:
+        return [run.state for run in schedules.runs(session, "home")]
+
+
+@pytest.mark.parametrize("error", [None, AgenticRSError("MLflow is away")])
+def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(
+    controller: Any, error: Exception | None
 ) -> None:
-    controller = FakeController(registry)
-    cycle, working = started(controller)
-    cycle.freeze(registry)
+    controller.error = error
+    scheduled = started(controller)
     controller.end.set()
-    assert cycle.wait(20)
-    working.join(20)
-    assert not working.is_alive()
+    assert scheduled.wait(20)
+    scheduled.stop()
+    assert not scheduled.at_work
+    assert run_states(controller.services.engine) == ["failed" if error else "done"]
+
+
+def test_a_cycle_that_is_cut_off_records_nothing_of_our_stopping_and_ends(
+    controller: Any, registry: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduled = started(controller)
+    scheduled.stop()
+    scheduled.freeze(registry)
+    controller.end.set()
+    assert scheduled.wait(20)
     with session_scope(registry) as session:
         assert [e for e in audit.entries(session) if e.who == "cycle"] == []
+    assert run_states(registry) == ["running"], "whoever leads next begins it again"
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    services._leave(cycle)
+    services._leave(scheduled)
     assert left == [], "nothing keeps the process alive"
 
 
-def test_a_cycle_that_a_decision_went_on_with_is_cut_off_too(registry: Engine) -> None:
-    controller = FakeController(registry)
-    services.ScheduledCycle().freeze(registry)
+def test_another_process_may_lead_as_soon_as_it_has_stopped(
+    controller: Any, registry: Engine
+) -> None:
+    scheduled = started(controller)
+    assert lease.is_held(registry, leader_lease("home"))
+    scheduled.stop()
+    assert not lease.is_held(registry, leader_lease("home"))
+    controller.end.set()
+    assert scheduled.wait(20)
+
+
+def test_a_cycle_that_a_decision_went_on_with_is_cut_off_too(
+    controller: Any, registry: Engine
+) -> None:
+    services.ScheduledCycles().freeze(registry)
     controller.end.set()
     with ThreadPoolExecutor(1) as request, pytest.raises(SystemExit):
         request.submit(controller.evolve).result(20)
@@ -193,17 +229,17 @@ def test_a_cycle_that_a_decision_went_on_with_is_cut_off_too(registry: Engine) -
 
 
 def test_a_cycle_that_does_not_notice_keeps_nobody_waiting_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
+    controller: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    controller = FakeController()
-    cycle, working = started(controller)
+    scheduled = started(controller)
+    scheduled.stop()
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    assert not cycle.wait(0.01)
-    services._leave(cycle)
+    assert not scheduled.wait(0.01)
+    services._leave(scheduled)
     assert left == [0]
     controller.end.set()
-    working.join(20)
+    assert scheduled.wait(20)
 
 
 def test_without_a_cycle_at_work_it_leaves_the_usual_way(
@@ -211,9 +247,9 @@ def test_without_a_cycle_at_work_it_leaves_the_usual_way(
 ) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    cycle = services.ScheduledCycle()
-    cycle.freeze(registry)
-    services._leave(cycle)
+    scheduled = services.ScheduledCycles()
+    scheduled.freeze(registry)
+    services._leave(scheduled)
     assert left == []
     with session_scope(registry) as session:
         audit.record(session, who="setup", action="still", subject="writes")

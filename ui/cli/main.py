@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from agenticrs.ui.cli import agents, canary, data, evolution, memory, report, serving, system
+from agenticrs.ui.cli import (
+    agents,
+    canary,
+    data,
+    evolution,
+    memory,
+    report,
+    schedules,
+    serving,
+    system,
+)
 
 app = typer.Typer(
     name="agenticrs",
@@ -18,6 +28,7 @@ app.add_typer(evolution.cycles, name="cycles")
 app.add_typer(evolution.proposals, name="proposals")
 app.add_typer(memory.app, name="memory")
 app.add_typer(canary.app, name="canary")
+app.add_typer(schedules.app, name="schedules")
 app.command()(system.demo)
 app.command()(system.up)
 app.command()(system.config)

@@ -1,0 +1,1 @@
+"""Messages to people outside: signed webhooks and e-mail."""
