@@ -298,7 +298,7 @@ class PromotionRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """Append-only: the database itself refuses updates and deletes."""
+    """Append-only: the database itself refuses updates and deletes. A chain (``audit.py``)."""
 
     __tablename__: ClassVar[str] = "audit"
     id: int | None = Field(default=None, primary_key=True)
@@ -309,6 +309,18 @@ class AuditRow(SQLModel, table=True):
     reason: str = ""
     before: dict[str, Any] = _json()
     after: dict[str, Any] = _json()
+    previous: str = Field(unique=True)
+    """Digest of the entry before, empty for the first; unique, so that no chain can fork."""
+    digest: str = ""
+
+
+class AuditHeadRow(SQLModel, table=True):
+    """The end of the audit chain: one row, which whoever appends holds."""
+
+    __tablename__: ClassVar[str] = "audit_head"
+    id: int = Field(primary_key=True)
+    entry: int
+    digest: str
 
 
 class LeaseRow(SQLModel, table=True):

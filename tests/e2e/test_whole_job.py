@@ -199,7 +199,7 @@ def test_evolve_approve_serve_roll_back_in_mlflow_serve_the_old_one(
     assert traffic.failures == []
     assert traffic.answered > 10
 
-    audit = service.run("audit")
+    audit = service.run("audit", "list")
     newest = next(entry for entry in audit if entry["action"] == "promote")
     assert newest["who"] == "mlflow"
     assert "moved in MLflow" in newest["reason"]

@@ -38,13 +38,23 @@ def engine(
 
 def test_rows_of_the_first_schema_survive_the_upgrade(engine: Engine) -> None:
     schema.upgrade(engine, "0001")
-    with session_scope(engine) as session:
-        audit.record(session, who="ada", action="test", subject="before the upgrade")
+    old = MetaData()
+    old.reflect(engine)
+    said = {"who": "ada", "action": "test", "reason": "", "before": {}, "after": {"n": 1.5}}
+    entry = old.tables["audit"].insert()
+    now = datetime(2026, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
+    with engine.begin() as connection:
+        for number, subject in ((3, "long ago"), (7, "before the upgrade")):  # with a gap
+            connection.execute(entry.values(id=number, at=now, subject=subject, **said))
     schema.upgrade(engine)
     schema.upgrade(engine)
-    assert schema.current(engine) == "0008"
+    assert schema.current(engine) == "0009"
     with session_scope(engine) as session:
-        assert [entry.subject for entry in audit.entries(session)] == ["before the upgrade"]
+        audit.record(session, who="ada", action="test", subject="after it")
+        subjects = [entry.subject for entry in audit.entries(session)]
+        assert subjects == ["after it", "before the upgrade", "long ago"]
+        found = audit.verify(session)
+        assert (found.entries, found.broken) == (3, None), "what was there is chained"
     with engine.connect() as connection, pytest.raises(DatabaseError, match="append-only"):
         connection.execute(text("DELETE FROM audit"))
 

@@ -6,10 +6,12 @@ import typer
 
 from agenticrs.ui.cli import (
     agents,
+    audit,
     canary,
     data,
     evolution,
     memory,
+    people,
     report,
     schedules,
     serving,
@@ -29,6 +31,9 @@ app.add_typer(evolution.proposals, name="proposals")
 app.add_typer(memory.app, name="memory")
 app.add_typer(canary.app, name="canary")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(audit.app, name="audit")
+app.add_typer(people.people, name="people")
+app.add_typer(people.tokens, name="tokens")
 app.command()(system.demo)
 app.command()(system.up)
 app.command()(system.config)
@@ -37,7 +42,6 @@ app.command()(report.report)
 app.command()(serving.versions)
 app.command()(serving.rollback)
 app.command()(serving.recommend)
-app.command()(serving.audit)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``agenticrs versions``, ``rollback``, ``recommend`` and ``audit``."""
+"""``agenticrs versions``, ``rollback`` and ``recommend``."""
 
 from __future__ import annotations
 
@@ -105,29 +105,3 @@ def recommend(
         if trace:
             table("trace", steps, as_json=False)
         out.print("")
-
-
-def audit(
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 30, as_json: JsonOption = False
-) -> None:
-    """Show who changed what, when and why, newest first."""
-    with friendly():
-        from agenticrs.platform.database import session_scope
-        from agenticrs.platform.settings import load_settings
-        from agenticrs.registry import audit as store
-        from agenticrs.ui.wiring import build_services
-
-        services = build_services(load_settings())
-        with session_scope(services.engine) as session:
-            rows = store.entries(session, limit)
-        shown = [
-            {
-                "at": row.at,
-                "who": row.who,
-                "action": row.action,
-                "subject": row.subject,
-                "reason": row.reason,
-            }
-            for row in rows
-        ]
-        table("audit", shown, as_json=as_json)
