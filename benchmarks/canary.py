@@ -6,8 +6,9 @@ No recommender runs here. Every step brings 10,000 new users; each has a taste o
 spreads watch time over two orders of magnitude and is partly known from before, a chance to leave,
 and a latency. The level moves with the day of the week. Users are assigned by their hash, and what
 a version changes is planted: for those who are shown it. The ladder is the default one, with
-guardrails on leaving and latency; it knows nothing of the truth. ``caught in time`` means rolled
-back before 10 % of the users were shown it. Intervals are Wilson's, at 95 %.
+guardrails on leaving and latency; it knows nothing of the truth. Some versions are run again under
+the rules that production has by default, where latency may rise by half. ``caught in time`` means
+rolled back before 10 % of the users were shown it. Intervals are Wilson's, at 95 %.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from sidebyside import keep
 
 from agenticrs.agents.experimentation.canary import Canary, Ladder, step
 from agenticrs.agents.experimentation.observation import Observation
+from agenticrs.evolution.canary_rules import ladder_of
+from agenticrs.platform.settings import Settings
 from agenticrs.rewards.experiments.assignment import assign
 from agenticrs.rewards.experiments.cuped import cuped
 from agenticrs.rewards.experiments.guardrails import Guardrail
@@ -37,6 +40,7 @@ LADDER = Ladder(
         Guardrail("latency", margin=0.05, worst=0.15),
     )
 )
+PRODUCTION = ladder_of(Settings())
 _WEEK = (1.0, 0.95, 0.95, 0.97, 1.05, 1.2, 1.15)
 
 
@@ -58,6 +62,7 @@ SCENARIOS: dict[str, Change] = {
     "20 % more leaving, 5 % more watch time": Change(watch_time=0.05, leaving=0.20),
     "20 % slower, 5 % more watch time": Change(watch_time=0.05, latency=0.20),
     "loses 20 % of its users' log": Change(lost=0.20),
+    "3 times as slow, 5 % more watch time": Change(watch_time=0.05, latency=2.0),
     "no change": Change(),
     "3 % more watch time": Change(watch_time=0.03),
     "5 % more watch time": Change(watch_time=0.05),
@@ -94,10 +99,10 @@ def observe(
     )
 
 
-def run(change: Change, seed: int, *, adjust: bool = True) -> Canary:
+def run(change: Change, seed: int, *, adjust: bool = True, ladder: Ladder = LADDER) -> Canary:
     """A canary from its first step to its end."""
     rng = np.random.default_rng(seed)
-    canary = Canary(ladder=LADDER)
+    canary = Canary(ladder=ladder)
     while canary.status == "running":
         canary = step(canary, observe(canary, change, f"canary {seed}", rng, adjust=adjust))
     return canary
@@ -108,13 +113,16 @@ def in_time(canary: Canary) -> bool:
     return canary.status == "rolled back" and canary.ladder.stages[canary.stage] < 0.10
 
 
-def measure(name: str, runs: int, *, adjust: bool = True) -> dict[str, Any]:
+def measure(
+    name: str, runs: int, *, adjust: bool = True, ladder: Ladder = LADDER
+) -> dict[str, Any]:
     """Ends of many canaries of one version."""
-    ends = [run(SCENARIOS[name], seed, adjust=adjust) for seed in range(runs)]
+    ends = [run(SCENARIOS[name], seed, adjust=adjust, ladder=ladder) for seed in range(runs)]
     steps = sorted(end.step for end in ends)
     return {
         "version": name,
         "cuped": adjust,
+        "rules": "production" if ladder is PRODUCTION else "narrow",
         "runs": runs,
         "caught in time": share(sum(in_time(end) for end in ends), runs),
         **{
@@ -153,8 +161,12 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     plain = ("10 % less watch time", "5 % more watch time")
-    for name, adjust in [(name, True) for name in SCENARIOS] + [(name, False) for name in plain]:
-        rows.append(measure(name, arguments.runs, adjust=adjust))
+    spoils = ("30 % more leaving, 5 % more watch time", "3 times as slow, 5 % more watch time")
+    wanted = [(name, True, LADDER) for name in SCENARIOS if SCENARIOS[name].latency < 1]
+    wanted += [(name, False, LADDER) for name in plain]
+    wanted += [(name, True, PRODUCTION) for name in (*plain, *spoils)]
+    for name, adjust, ladder in wanted:
+        rows.append(measure(name, arguments.runs, adjust=adjust, ladder=ladder))
         print(rows[-1], flush=True)
         keep("canary", rows)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from agenticrs.agents.experimentation import canary as ladders
 from agenticrs.agents.experimentation.canary import Answer, Canary, Ladder
 from agenticrs.agents.experimentation.observation import Observation
+from agenticrs.evolution import canary_outcomes
 from agenticrs.evolution.canary_rules import LATENCY, LEAVING, REWARD, rules_of
 from agenticrs.evolution.cycle import Cycle, Result, Waiting
 from agenticrs.platform.data.dataset import Dataset
@@ -103,7 +104,8 @@ def begin_for(
     While another canary is under way, what a person approved waits for its end, and what only
     policy approved is left: a later cycle finds it again. So is what an earlier canary rejected.
     """
-    engine, settings, key = cycle.services.engine, cycle.services.settings, f"cycle-{cycle.id}"
+    engine, settings = cycle.services.engine, cycle.services.settings
+    key = canary_outcomes.key_of(cycle.id)
     with session_scope(engine) as session:
         other = canaries.under_way(session, cycle.surface)
         rejected = canaries.rejection(session, cycle.surface, number)
@@ -225,6 +227,7 @@ def settle(engine: Engine, tracking: Tracking, row: CanaryRow) -> CanaryRow:
         elif row.proposal_id is not None:
             rejected = row.ladder["decision"] == "roll back"
             proposals.mark_ended(session, row.proposal_id, "rejected" if rejected else "superseded")
+        canary_outcomes.remember(session, row)
         return canaries.finish(session, row)
 
 

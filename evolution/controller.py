@@ -12,7 +12,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agenticrs.evolution import bootstrap, compositional, individual, preflight, sensing
+from agenticrs.evolution import (
+    bootstrap,
+    canary_outcomes,
+    compositional,
+    individual,
+    preflight,
+    sensing,
+    stages,
+)
 from agenticrs.evolution.admitting import admit_first
 from agenticrs.evolution.cycle import Cycle, Event, StepFunction, StepName, Watcher, run
 from agenticrs.evolution.drift import Look
@@ -206,6 +214,7 @@ class Controller:
     def _resume(self) -> list[int]:
         engine, surface = self.services.engine, self.surface
         promotion.finish_pending(engine, self.services.tracking, surface)
+        self._open_test_of_canary()
         with session_scope(engine) as session:
             rows = cycles.unfinished(session, surface)
             decided = {
@@ -224,6 +233,17 @@ class Controller:
             self._run(row)
             went_on.append(row.id or 0)
         return went_on
+
+    def _open_test_of_canary(self) -> None:
+        """Measure what a canary has let serve on the sealed test split, once."""
+        with session_scope(self.services.engine) as session:
+            found = canary_outcomes.unopened(session, self.surface)
+        if found is None:
+            return
+        canary, row = found
+        request = EvolveRequest.model_validate(row.request)
+        with self._cycle(row.id or 0, row.dataset, row.fingerprint, request) as cycle:
+            stages.open_test(cycle, canary.after)
 
     def _request(
         self, kind: CycleKind, agents: tuple[str, ...], budget: Mapping[str, Any]

@@ -198,9 +198,9 @@ class MemoryRow(SQLModel, table=True):
     """Name of the agent, or the surface for a composition."""
     cycle_id: int | None = Field(default=None, foreign_key="cycle.id", index=True)
     key: str = Field(unique=True)
-    """What the entry is about (``trial:12``, ``decision:3``): nothing is remembered twice."""
+    """What the entry is about (``trial:12``, ``canary:3``): nothing is remembered twice."""
     origin: str
-    """Who proposed it, as ``TrialRow.method``; ``person`` for a decision."""
+    """Who proposed it, as ``TrialRow.method``; ``person`` for a decision, ``canary`` for users'."""
     proposal: str
     """What was changed, in words."""
     reason: str = ""
@@ -213,7 +213,7 @@ class MemoryRow(SQLModel, table=True):
     cost: dict[str, Any] = _json()
     """seconds, tokens, money."""
     verdict: str = Field(index=True)
-    """promoted, better, worse, pruned, failed, approved, rejected."""
+    """promoted, better, worse, pruned, failed, approved, rejected, superseded."""
     lesson: str
     dataset: str
     fingerprint: str

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlmodel import select
 
 from agenticrs.agents.experimentation.canary import Ladder
 from agenticrs.evolution import canary, stages
@@ -20,12 +21,20 @@ from agenticrs.evolution.services import Services
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgentError, Conflict, NotAllowed, NotFound, TrackingError
 from agenticrs.platform.jobs.inline import InlineRunner
-from agenticrs.registry import audit, canaries, compositions, promotion, proposals
+from agenticrs.registry import (
+    audit,
+    canaries,
+    compositions,
+    cycles,
+    memory,
+    promotion,
+    proposals,
+)
 from agenticrs.registry.graph import Graph, Node
-from agenticrs.registry.tables import CanaryRow
+from agenticrs.registry.tables import CanaryRow, OpeningRow
 from agenticrs.rewards.experiments.assignment import unit_interval
 from agenticrs.rewards.experiments.guardrails import Guardrail
-from agenticrs.ui.canary_steps import CanarySteps
+from agenticrs.ui.canary_steps import CanarySteps, stepped
 from agenticrs.ui.canary_view import canary_view
 from agenticrs.ui.loaded_model import LoadedModel
 
@@ -603,6 +612,55 @@ def test_what_a_person_approved_waits_for_the_canary_and_a_rollback_rejects_it(
         assert proposals.get(session, proposal.id or 0).state == "rejected"
 
 
+def test_its_end_is_remembered_with_the_gain_of_each_metric_and_a_lesson(world: World) -> None:
+    world.begin()
+    (row,) = world.until_over(lambda number: 0.05 if number == 2 else 1.0, steps=1)
+    assert row.state == "rolled back"
+    with session_scope(world.place.engine) as session:
+        (found,) = memory.search(session, "home", "users sent it back", verdicts=("rejected",))
+    assert (found.row.key, found.row.origin) == (f"canary:{row.id}", "canary")
+    assert found.row.proposal == "composition 2 in place of 1"
+    assert "reward is worse" in found.row.lesson
+    assert found.row.outcome["lift"] == found.row.outcome["reward"] < -0.5
+    assert found.row.outcome["reward_low"] < found.row.outcome["lift"]
+    world.begin(key="cycle-10")
+    world.place.promote(2, key="by-hand")
+    world.step()
+    with session_scope(world.place.engine) as session:
+        newest = memory.search(session, "home", limit=1)[0].row
+    assert newest.verdict == "promoted"
+    assert newest.lesson.startswith("users let it pass after 0 steps, at 100% of the users: some")
+
+
+def test_what_it_let_serve_is_measured_on_the_sealed_test_once(world: World) -> None:
+    request = EvolveRequest(kind="compositional", trials=1, seconds=9.0, split="leave_one_out")
+    services = cycle_of(world.place, number=1, on=True).services
+    with session_scope(world.place.engine) as session:
+        cycle = cycles.open_cycle(
+            session,
+            surface="home",
+            kind="compositional",
+            dataset="generated",
+            fingerprint=world.place.datasets.load("generated").fingerprint,
+            seed=0,
+            request=request.model_dump(mode="json"),
+        )
+        cycles.finish(session, cycle.id or 0, "done")
+    world.begin(key=f"cycle-{cycle.id}")
+    controller = Controller(services)
+    controller.resume()
+    with session_scope(world.place.engine) as session:
+        assert session.exec(select(OpeningRow)).all() == []
+    world.place.promote(2, key="by-hand")
+    answered = stepped(controller)
+    assert (answered.state, answered.under_way) == ("promoted", False)
+    controller.resume()
+    with session_scope(world.place.engine) as session:
+        (opening,) = session.exec(select(OpeningRow)).all()
+    assert opening.composition == 2
+    assert 0 < opening.metrics["ndcg@10"] < 1
+
+
 def test_up_steps_a_canary_when_its_time_has_come(world: World) -> None:
     services = cycle_of(world.place, number=1, on=True).services
     steps = CanarySteps(Controller(services))
@@ -614,10 +672,10 @@ def test_up_steps_a_canary_when_its_time_has_come(world: World) -> None:
         assert found is not None
         found.stepped_at -= timedelta(seconds=HORIZON)
         session.add(found)
-    stepped = steps.look()
-    assert stepped is not None
-    assert stepped.ladder["step"] == 1
-    view = canary_view(world.place.engine, stepped)
+    due = steps.look()
+    assert due is not None
+    assert due.ladder["step"] == 1
+    view = canary_view(world.place.engine, due)
     assert (view.share, view.next_share, view.metrics[0].verdict) == (0.1, 0.4, "undecided")
     assert view.metrics[0].low is None
 
