@@ -63,6 +63,22 @@ def of_role(specs: Mapping[str, AgentSpec], role: Role) -> list[str]:
     return sorted(n for n, spec in specs.items() if spec.role == role and not spec.part_of)
 
 
+def routers(specs: Mapping[str, AgentSpec]) -> list[str]:
+    """Who may tell users apart for a composition: routers, the plainest first, and segmenters."""
+    return [*_plain_first(specs, "routing"), *of_role(specs, "segmenting")]
+
+
+def alternatives(names: Sequence[str], rewards: Mapping[str, float]) -> tuple[str, str, str]:
+    """Retrievers for the paths of a segmenter: the best alone, the second best, the popular.
+
+    ``names`` are the retrievers, ``rewards`` their inner rewards. Where there are fewer, the best
+    stands in.
+    """
+    ranked = sorted(names, key=lambda name: (-rewards.get(name, float("-inf")), name))
+    second = ranked[1] if len(ranked) > 1 else ranked[0]
+    return ranked[0], second, "popularity" if "popularity" in names else ranked[-1]
+
+
 def plain(specs: Mapping[str, AgentSpec], role: Role) -> str:
     """The agent of that role to begin with: one that learns nothing, if there is one.
 
@@ -127,7 +143,7 @@ def space(specs: Mapping[str, AgentSpec]) -> tuple[ConcreteParameter, ...]:
     as their champions have learnt. Of all choices but settings the first value is the plainest.
     """
     retrievers, behind = of_role(specs, "retrieval"), stages(specs)
-    fusions, routers = _plain_first(specs, "fusion"), _plain_first(specs, "routing")
+    fusions, telling = _plain_first(specs, "fusion"), routers(specs)
     parameters: list[ConcreteParameter] = [
         FloatRange(name=f"weight.{name}", low=0.0, high=1.0) for name in retrievers
     ]
@@ -140,9 +156,9 @@ def space(specs: Mapping[str, AgentSpec]) -> tuple[ConcreteParameter, ...]:
         for stage, where in pruning.items()
         if where in behind
     ]
-    if len(routers) > 1:
-        parameters.append(Choice(name="router", values=tuple(routers)))
-    for router in routers:
+    if len(telling) > 1:
+        parameters.append(Choice(name="router", values=tuple(telling)))
+    for router in telling:
         segments = specs[router].segments
         parameters += [
             Choice(name=f"path.{router}.{segment}", values=(NONE, *retrievers))
@@ -153,7 +169,7 @@ def space(specs: Mapping[str, AgentSpec]) -> tuple[ConcreteParameter, ...]:
             for stage in ("ranking", "reranking")
             if stage in behind
         ]
-    for name in (*fusions, *routers):
+    for name in (*fusions, *telling):
         if specs[name].kind == "functional":
             parameters += [
                 parameter.model_copy(update={"name": f"{name}.{parameter.name}"})
@@ -205,7 +221,7 @@ def given_points(
     """Points worth trying before any search: the best retriever alone, and everybody together.
 
     Everybody together is tried with every fusion, then with a ranker for the common path alone and
-    with a cascade. ``rewards`` are the retrievers' inner rewards; these are the strong simple
+    with a cascade; with a segmenter on the paths that it learnt. ``rewards`` are the retrievers' inner rewards; these are the strong simple
     baselines that a searched composition has to beat.
     """
     retrievers, behind = of_role(specs, "retrieval"), stages(specs)
@@ -226,12 +242,18 @@ def given_points(
         which: dict[str, Value] = {"fusion": fusion} if len(fusions) > 1 else {}
         points += [point(members, **which, ranking=ranker) for ranker in (NONE, *rankers)]
     for ranker in rankers:
-        if routers := _plain_first(specs, "routing"):
-            common = {f"when.{routers[0]}.ranking": specs[routers[0]].segments[-1]}
+        if telling := routers(specs):
+            common = {f"when.{telling[0]}.ranking": specs[telling[0]].segments[-1]}
             points.append(point(retrievers, ranking=ranker, **common))
         for coarse in [name for name in behind.get("coarse_ranking", []) if name != ranker][:1]:
             pruned = {f"keep.{stage}": numbers[-1] for stage, numbers in KEPT.items()}
             points.append(point(retrievers, ranking=ranker, coarse_ranking=coarse, **pruned))
+    for segmenter in of_role(specs, "segmenting"):
+        # The paths that it has learnt to choose among.
+        taken = zip(specs[segmenter].segments, alternatives(retrievers, rewards), strict=False)
+        chosen: dict[str, Value] = {f"path.{segmenter}.{path}": name for path, name in taken}
+        which = {"router": segmenter} if len(routers(specs)) > 1 else {}
+        points.append(point(retrievers, **which, **chosen))
     return points
 
 
@@ -306,10 +328,10 @@ def _routing(
 
     No router when nobody leaves the common path and everybody acts for all.
     """
-    routers = _plain_first(specs, "routing")
-    if not routers:
+    telling = routers(specs)
+    if not telling:
         return None, {}, {}
-    router = str(point.get("router", routers[0]))
+    router = str(point.get("router", telling[0]))
     paths = {
         segment: str(retriever)
         for segment, retriever in _below(point, f"path.{router}").items()

@@ -24,7 +24,7 @@ from agenticrs.registry.tables import TrialRow
 
 UPSTREAM_FIRST: tuple[tuple[Role, ...], ...] = (
     ("retrieval",),
-    ("fusion", "routing"),
+    ("fusion", "routing", "segmenting"),
     ("ranking", "reranking"),
 )
 """Groups of roles: an agent of a later group is measured on what the earlier ones put out."""

@@ -29,6 +29,7 @@ ROLES: tuple[Role, ...] = (
     "retrieval",
     "fusion",
     "routing",
+    "segmenting",
     "coarse_ranking",
     "ranking",
     "reranking",

@@ -11,11 +11,16 @@ from agenticrs.agents.trial import CandidateArrays
 from agenticrs.evolution import blueprint, stages
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.cycle import Cycle
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import AgentSpec, Role
 
 WITHOUT_LISTS: tuple[Role, ...] = ("retrieval", "experimentation")
 """Roles that are handed no candidates."""
+
+_TAKE_ALL: tuple[Role, ...] = ("fusion", "routing", "segmenting")
+"""Roles that decide over the lists of single retrievers."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,14 @@ class Upstream:
     fused: CandidateArrays
     alone: Mapping[str, CandidateArrays] = field(default_factory=dict)
     special: str | None = None
+    alternatives: tuple[str, ...] = ()
+    """Retrievers whose lists are a segmenter's paths beside the common one."""
 
     def inputs(self, spec: AgentSpec) -> tuple[CandidateArrays, ...]:
-        """What an agent gets: a fusion all lists, a router one for each segment, others the fused.
+        """What an agent gets: a fusion all lists, routers one for each segment, others the fused.
 
-        The special list stands for all segments of a router but the last.
+        The special list stands for all segments of a router but the last, those of the alternatives
+        for a segmenter's.
         """
         if spec.role in WITHOUT_LISTS:
             return ()
@@ -41,6 +49,8 @@ class Upstream:
         if spec.role == "routing":
             special = self.alone.get(self.special or "", self.fused)
             return (*[special] * (len(spec.segments) - 1), self.fused)
+        if spec.role == "segmenting":
+            return (*(self.alone[name] for name in self.alternatives), self.fused)
         return (self.fused,)
 
 
@@ -69,7 +79,9 @@ def measure(
         entries.append(Entry("lists", together, with_fusion, keep=tuple(sorted(retrievers))))
     found = Arena(cycle).measure_all(entries)
     alone = found["lists"].kept if retrievers else {}
-    return Upstream(found["upstream"].kept[fusion], alone, special)
+    return Upstream(
+        found["upstream"].kept[fusion], alone, special, _alternatives(cycle, tuple(retrievers))
+    )
 
 
 class AgentInputs:
@@ -85,7 +97,7 @@ class AgentInputs:
             return ()
         key = (spec.role, len(spec.segments))
         if key not in self._given:
-            found = self._alone if spec.role in ("fusion", "routing") else self._fused
+            found = self._alone if spec.role in _TAKE_ALL else self._fused
             self._given[key] = self._cycle.runner.share(found.inputs(spec))
         return self._given[key]
 
@@ -108,3 +120,16 @@ class AgentInputs:
     @cached_property
     def _graph(self) -> Graph:
         return Graph.model_validate(stages.champion(self._cycle).graph)
+
+
+def _alternatives(cycle: Cycle, retrievers: tuple[str, ...]) -> tuple[str, ...]:
+    """Which retrievers' lists a segmenter chooses among, by what they have earned on this data."""
+    if not retrievers:
+        return ()
+    with session_scope(cycle.services.engine) as session:
+        found = {
+            name: trials.best_reward(session, name, cycle.fingerprint, cycle.request.split)
+            for name in retrievers
+        }
+    earned = {name: reward for name, reward in found.items() if reward is not None}
+    return blueprint.alternatives(retrievers, earned)

@@ -29,7 +29,7 @@ Role = Literal[
     "experimentation",
     "feed_control",
 ]
-KEY_ROLES: frozenset[Role] = frozenset({"fusion", "reranking", "routing"})
+KEY_ROLES: frozenset[Role] = frozenset({"fusion", "reranking", "routing", "segmenting"})
 """Roles that decide for the whole system: outer reward weighs at least one half."""
 
 

@@ -46,3 +46,22 @@ def test_asked_for_alone_they_learn_from_the_lists_of_all_champions(world: World
         rows = list(trials.of_cycle(session, asked))
         assert {row.state for row in rows} == {"done"}, [row.error for row in rows]
         assert versions.latest(session, "home", "learned_fusion") is not None
+
+
+def test_a_segmenter_is_searched_on_the_best_retrievers_and_composed_with_the_paths_it_learnt(
+    world: World,
+) -> None:
+    with session_scope(world.services.engine) as session:
+        spec = catalogue.load_agents()["segmenter"].spec
+        agents.record(session, spec, AdmissionReport(checks=[], admitted=True), "installed")
+    names = ("popularity", "itemknn", "ease", "rrf", "history_router", "segmenter")
+    _, searched, composed = world.controller().evolve(agents=names)
+    with session_scope(world.services.engine) as session:
+        rows = [r for r in trials.of_cycle(session, searched) if r.agent == "segmenter"]
+        tried = list(trials.of_cycle(session, composed, "home"))
+    assert {row.state for row in rows} == {"done"}, [row.error for row in rows]
+    assert all(row.metrics["ndcg@10"] > 0 for row in rows)
+    routed = [row for row in tried if row.config["router"] == "segmenter"]
+    paths = {row.config["path.segmenter.popular"] for row in routed}
+    assert "popularity" in paths
+    assert any(row.state == "done" for row in routed), [row.error for row in routed]
