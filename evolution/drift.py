@@ -99,17 +99,24 @@ def drift(dataset: Dataset, known: int) -> Drift:
     looks = [_unlike(dataset, order, start - between, start, size) for start in starts.tolist()]
     looks.append(_unlike(dataset, order, known, total - size, size))
     measured = np.array([list(look.values()) for look in looks]).T  # (signals, BLOCKS + 1)
-    usual = measured[:, :-1].mean(1, keepdims=True)
-    deviations = (measured - usual) / (measured[:, :-1].std(1, keepdims=True) + 1e-9)
-    largest = deviations.max(0)
+    usual = measured[:, :-1]
+    deviations = _standard(measured, usual)
+    # For the rank all count alike: measured by the others alone, the newest would stand out.
+    largest = _standard(measured, measured).max(0)
     p_value = float((1 + (largest[:-1] >= largest[-1]).sum()) / (1 + BLOCKS))
     signals = tuple(
         Signal(name, float(row[-1]), float(mean), float(deviation))
         for name, row, mean, deviation in zip(
-            looks[0], measured, usual[:, 0], deviations[:, -1], strict=True
+            looks[0], measured, usual.mean(1), deviations[:, -1], strict=True
         )
     )
     return Drift(signals, p_value, size)
+
+
+def _standard(measured: Floats, usual: Floats) -> Floats:
+    """Deviations from the mean of each row of ``usual`` in its standard deviations."""
+    mean, spread = usual.mean(1, keepdims=True), usual.std(1, keepdims=True)
+    return np.asarray((measured - mean) / (spread + 1e-9))
 
 
 def population_stability(expected: Floats, actual: Floats) -> float:
