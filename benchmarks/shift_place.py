@@ -71,6 +71,8 @@ class Place:
             seed=seed,
             # Turns by credit depend on seconds, guardrails on latency: runs would differ.
             turns="rotation",
+            # As it was measured: held-out value alone is the outer reward.
+            simulated_users=0,
             latency_limit_ms=60_000.0,
             # What fits a great event shows few items: the default, .8, forbids every such graph.
             coverage_floor=COVERAGE,

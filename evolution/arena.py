@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from agenticrs.agents import artifact, catalogue
+from agenticrs.agents.simulation.jobs import Measured, live_with
 from agenticrs.agents.trial import CompositionResult, run_composition
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.platform.data.dataset import Fold
@@ -59,30 +63,46 @@ class Arena:
     def measure(self, entries: Sequence[Entry]) -> dict[str, CompositionResult | Failed]:
         """Run every entry over all held-out users; failures are answers, by key."""
         cycle = self._cycle
+        answers: dict[str, CompositionResult | Failed] = {}
+        for outcome in cycle.runner.run([self._job(entry) for entry in entries]):
+            key = outcome.key.rsplit("/", 1)[1]
+            self.seconds[key] = outcome.seconds
+            answers[key] = outcome.value if isinstance(outcome, Succeeded) else outcome
+        return answers
+
+    def live(
+        self,
+        entries: Sequence[Entry],
+        world: Any,
+        users: npt.NDArray[np.int64],
+        days: int,
+    ) -> dict[str, Measured | Failed]:
+        """Let simulated ``users`` of a ``world`` (a reference to its file) meet every entry.
+
+        All meet the same luck. Failures are answers, by key.
+        """
+        cycle, answers = self._cycle, dict[str, Measured | Failed]()
         jobs = [
             Job(
-                f"cycle-{cycle.id}/composition/{entry.key}",
-                _run,
+                f"cycle-{cycle.id}/simulated/{entry.key}",
+                live_with,
                 (
                     cycle.shared_fold,
+                    world,
                     entry.graph,
                     cycle.all_specs,
                     cycle.request.depth,
-                    entry.keep,
-                    # Flat arguments: only those are fetched from shared memory for the job.
-                    *(self._reference(n.agent, n.version, entry.files) for n in entry.graph.nodes),
+                    users,
+                    days,
+                    cycle.request.seed,
+                    *self._references(entry),
                 ),
-                Resources(
-                    cpus=cycle.services.settings.cpus_per_trial,
-                    time_limit=cycle.services.settings.trial_seconds,
-                ),
+                self._resources(),
             )
             for entry in entries
         ]
-        answers: dict[str, CompositionResult | Failed] = {}
         for outcome in cycle.runner.run(jobs):
             key = outcome.key.rsplit("/", 1)[1]
-            self.seconds[key] = outcome.seconds
             answers[key] = outcome.value if isinstance(outcome, Succeeded) else outcome
         return answers
 
@@ -98,6 +118,30 @@ class Arena:
     def measure_one(self, entry: Entry) -> CompositionResult:
         """One entry; raises EvolutionError when it fails."""
         return self.measure_all([entry])[entry.key]
+
+    def _job(self, entry: Entry) -> Job:
+        cycle = self._cycle
+        return Job(
+            f"cycle-{cycle.id}/composition/{entry.key}",
+            _run,
+            (
+                cycle.shared_fold,
+                entry.graph,
+                cycle.all_specs,
+                cycle.request.depth,
+                entry.keep,
+                *self._references(entry),
+            ),
+            self._resources(),
+        )
+
+    def _resources(self) -> Resources:
+        settings = self._cycle.services.settings
+        return Resources(cpus=settings.cpus_per_trial, time_limit=settings.trial_seconds)
+
+    def _references(self, entry: Entry) -> list[Any]:
+        """Files of the entry's nodes in order; flat arguments alone are fetched for a job."""
+        return [self._reference(n.agent, n.version, entry.files) for n in entry.graph.nodes]
 
     def _reference(self, agent: str, version: int, given: Mapping[str, Files]) -> Any:
         if agent in given:

@@ -7,6 +7,7 @@ never saw, and waits for a person as a proposal.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from agenticrs.evolution.rungs import fail, next_number, stored_id
 from agenticrs.evolution.rungs import propose as propose_trial
 from agenticrs.evolution.selection import mean_reward, membership
 from agenticrs.evolution.sensing import sense
+from agenticrs.evolution.simulated_users import SimulatedUsers
 from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.evolution.trial_files import TrialFiles
 from agenticrs.platform.database import session_scope
@@ -53,6 +55,7 @@ def plan(cycle: Cycle) -> Result:
         "compositions": count,
         "parameters": [p.name for p in blueprint.space(_specs(cycle, members))],
         "outer_weight": _weight(cycle),
+        "objectives": cycle.services.settings.objective_weights,
     }
 
 
@@ -115,22 +118,25 @@ def select(cycle: Cycle) -> Result:
     # one is tested on the confirmation users, so no p value is picked from several.
     serving = stages.champion(cycle)
     before = Graph.model_validate(serving.graph)
-    arena = Arena(cycle)
+    arena, people = Arena(cycle), SimulatedUsers(cycle)
     for row in sorted(rows, key=lambda r: (-(r.reward or 0.0), r.number))[:3]:
         graph, files = _candidate(cycle, row.config)
-        answers = arena.measure([Entry("serving", before), Entry("candidate", graph, files)])
-        evidence = stages.evidence_of(
+        entries = [Entry("serving", before), Entry("candidate", graph, files)]
+        compared = partial(
+            stages.evidence_of,
             cycle,
-            answers,
+            arena.measure(entries),
             ("serving", "candidate"),
             reason=f"best of {len(rows)} compositions on the search users",
             members=membership(before, graph),
             weight=_weight(cycle),
         )
-        broken = [rail.name for rail in evidence.guardrails if not rail.passed]
+        broken = [rail.name for rail in compared().guardrails if not rail.passed]
         if broken:
             cycle.say(f"composition #{row.number} is passed over: {', '.join(broken)}")
             continue
+        simulated, why_not = people.judge(entries)
+        evidence = compared(simulated=simulated, unsimulated=why_not)
         gain = evidence.score
         if gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha:
             cycle.say(f"composition {gain.mean:+.1%} blended: significant, guardrails kept")
@@ -153,9 +159,8 @@ def approve(cycle: Cycle) -> Result | Waiting:
         graph = graph.with_version(agent, number)
     serving = stages.champion(cycle)
     evidence = Evidence.model_validate(cycle.results["select"]["evidence"])
-    composition = stages.publish_composition(
-        cycle, graph, {"reward": evidence.reward.after.mean}, parent=serving.number
-    )
+    metrics, tags = stages.published(evidence)
+    composition = stages.publish_composition(cycle, graph, metrics, serving.number, tags)
     title = "New composition: " + ", ".join(
         [f"+{n}" for n in evidence.members.added]
         + [f"-{n}" for n in evidence.members.removed]

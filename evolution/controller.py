@@ -33,6 +33,7 @@ from agenticrs.registry import cycles, feedback, lease, promotion, proposals
 from agenticrs.registry.lease import Held
 from agenticrs.registry.proposals import Verdict
 from agenticrs.registry.tables import CycleRow
+from agenticrs.rewards.objectives import parse as parse_objectives
 
 STEPS: Mapping[CycleKind, Mapping[StepName, StepFunction]] = {
     "bootstrap": bootstrap.STEPS,
@@ -93,6 +94,7 @@ class Controller:
             "gpu_seconds": settings.gpu_seconds if gpu_seconds is None else gpu_seconds,
         }
         preflight.refuse_senseless(budget)
+        parse_objectives(settings.objective_weights)
         name = self._dataset(dataset)
         with self._lease() as leased, self.services.open_runner() as runner:
             # Starting Ray takes seconds: all cycles of this call use the same one.

@@ -57,6 +57,38 @@ class Members(_Frozen):
     changed: tuple[str, ...] = ()
 
 
+class Trust(_Frozen):
+    """How far a simulated world can be trusted (``agents/simulation/trust.py``)."""
+
+    score: float
+    threshold: float
+    """From this score on, simulated users decide; below it they inform."""
+    parts: dict[str, float | None]
+    """None for a part that was not measured."""
+    users: int
+    """Users whom the fidelity was measured on."""
+    assumed: tuple[str, ...] = ()
+    """What the log cannot tell: priors."""
+
+
+class Simulation(_Frozen):
+    """What simulated users say about a change: both compositions met the same ones."""
+
+    reward: Comparison
+    """Outer reward out of the objectives; 1 is the mean of what serves."""
+    objectives: tuple[Comparison, ...]
+    """Each in its own unit."""
+    weights: dict[str, float]
+    """How much each objective counts in the reward; they sum to 1."""
+    trust: Trust
+    share: float
+    """Share of the score's outer part that they have; 0: they inform only."""
+    says: str
+    """The same in a sentence."""
+    users: int
+    days: int
+
+
 class Cost(_Frozen):
     """What finding the change has cost."""
 
@@ -82,3 +114,6 @@ class Evidence(_Frozen):
     """Confirmation users: none of them was used to find the change."""
     segments: dict[str, float] = {}
     """Mean difference of the outer reward by segment."""
+    simulation: Simulation | None = None
+    unsimulated: str = ""
+    """Why no simulated users were asked."""

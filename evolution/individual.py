@@ -17,6 +17,7 @@ from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.selection import membership
 from agenticrs.evolution.sensing import sense
+from agenticrs.evolution.simulated_users import SimulatedUsers
 from agenticrs.evolution.upstream import AgentInputs
 from agenticrs.evolution.verdicts import judge
 from agenticrs.platform.database import session_scope
@@ -182,9 +183,8 @@ def approve(cycle: Cycle) -> Result | Waiting:
         changed = changed.with_version(name, number)
     evidence = _evidence(cycle, graph, changed)
     stages.mark(cycle, "challenger", inside)
-    row = stages.publish_composition(
-        cycle, changed, {"reward": evidence.reward.after.mean}, parent=serving.number
-    )
+    metrics, tags = stages.published(evidence)
+    row = stages.publish_composition(cycle, changed, metrics, serving.number, tags)
     result["composition"] = row.number
     result["evidence"] = evidence.model_dump(mode="json")
     if not all(guardrail.passed for guardrail in evidence.guardrails):
@@ -229,14 +229,17 @@ STEPS: dict[StepName, StepFunction] = {
 
 
 def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:
-    answers = Arena(cycle).measure([Entry("serving", before), Entry("together", after)])
+    entries = [Entry("serving", before), Entry("together", after)]
+    simulated, why_not = SimulatedUsers(cycle).judge(entries)
     return stages.evidence_of(
         cycle,
-        answers,
+        Arena(cycle).measure(entries),
         ("serving", "together"),
         weight=max(
             cycle.specs[name].outer_weight for name in after.agents() if name in cycle.specs
         ),
         reason="agent versions that beat their champions on users no search saw",
         members=membership(before, after),
+        simulated=simulated,
+        unsimulated=why_not,
     )

@@ -7,6 +7,7 @@ decide.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from agenticrs.evolution.evidence import Comparison, Estimate, Guardrail, Members
 from agenticrs.platform.data.splits import search_users
 from agenticrs.registry.graph import Graph
-from agenticrs.rewards.blend import blended_difference
+from agenticrs.rewards.blend import blended_difference, joined_lift, relative_lift
 from agenticrs.rewards.significance import bootstrap_mean, holm, paired_bootstrap
 
 PerUser = npt.NDArray[np.floating[Any]]
@@ -40,17 +41,47 @@ def compare(metric: str, before: PerUser, after: PerUser, *, seed: int) -> Compa
     )
 
 
+@dataclass(frozen=True)
+class Heard:
+    """Outer rewards of simulated users, (n,) before and after, and what they count.
+
+    ``rows`` are their places among the users that a comparison is about; ``share`` is theirs of the
+    outer part, 0 where they are not trusted.
+    """
+
+    rows: npt.NDArray[np.int64]
+    before: PerUser
+    after: PerUser
+    share: float
+
+
 def blended(
-    before: tuple[PerUser, PerUser], after: tuple[PerUser, PerUser], weight: float, *, seed: int
+    before: tuple[PerUser, PerUser],
+    after: tuple[PerUser, PerUser],
+    weight: float,
+    *,
+    seed: int,
+    heard: Heard | None = None,
 ) -> Estimate:
     """The blended lift over what was, with its paired test.
 
     ``before`` and ``after`` are (inner, outer) rewards of the same users; ``weight`` is the outer
-    reward's share.
+    reward's share. Of that, simulated users who are ``heard`` have a share of their own. Those
+    whose share is 0 change nothing at all.
     """
     inner_before, outer_before = (torch.as_tensor(v, dtype=torch.float64) for v in before)
     inner_after, outer_after = (torch.as_tensor(v, dtype=torch.float64) for v in after)
     lift = blended_difference(inner_after, inner_before, outer_after, outer_before, weight)
+    if heard is not None and heard.share > 0:
+        inside = relative_lift(inner_after, inner_before)
+        simulated = relative_lift(torch.as_tensor(heard.after), torch.as_tensor(heard.before))
+        outside = joined_lift(
+            relative_lift(outer_after, outer_before),
+            simulated,
+            torch.as_tensor(heard.rows),
+            heard.share,
+        )
+        lift = (1 - weight) * inside + weight * outside
     return Estimate.of(paired_bootstrap(lift, torch.zeros_like(lift), seed=seed), test=True)
 
 

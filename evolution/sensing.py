@@ -57,11 +57,16 @@ def restructure_first(services: Services, surface: str, look: Look | None) -> st
         signal = max(look.drift.signals, key=lambda s: s.deviation)
         return f"{signal.name} have drifted (p {look.drift.p_value:.3f})"
     with session_scope(services.engine) as session:
-        before = cycles.last_plan(session, surface, "compositional").get("outer_weight")
+        plan = cycles.last_plan(session, surface, "compositional")
         fusions = blueprint.of_role(specs := agents.admitted(session), "fusion")
+    before, objectives = plan.get("outer_weight"), plan.get("objectives")
     weight = max((specs[name].outer_weight for name in fusions), default=before)
     if before is not None and weight != before:
         return f"the outer reward's weight was {before:g} and is {weight:g} now"
+    settings = services.settings
+    wanted = settings.objective_weights if settings.simulated_users else objectives
+    if objectives is not None and wanted != objectives:
+        return f"business objectives have other weights: {settings.objectives}"
     return ""
 
 

@@ -13,6 +13,7 @@ from agenticrs.evolution.cycle import Cycle, Result, Waiting
 from agenticrs.evolution.evidence import Cost, Evidence, Members
 from agenticrs.evolution.remembering import remember
 from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails
+from agenticrs.evolution.simulated_users import Verdict
 from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
@@ -67,7 +68,11 @@ def publish_version(cycle: Cycle, trial_id: int) -> VersionRow:
 
 
 def publish_composition(
-    cycle: Cycle, graph: Graph, metrics: dict[str, float], parent: int | None
+    cycle: Cycle,
+    graph: Graph,
+    metrics: dict[str, float],
+    parent: int | None,
+    tags: Mapping[str, str] | None = None,
 ) -> CompositionRow:
     """Make a graph a composition in MLflow and the registry (once by content)."""
     return compositions.register(
@@ -79,6 +84,7 @@ def publish_composition(
         fingerprint=cycle.fingerprint,
         metrics=metrics,
         parent=parent,
+        tags=tags or {},
     )
 
 
@@ -121,8 +127,13 @@ def evidence_of(
     reason: str,
     members: Members,
     weight: float,
+    simulated: Verdict | None = None,
+    unsimulated: str = "",
 ) -> Evidence:
-    """Two measured compositions, (before, after), compared on the confirmation users."""
+    """Two measured compositions, (before, after), compared on the confirmation users.
+
+    ``simulated`` is what simulated users say of them, ``unsimulated`` why none were asked.
+    """
     pair = []
     for key in keys:
         answer = answers[key]
@@ -142,6 +153,7 @@ def evidence_of(
             (after.per_user[INNER][confirm], after.per_user[OUTER][confirm]),
             weight,
             seed=seed,
+            heard=simulated.heard if simulated else None,
         ),
         reward=compare(
             OUTER, before.per_user[OUTER][confirm], after.per_user[OUTER][confirm], seed=seed
@@ -159,7 +171,32 @@ def evidence_of(
         members=members,
         users=int(confirm.sum()),
         segments=_segments(cycle, before, after, confirm),
+        simulation=simulated.simulation if simulated else None,
+        unsimulated="" if simulated else unsimulated,
     )
+
+
+def published(evidence: Evidence) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and tags of a composition in MLflow, out of its evidence.
+
+    With simulated users: their reward, its lift with the interval, every objective, the trust score
+    beside its threshold, and in words whether they may decide.
+    """
+    metrics, found = {"reward": evidence.reward.after.mean}, evidence.simulation
+    if found is None:
+        return metrics, {}
+    lift = found.reward.difference
+    metrics |= {
+        "simulated_reward": found.reward.after.mean,
+        "simulated_lift": lift.mean,
+        "simulated_lift_low": lift.low,
+        "simulated_lift_high": lift.high,
+        "simulated_share": found.share,
+        "trust": found.trust.score,
+        "trust_threshold": found.trust.threshold,
+        **{f"simulated_{one.metric}": one.after.mean for one in found.objectives},
+    }
+    return metrics, {"simulated_users": found.says}
 
 
 def _segments(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agenticrs.agents import catalogue
+from agenticrs.agents.simulation.jobs import Measured
 from agenticrs.agents.trial import CompositionResult, TrialResult, evaluate_version
 from agenticrs.evolution import stages, trial_files
 from agenticrs.evolution.arena import Arena, Entry
@@ -17,6 +18,7 @@ from agenticrs.evolution.evidence import Guardrail
 from agenticrs.evolution.rungs import resources, stored_id
 from agenticrs.evolution.seeds import trained_again
 from agenticrs.evolution.selection import PerUser, accepted, blended, compare, guardrails
+from agenticrs.evolution.simulated_users import SimulatedUsers
 from agenticrs.evolution.stages import OUTER
 from agenticrs.evolution.upstream import AgentInputs
 from agenticrs.platform.data.splits import search_users
@@ -37,6 +39,9 @@ class _Court:
     """The champions' inner rewards by agent."""
     serving: CompositionResult | None
     """What serves, as it is; None when no candidate would change it."""
+    people: SimulatedUsers
+    lived: dict[str, Measured]
+    """What simulated users got from it (key ""), and from it with each candidate, by agent."""
 
 
 def judge(
@@ -54,9 +59,13 @@ def judge(
     inputs = AgentInputs(cycle)
     measured = _champions_measured(cycle, names, champions, inputs)
     inside = {name: best[name] for name in names if name in graph.agents()}
-    answers = _outer(cycle, graph, inside)
-    court = _Court(cycle, measured, answers.pop("", None))
-    first = {name: _verdict(court, [best[name]], [answers.get(name)]) for name in names}
+    answers, people = _outer(cycle, graph, inside), SimulatedUsers(cycle)
+    lived = _lived(people, _entries(cycle, graph, inside)) if inside else {}
+    court = _Court(cycle, measured, answers.pop("", None), people, lived)
+    first = {
+        name: _verdict(court, [best[name]], [answers.get(name)], [lived.get(name)])
+        for name in names
+    }
     winners = [
         name for name, found in zip(names, _accepted(cycle, first.values()), strict=True) if found
     ]
@@ -64,13 +73,12 @@ def judge(
     for name in winners:
         rows = [best[name], *again.get(name, ())]
         if len(rows) > 1:
-            others = (
-                _outer(cycle, graph, {str(r.number): r for r in rows[1:]}, name)
-                if name in inside
-                else {}
-            )
+            repeats = {str(row.number): row for row in rows[1:]} if name in inside else {}
+            others = _outer(cycle, graph, repeats, name)
+            later = _lived(people, _entries(cycle, graph, repeats, name)) if name in lived else {}
             outer = [answers.get(name), *(others.get(str(row.number)) for row in rows[1:])]
-            first[name] = {**_verdict(court, rows, outer), "alone": first[name]["blended"]}
+            told = [lived.get(name), *(later.get(str(row.number)) for row in rows[1:])]
+            first[name] = {**_verdict(court, rows, outer, told), "alone": first[name]["blended"]}
     for name, better in zip(names, _accepted(cycle, first.values()), strict=True):
         verdict = first[name]
         safe = all(rail["passed"] for rail in verdict["guardrails"])
@@ -131,12 +139,7 @@ def _outer(
     """
     if not rows:
         return {}
-    entries = [] if agent else [Entry("serving", graph)]
-    entries += [
-        Entry(key, graph, {agent or key: stages.files_of_trial(cycle, row)})
-        for key, row in rows.items()
-    ]
-    answers = Arena(cycle).measure(entries)
+    answers = Arena(cycle).measure(_entries(cycle, graph, rows, agent))
     serving = answers.get("serving")
     if isinstance(serving, Failed):
         raise EvolutionError(f"the serving composition: {serving.message}")
@@ -144,12 +147,32 @@ def _outer(
     return {("" if key == "serving" else key): answer for key, answer in found.items()}
 
 
+def _entries(
+    cycle: Cycle, graph: Graph, rows: Mapping[str, TrialRow], agent: str | None = None
+) -> list[Entry]:
+    entries = [] if agent else [Entry("serving", graph)]
+    return entries + [
+        Entry(key, graph, {agent or key: stages.files_of_trial(cycle, row)})
+        for key, row in rows.items()
+    ]
+
+
+def _lived(people: SimulatedUsers, entries: Sequence[Entry]) -> dict[str, Measured]:
+    """What simulated users got, by the keys of ``_outer``; nothing where there are none."""
+    found = people.meet(entries).answers
+    return {("" if key == "serving" else key): answer for key, answer in found.items()}
+
+
 def _verdict(
-    court: _Court, rows: Sequence[TrialRow], outer: Sequence[CompositionResult | None]
+    court: _Court,
+    rows: Sequence[TrialRow],
+    outer: Sequence[CompositionResult | None],
+    lived: Sequence[Measured | None],
 ) -> Verdict:
     """The comparison of a recipe with the champion: means over its trainings ``rows``, per user.
 
-    ``outer`` holds the serving graph with each of them in place, or None.
+    ``outer`` holds the serving graph with each of them in place, or None; ``lived`` what simulated
+    users got from it. They are heard only where all of them are there.
     """
     row, cycle = rows[0], court.cycle
     spec, settings, seed = cycle.specs[row.agent], cycle.services.settings, cycle.request.seed
@@ -163,6 +186,7 @@ def _verdict(
     changed = [answer for answer in outer if answer is not None]
     whole: tuple[PerUser, PerUser] | None = None
     weight, rails = 0.0, tuple[Guardrail, ...]()
+    simulated = None
     if court.serving is not None and changed:
         before = court.serving
         whole = (
@@ -170,6 +194,9 @@ def _verdict(
             _mean([answer.per_user[OUTER] for answer in changed])[confirm],
         )
         weight = spec.outer_weight
+        told = [one for one in lived if one is not None]
+        if "" in court.lived and len(told) == len(changed) == len(rows):
+            simulated = court.people.compare(court.lived[""], told)
         # The first one is what would serve: its limits count.
         rails = guardrails(
             before.totals,
@@ -178,7 +205,13 @@ def _verdict(
             coverage_floor=settings.coverage_floor,
         )
     pair = whole or inner
-    score = blended((inner[0], pair[0]), (inner[1], pair[1]), weight, seed=seed)
+    score = blended(
+        (inner[0], pair[0]),
+        (inner[1], pair[1]),
+        weight,
+        seed=seed,
+        heard=simulated.heard if simulated else None,
+    )
     return {
         "agent": row.agent,
         "trial": stored_id(row),
@@ -187,6 +220,7 @@ def _verdict(
         "weight": weight,
         "inner": compare(metric, *inner, seed=seed).model_dump(mode="json"),
         "outer": compare(OUTER, *whole, seed=seed).model_dump(mode="json") if whole else None,
+        "simulation": simulated.simulation.model_dump(mode="json") if simulated else None,
         "blended": score.model_dump(mode="json"),
         "guardrails": [rail.model_dump(mode="json") for rail in rails],
         "users": int(confirm.sum()),

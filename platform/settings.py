@@ -38,6 +38,7 @@ Origin = Literal["default", "environment", "file", "argument"]
 PREFIX = "AGENTICRS_"
 _PRICE = r"\s*[^,=]+=\d+(\.\d+)?/\d+(\.\d+)?\s*"
 _ADDRESS = re.compile(r"[^\s@,<>]+@[^\s@,<>]+")
+_WEIGHT = r"\s*\w+\s*=\s*\d+(\.\d+)?\s*"
 DEFAULT_FILE = Path("agenticrs.toml")
 OTHER_VARIABLES = frozenset({"AGENTICRS_CONFIG", "AGENTICRS_DATA"})
 """Names with the prefix that are no settings: the TOML file, and the tests' real datasets."""
@@ -211,6 +212,21 @@ class Settings(BaseSettings):
     alias_poll_seconds: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     """How often serving looks whether somebody moved an alias in MLflow, in seconds."""
 
+    simulated_users: int = Field(default=500, ge=0)
+    """Most simulated users whom a change meets in a cycle; 0: none, and none are fitted."""
+
+    simulated_days: int = Field(default=5, ge=1)
+    """Days that they spend with each composition."""
+
+    objectives: str = "watch_time=1,retention=1,satisfaction=1,long_term_value=1,risk=0.5"
+    """How much each business objective counts in their outer reward: `name=weight` by commas."""
+
+    trust_threshold: float = Field(default=0.7, ge=0, le=1)
+    """Trust score of a simulated world from which its users decide; below it they inform only."""
+
+    simulated_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the outer reward that simulated users have where they are trusted."""
+
     canary: bool = False
     """Whether a promoted composition is shown to few users first: the canary ladder."""
 
@@ -263,6 +279,19 @@ class Settings(BaseSettings):
             into, _, out = pair.partition("/")
             found[model.strip()] = (float(into), float(out))
         return found
+
+    @property
+    def objective_weights(self) -> dict[str, float]:
+        """``objectives`` by name; which names there are is for ``rewards.objectives`` to say."""
+        pairs = (part.partition("=") for part in self.objectives.split(","))
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+
+    @field_validator("objectives", mode="after")
+    @classmethod
+    def _weighted(cls, value: str) -> str:
+        if not re.fullmatch(rf"{_WEIGHT}(,{_WEIGHT})*", value):
+            raise ValueError("should be name=weight, several by commas: watch_time=1,risk=0.5")
+        return value
 
     @field_validator("llm_prices", mode="after")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from sqlalchemy import Engine, func
 from sqlalchemy.exc import IntegrityError
@@ -32,8 +33,11 @@ def register(
     fingerprint: str,
     metrics: Mapping[str, float],
     parent: int | None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> CompositionRow:
     """Make a graph the surface's next composition (once by content).
+
+    ``tags`` are told of its run in MLflow beside its own.
 
     Raises InvalidComposition for a graph that could not run, NotFound for a member's version that
     does not exist.
@@ -56,7 +60,7 @@ def register(
             name=f"composition-{digest[:12]}",
             params={"dataset": dataset, "fingerprint": fingerprint, "digest": digest},
             metrics=metric_names(metrics),
-            tags={"members": members, "surface": surface, "digest": digest},
+            tags={**tags, "members": members, "surface": surface, "digest": digest},
             artifacts=model_folder({"graph.json": content}, surface=surface, digest=digest),
         ),
     )

@@ -48,12 +48,31 @@ def blended_difference(
             "rewards must be of the same users, got shapes "
             f"{[tuple(t.shape) for t in (inner, inner_champion, outer, outer_champion)]}"
         )
-    inside = _relative(inner, inner_champion)
-    outside = _relative(outer, outer_champion)
+    inside = relative_lift(inner, inner_champion)
+    outside = relative_lift(outer, outer_champion)
     return (1 - weight) * inside + weight * outside
 
 
-def _relative(candidate: Tensor, champion: Tensor) -> Tensor:
+def joined_lift(everybody: Tensor, some: Tensor, rows: Tensor, share: float) -> Tensor:
+    """Two lifts in one vector: one of all users, and ``share`` of one that only some of them have.
+
+    ``everybody`` is (U,), ``some`` (n,) belongs to the users at ``rows`` (n,); the result is (U,)
+    float64. Its mean is the weighted sum of both means, and it spreads as that sum does (each of
+    the n is moved away from their mean U / n times as far): a test of the vector is a test of the
+    sum. Raises ValueError when ``share`` is not in [0, 1], or ``some`` is empty or without rows.
+    """
+    _check(share)
+    if not len(some) or len(some) != len(rows):
+        raise ValueError(f"{len(some)} lifts belong to {len(rows)} users")
+    exact = some.to(torch.float64)
+    mean = exact.mean()
+    told = mean.repeat(len(everybody))
+    told[rows] += (exact - mean) * (len(everybody) / len(some))
+    return (1 - share) * everybody.to(torch.float64) + share * told
+
+
+def relative_lift(candidate: Tensor, champion: Tensor) -> Tensor:
+    """Each user's share of a lift, (U,) float64: its mean is ``lift`` of the means."""
     before = champion.to(torch.float64)
     return (candidate.to(torch.float64) - before) / unit(float(before.mean()))
 

@@ -29,8 +29,7 @@ def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
         "outcome": row.error or _outcome(steps, proposal.id if proposal else None),
         "trials": len(tried),
         "seconds": round(sum(trial.seconds for trial in tried), 1),
-        "agents": [_agent_row(verdict, steps) for verdict in verdicts]
-        or _bootstrap_rows(row.kind, steps),
+        "agents": _agent_rows(verdicts, steps) or _bootstrap_rows(row.kind, steps),
         "composition": _comparisons(evidence) if evidence else [],
         "proposal": proposal.id if proposal else None,
         "next": f"agenticrs proposals show {proposal.id}" if proposal and waiting else "",
@@ -51,6 +50,18 @@ def plan_rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _agent_rows(verdicts: list[dict[str, Any]], steps: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each agent; with a column of simulated users where some were asked."""
+    asked = any(verdict.get("simulation") for verdict in verdicts)
+    return [
+        {
+            **_agent_row(verdict, steps),
+            **({"simulated": _simulated(verdict.get("simulation"))} if asked else {}),
+        }
+        for verdict in verdicts
+    ]
+
+
 def _agent_row(verdict: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
     inner, outer = verdict["inner"], verdict["outer"]
     numbers = steps.get("approve", {}).get("versions", {})
@@ -64,6 +75,14 @@ def _agent_row(verdict: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]
         "verdict": f"version {number}" if (number := numbers.get(verdict["agent"])) else "stays",
         "cost": f"{verdict['seconds']:.0f} s",
     }
+
+
+def _simulated(found: dict[str, Any] | None) -> str:
+    """What simulated users say; where it does not count, that it only informs."""
+    if found is None:
+        return "not asked"
+    told = _interval(found["reward"]["difference"])
+    return told if found["share"] else f"{told}, informs only"
 
 
 def _bootstrap_rows(kind: str, steps: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,7 +114,14 @@ def _comparisons(evidence: dict[str, Any]) -> list[dict[str, Any]]:
         "difference": _interval(score),
         "p_value": score["p_value"],
     }
-    return [blended, *(_comparison(evidence[key]) for key in ("reward", "inner"))]
+    rows = [blended, *(_comparison(evidence[key]) for key in ("reward", "inner"))]
+    simulation = evidence.get("simulation")
+    if simulation:
+        trust = simulation["trust"]["score"]
+        counts = f"counts {simulation['share']:.0%}" if simulation["share"] else "informs only"
+        row = _comparison(simulation["reward"])
+        rows.append({**row, "metric": f"{row['metric']} (trust {trust:.2f}, {counts})"})
+    return rows
 
 
 def _interval(estimate: dict[str, Any]) -> str:

@@ -46,9 +46,11 @@ class Outcome:
     watch_time      seconds watched; items taken where the log knows no seconds
     satisfaction    mean over the user's events, in [0, 1]; 0 without any
     enjoyment       sum over the user's events
+    later_enjoyment the same on the days after the first: what the user still is worth then
     events, taken   what a log would have rows of, and those that count as positive
     seen, pages     items that were looked at, and pages
     visits          days on which the user came
+    empty_visits    those of them on which the user took nothing
     retention       share of the days after the first on which the user came
     =============== ===================================================================
 
@@ -71,9 +73,20 @@ class Tally:
         self._signals = population.world.signals
         self._sums = {
             name: torch.zeros(len(population), dtype=torch.float64)
-            for name in ("seconds", "enjoyment", "events", "taken", "seen", "pages", "visits")
+            for name in (
+                "seconds",
+                "enjoyment",
+                "later_enjoyment",
+                "events",
+                "taken",
+                "seen",
+                "pages",
+                "visits",
+                "empty_visits",
+            )
         }
         self._sums |= {name: self._sums["events"].clone() for name in self._signals.reactions}
+        self._taken_before = self._sums["taken"].clone()
         self._active: list[int] = []
         self._log: list[Events] | None = [] if keep_log else None
 
@@ -82,6 +95,7 @@ class Tally:
         found = {
             "seconds": reading.seconds.sum(1),
             "enjoyment": reading.satisfaction.sum(1),
+            "later_enjoyment": reading.satisfaction.sum(1) * (day > 0),
             "events": reading.event.sum(1),
             "taken": reading.positive.sum(1),
             "seen": reading.seen.sum(1),
@@ -96,7 +110,10 @@ class Tally:
 
     def close_day(self, rows: Tensor, day: int) -> None:
         """The users at ``rows`` came that day."""
+        taken = self._sums["taken"][rows]
         self._sums["visits"][rows] += 1
+        self._sums["empty_visits"][rows] += (taken == self._taken_before[rows]).to(torch.float64)
+        self._taken_before[rows] = taken
         self._active.append(len(rows))
 
     def outcome(self, days: int) -> Outcome:

@@ -43,6 +43,7 @@ class Place:
             **os.environ,
             "AGENTICRS_HOME": str(home),
             "AGENTICRS_TRIALS": str(TRIALS),
+            "AGENTICRS_SIMULATED_USERS": "0",
             # All that there are: one trial after the other, so that there is a middle to hit.
             "AGENTICRS_CPUS_PER_TRIAL": "1000",
             MARK: str(home),

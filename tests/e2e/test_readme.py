@@ -75,6 +75,7 @@ def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "AGENTICRS_HOME": str(tmp_path / "home"),
             "AGENTICRS_TRIALS": "2",
+            "AGENTICRS_SIMULATED_USERS": "0",
         },
         check=False,
         capture_output=True,

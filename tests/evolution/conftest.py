@@ -62,7 +62,7 @@ def build(home: Path, settings: Settings) -> World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     """A fresh world."""
-    return build(tmp_path, load_settings(home=tmp_path, trials=2))
+    return build(tmp_path, load_settings(home=tmp_path, trials=2, simulated_users=0))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> World:
     from tests.evolution.conftest import build
 
     home = tmp_path_factory.mktemp("home")
-    world = build(home, load_settings(home=home))
+    world = build(home, load_settings(home=home, simulated_users=0))
     for name, config in (("itemknn", {}), ("popularity", {}), ("rrf", {"weights": WEIGHTS})):
         publish(world, name, config)
     services = world.services

@@ -181,21 +181,45 @@ def show_proposal(proposal: int, as_json: JsonOption = False) -> None:
         evidence = row.evidence
         table(
             "rewards",
-            [
-                {
-                    "metric": c["metric"],
-                    "before": c["before"]["mean"],
-                    "after": c["after"]["mean"],
-                    "difference": c["difference"]["mean"],
-                    "interval": f"{c['difference']['low']:+.4f} .. {c['difference']['high']:+.4f}",
-                    "p_value": c["difference"]["p_value"],
-                }
-                for c in (evidence["reward"], evidence["inner"])
-            ],
+            [_compared(c) for c in (evidence["reward"], evidence["inner"])],
             as_json=False,
         )
         table("guardrails", evidence["guardrails"], as_json=False)
+        _show_simulation(evidence.get("simulation"), evidence.get("unsimulated", ""))
         record("members", evidence["members"], as_json=False)
+
+
+def _show_simulation(found: dict[str, Any] | None, why_not: str) -> None:
+    """What simulated users say of a change, their trust score, and whether they may decide."""
+    if found is None:
+        if why_not:
+            out.print(f"[dim]no simulated users were asked: {why_not}[/dim]")
+        return
+    rows = [found["reward"], *found["objectives"]]
+    table(
+        f"{found['users']} simulated users, {found['days']} days",
+        [{"weight": found["weights"].get(c["metric"]), **_compared(c)} for c in rows],
+        as_json=False,
+    )
+    trust = found["trust"]
+    record(
+        "trust",
+        {"score": trust["score"], "threshold": trust["threshold"], **trust["parts"]},
+        as_json=False,
+    )
+    out.print(found["says"])
+
+
+def _compared(found: dict[str, Any]) -> dict[str, Any]:
+    difference = found["difference"]
+    return {
+        "metric": found["metric"],
+        "before": found["before"]["mean"],
+        "after": found["after"]["mean"],
+        "difference": difference["mean"],
+        "interval": f"{difference['low']:+.4f} .. {difference['high']:+.4f}",
+        "p_value": difference["p_value"],
+    }
 
 
 @proposals.command()

@@ -16,6 +16,7 @@ from agenticrs.ui.console import interval_svg
 _ESTIMATE = ("mean", "low", "high", "p_value")
 _GUARDRAIL = ("name", "before", "after", "limit", "passed")
 _COST = ("trials", "seconds")
+_TRUST = ("score", "threshold", "users")
 _KINDS = {"reward": "Outer reward", "inner": "Inner reward"}
 
 
@@ -29,6 +30,22 @@ class ComparisonView:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     difference: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SimulationView:
+    """What simulated users say, and how far they can be trusted."""
+
+    says: str
+    decides: bool
+    reward: ComparisonView | None
+    objectives: Sequence[Mapping[str, Any]]
+    """Name, weight, means before and after, and the difference with its interval."""
+    trust: Mapping[str, Any]
+    parts: Mapping[str, Any]
+    assumed: Sequence[str]
+    users: Any
+    days: Any
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,14 @@ class EvidenceView:
     """How much the change may harm, in a word; "" where nobody has said."""
     trust: Any
     """How far a simulation that took part may be trusted, 0 to 1; None where none did."""
+    simulation: SimulationView | None
+    unsimulated: str
 
 
 def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
     """Sort the evidence into what the page shows."""
-    rails = evidence.get("guardrails")
     members = _mapping(evidence.get("members"))
+    simulation = _simulation(_mapping(evidence.get("simulation")))
     return EvidenceView(
         reason=str(evidence.get("reason") or ""),
         score=_complete(evidence.get("score"), _ESTIMATE),
@@ -61,9 +80,7 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
             for name, title in _KINDS.items()
             if _mapping(evidence.get(name))
         ],
-        guardrails=[
-            _complete(rail, _GUARDRAIL) for rail in (rails if isinstance(rails, list) else ())
-        ],
+        guardrails=[_complete(rail, _GUARDRAIL) for rail in _list(evidence.get("guardrails"))],
         cost=_complete(evidence.get("cost"), _COST),
         members={
             change: [str(name) for name in members[change]]
@@ -73,8 +90,41 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
         users=evidence.get("users"),
         segments=_mapping(evidence.get("segments")),
         risk=str(evidence.get("risk") or ""),
-        trust=evidence.get("trust"),
+        trust=evidence.get("trust", simulation.trust["score"] if simulation else None),
+        simulation=simulation,
+        unsimulated=str(evidence.get("unsimulated") or ""),
     )
+
+
+def _simulation(found: Mapping[str, Any]) -> SimulationView | None:
+    if not found:
+        return None
+    trust, reward = _mapping(found.get("trust")), _mapping(found.get("reward"))
+    told, weights = _list(found.get("objectives")), _mapping(found.get("weights"))
+    share = found.get("share")
+    title = "Outer reward of simulated users"
+    return SimulationView(
+        says=str(found.get("says") or ""),
+        decides=isinstance(share, int | float) and share > 0,
+        reward=_comparison("simulated", title, reward) if reward else None,
+        objectives=[_objective(_mapping(one), weights) for one in told],
+        trust=_complete(trust, _TRUST) or dict.fromkeys(_TRUST),
+        parts=_mapping(trust.get("parts")),
+        assumed=[str(what) for what in _list(trust.get("assumed"))],
+        users=found.get("users"),
+        days=found.get("days"),
+    )
+
+
+def _objective(one: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
+    name = str(one.get("metric", ""))
+    return {
+        "name": name.replace("_", " "),
+        "weight": weights.get(name, 0.0),
+        "before": _mapping(one.get("before")).get("mean"),
+        "after": _mapping(one.get("after")).get("mean"),
+        "difference": _complete(one.get("difference"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
+    }
 
 
 def _comparison(name: str, title: str, found: Mapping[str, Any]) -> ComparisonView:
@@ -91,6 +141,10 @@ def _comparison(name: str, title: str, found: Mapping[str, Any]) -> ComparisonVi
 def _complete(found: Any, names: Sequence[str]) -> dict[str, Any]:
     """The mapping with None for what is missing; empty when there is none at all."""
     return dict.fromkeys(names) | dict(found) if isinstance(found, Mapping) else {}
+
+
+def _list(found: Any) -> Sequence[Any]:
+    return found if isinstance(found, list) else ()
 
 
 def _mapping(found: Any) -> Mapping[str, Any]:

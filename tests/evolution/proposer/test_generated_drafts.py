@@ -121,7 +121,9 @@ def test_a_drafted_block_is_checked_trained_in_the_sandbox_and_becomes_a_trial_w
         answer(structure(document(looks_ahead), epochs=10)),
         answer(structure(document(GOOD), epochs=10)),
     )
-    world = build(tmp_path, load_settings(home=tmp_path, trials=1, latency_limit_ms=500))
+    world = build(
+        tmp_path, load_settings(home=tmp_path, trials=1, simulated_users=0, latency_limit_ms=500)
+    )
     models = on_server.proposer().models
     world = type(world)(replace(world.services, language_models=models))
     installed = catalogue.installed()

@@ -189,6 +189,13 @@ def test_what_is_stored_cannot_become_markup(proposed: Any) -> None:
         "segments": {ATTACK: ATTACK},
         "cost": {"seconds": ATTACK, "trials": ATTACK},
         "users": ATTACK,
+        "unsimulated": ATTACK,
+        "simulation": {
+            "says": ATTACK,
+            "objectives": [{"metric": ATTACK, "before": {"mean": ATTACK}}],
+            "trust": {"parts": {ATTACK: ATTACK}, "assumed": [ATTACK]},
+            "users": ATTACK,
+        },
     }
     with session_scope(proposed.engine) as session:
         before = compositions.get(session, "home", 1)
@@ -237,6 +244,8 @@ def test_what_is_stored_cannot_become_markup(proposed: Any) -> None:
         {"reward": {"metric": "m", "before": {"mean": 1.0}}},
         {"reward": "none", "guardrails": "none", "members": [], "cost": 3, "segments": None},
         {"guardrails": [{}], "members": {"added": "bpr"}, "score": {}, "users": 0},
+        {"simulation": {"says": 1}, "unsimulated": None},
+        {"simulation": {"objectives": [3], "trust": {"parts": [], "assumed": 3}, "share": "a"}},
     ],
 )
 def test_a_proposal_with_partial_evidence_has_its_page(place: Any, evidence: Any) -> None:
@@ -245,6 +254,53 @@ def test_a_proposal_with_partial_evidence_has_its_page(place: Any, evidence: Any
         after = compositions.get(session, "home", 2)
     row = place.propose(before, after, evidence=evidence)
     assert place.logged_in().get(f"/proposals/{row.id}").status_code == 200
+
+
+def simulation(trust: float, share: float) -> dict[str, Any]:
+    estimate = {"mean": 1.1, "low": 1.0, "high": 1.2, "p_value": 0.01}
+    compared = {key: estimate for key in ("before", "after", "difference")}
+    return {
+        "reward": {"metric": "outer reward of simulated users", **compared},
+        "objectives": [{"metric": "watch_time", **compared}, {"metric": "risk", **compared}],
+        "weights": {"watch_time": 0.75, "risk": 0.25},
+        "trust": {
+            "score": trust,
+            "threshold": 0.7,
+            "parts": {"choice": 0.4, "ordering": None},
+            "users": 386,
+            "assumed": ["how fast moods change"],
+        },
+        "share": share,
+        "says": f"trust {trust:.2f} and what it means",
+        "users": 500,
+        "days": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("trust", "share", "told"), [(0.62, 0.0, "inform only"), (0.8, 0.5, "take part")]
+)
+def test_a_proposal_shows_what_simulated_users_say_and_whether_they_decide(
+    place: Any, trust: float, share: float, told: str
+) -> None:
+    with session_scope(place.engine) as session:
+        before = compositions.get(session, "home", 1)
+        after = compositions.get(session, "home", 2)
+    row = place.propose(before, after, evidence={"simulation": simulation(trust, share)})
+    text = place.logged_in().get(f"/proposals/{row.id}").text
+    assert told in text
+    assert f"trust {trust:.2f} and what it means" in text
+    assert "watch time" in text
+    assert "how fast moods change" in text
+    assert "not measured" in text
+
+
+def test_a_proposal_says_why_no_simulated_users_were_asked(place: Any) -> None:
+    with session_scope(place.engine) as session:
+        before = compositions.get(session, "home", 1)
+        after = compositions.get(session, "home", 2)
+    row = place.propose(before, after, evidence={"unsimulated": "the log is too small"})
+    assert "the log is too small" in place.logged_in().get(f"/proposals/{row.id}").text
 
 
 def test_errors_have_a_page_of_their_own(proposed: Any) -> None:
