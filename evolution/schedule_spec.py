@@ -9,12 +9,13 @@ import random
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -28,6 +29,7 @@ from agenticrs.platform.errors import AgenticRSError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+Word = Annotated[str, StringConstraints(max_length=60)]
 Kind = Literal["both", "individual", "compositional"]
 KINDS: dict[Kind, tuple[CycleKind, ...]] = {
     "both": ("individual", "compositional"),
@@ -50,9 +52,9 @@ class ScheduleSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    timezone: str = "UTC"
+    timezone: str = Field(default="UTC", max_length=60)
     """Of the cron fields and the blackout windows: a name like ``Europe/Berlin``."""
-    cron: str = ""
+    cron: str = Field(default="", max_length=200)
     """Five fields, minute hour day month weekday; empty: by ``every_seconds`` or triggers alone."""
     every_seconds: float | None = Field(default=None, ge=60, le=366 * 86400, allow_inf_nan=False)
     """Seconds from one run to the next, counted from the schedule's making."""
@@ -62,7 +64,7 @@ class ScheduleSpec(BaseModel):
     """A run that could not begin within this time counts as missed, and is left out."""
     coalesce: bool = True
     """Of several runs that are due at once, only the last one runs; else one after the other."""
-    blackouts: tuple[str, ...] = Field(default=(), max_length=20)
+    blackouts: tuple[Word, ...] = Field(default=(), max_length=20)
     """Windows in which nothing begins by itself: ``mon-fri 08:00-20:00``."""
     in_blackout: Literal["wait", "skip"] = "wait"
     """Whether a run that falls into one begins at its end, or is left out."""
@@ -75,7 +77,7 @@ class ScheduleSpec(BaseModel):
     cooldown_seconds: float = Field(default=21600.0, ge=0, le=366 * 86400, allow_inf_nan=False)
     """Least time between two runs that new data or drift begin."""
     kind: Kind = "both"
-    agents: tuple[str, ...] = Field(default=(), max_length=100)
+    agents: tuple[Word, ...] = Field(default=(), max_length=100)
     """Only these agents take part in individual cycles; empty: the usual ones."""
     trials: int | None = Field(default=None, ge=1, le=100_000)
     """Candidates for each agent; None: the setting. So too the two budgets of a cycle below."""

@@ -166,6 +166,7 @@ def note(
     due_at: datetime | None = None,
 ) -> ScheduleRunRow:
     """Keep that something did not run, and why."""
+    now = utc_now()
     run = ScheduleRunRow(
         surface=row.surface,
         schedule=row.name,
@@ -174,7 +175,8 @@ def note(
         why=why,
         spec=row.spec,
         due_at=due_at,
-        finished_at=utc_now(),
+        started_at=now,
+        finished_at=now,
     )
     session.add(run)
     session.flush()

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
-from agenticrs.ui.api import canary, errors, governance, health, recommendations
+from agenticrs.ui.api import canary, errors, governance, health, recommendations, schedules
 from agenticrs.ui.api.attempts import LoginAttempts
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.api.guard import Guard
@@ -46,6 +46,7 @@ def create_app(deps: AppDependencies) -> FastAPI:
     app.include_router(recommendations.router)
     app.include_router(governance.router)
     app.include_router(canary.router)
+    app.include_router(schedules.router)
     app.include_router(health.router)
     install_console(app)
     # The last one added stands outermost.

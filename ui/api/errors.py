@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from agenticrs.evolution.schedule_spec import InvalidSchedule
 from agenticrs.platform.errors import (
     AgenticRSError,
     Conflict,
@@ -31,6 +32,7 @@ STATUS: dict[type[AgenticRSError], int] = {
     NotFound: 404,
     UnknownDataset: 404,
     Conflict: 409,
+    InvalidSchedule: 422,
     NotAllowed: 403,
     TrackingError: 503,
 }
@@ -82,7 +84,9 @@ def problem_of(error: AgenticRSError) -> Problem:
         headers["Retry-After"] = str(error.seconds)
     if isinstance(error, LoginNeeded):
         headers["WWW-Authenticate"] = 'Basic realm="AgenticRS", charset="UTF-8"'
-    return Problem(status, error.message, error.hint, headers=headers)
+    fields = error.fields.items() if isinstance(error, InvalidSchedule) else ()
+    named = [{"field": name, "problem": problem} for name, problem in fields]
+    return Problem(status, error.message, error.hint, fields=named, headers=headers)
 
 
 async def _intended(request: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ from agenticrs.ui.console import (
     overview,
     proposals,
     reports,
+    schedules,
 )
 from agenticrs.ui.console.rendering import Pages
 
@@ -33,6 +34,7 @@ _PARTS = (
     decisions,
     cycles,
     live,
+    schedules,
     agents,
     compositions,
     memory,

@@ -40,6 +40,7 @@ MENU = (
         "Evolution",
         (
             Entry("/cycles", "Cycles", "cycles"),
+            Entry("/schedules", "Schedules", "schedules"),
             Entry("/agents", "Agents", "agents"),
             Entry("/compositions", "Compositions", "compositions"),
             Entry("/memory", "Memory", "memory"),
