@@ -35,7 +35,7 @@ class SegmenterConfig(AgentConfig):
     """How much it counts, beside activity, when users are compared; the others likewise."""
     breadth: float = Field(default=1.0, ge=0)
     mainstream: float = Field(default=1.0, ge=0)
-    caution: float = Field(default=1.0, ge=0)
+    caution: float = Field(default=2.0, ge=0)
     """Standard errors by which another path must be better than the usual one."""
     margin: float = Field(default=0.02, ge=0)
     """Gain, as a share of the usual path's mean reward, that it must bring at least."""

@@ -28,8 +28,10 @@ _DAY = 86400.0
 
 @dataclass(frozen=True)
 class Ground:
-    """What statistics are taken from: ``tastes`` (n_items, d), d <= WIDTH, ``popularity``
-    (n_items,), and ``newest``, the Unix seconds of the log's last event (0: not known)."""
+    """What statistics are taken from: ``tastes`` (n_items, d), d <= WIDTH, and ``popularity``.
+
+    ``newest`` are the Unix seconds of the log's last event, (1,); 0: not known.
+    """
 
     tastes: Tensor
     popularity: Tensor
