@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     """Trainings of a winning recipe with different seeds, whose mean must be better too."""
 
     llm_models: str | None = None
-    """Names of the language models that draft structures, by commas; without one, none drafts."""
+    """Names of the language models that draft structures or play users, by commas; unset: none."""
 
     llm_base_url: str | None = None
     """An endpoint that speaks OpenAI's chat completions; unset: OpenAI's own."""
@@ -147,13 +147,13 @@ class Settings(BaseSettings):
     """Prices of a million tokens in and out: `model=0.5/1.5`, several by commas; unset: free."""
 
     llm_tokens: float = Field(default=500_000, ge=0, allow_inf_nan=False)
-    """Most tokens, in and out, that a cycle may use on language models."""
+    """Most tokens, in and out, that a cycle or simulation may use on language models."""
 
     llm_money: float = Field(default=5.0, ge=0, allow_inf_nan=False)
-    """Most money that a cycle may spend on language models, in the currency of the prices."""
+    """Most money, in the currency of the prices, that a cycle or simulation may spend on them."""
 
     llm_seconds: float = Field(default=900.0, ge=0, allow_inf_nan=False)
-    """Most seconds that a cycle may wait for language models."""
+    """Most seconds that a cycle or simulation may wait for language models."""
 
     notes: Path | None = None
     """Folder of Markdown files about the business that language models are shown."""

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from torch import Tensor
+
+from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.runtime import Runtime
 from agenticrs.registry.tables import CompositionRow
 from agenticrs.ui.live_histories import Histories, LiveHistories
@@ -64,6 +67,10 @@ class LoadedModel:
         self._runtime = runtime
         # Requests under way hold this object: the threads end after the last of them.
         weakref.finalize(self, runtime.close)
+
+    def slates(self, users: UserBatch, k: int) -> Tensor:
+        """The k best items for each of a batch of users, (B, k), as simulations ask for them."""
+        return self._runtime.recommend(users, k).candidates.items
 
     def recommend(
         self, user_id: str | None, k: int, live: LiveHistories, told: Sequence[str]

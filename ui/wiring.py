@@ -41,11 +41,11 @@ def build_services(settings: Settings) -> Services:
         datasets=DatasetStore(settings.home / "data"),
         settings=settings,
         open_runner=open_runner,
-        language_models=_language_models(settings),
+        language_models=language_models(settings),
     )
 
 
-def _language_models(settings: Settings) -> list[LanguageModel]:
+def language_models(settings: Settings) -> list[LanguageModel]:
     """A client for each configured model; the SDK is loaded at the first question."""
     key = settings.llm_api_key
     return [

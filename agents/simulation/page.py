@@ -114,7 +114,7 @@ def read(
     if not world.signals.shown:
         bored = uniform(keys(seed, readers.key, shown[:, 0], day), Question.GIVES_UP)
         here = here & (event.any(1) | (bored >= world.priors.empty_page))
-    return _together(world, torch.stack(seen, 1), event, acts, ~here)
+    return together(world, torch.stack(seen, 1), event, acts, ~here)
 
 
 def _leaving(world: World, readers: Readers) -> Tensor:
@@ -124,7 +124,9 @@ def _leaving(world: World, readers: Readers) -> Tensor:
     return (logit - priors.mood_holds * (mind.mood - world.mood)).sigmoid()
 
 
-def _together(world: World, seen: Tensor, event: Tensor, acts: list[Act], left: Tensor) -> Reading:
+def together(world: World, seen: Tensor, event: Tensor, acts: list[Act], left: Tensor) -> Reading:
+    """A reading out of what was done at each place; where there was no event, nothing was done."""
+
     def column(name: str) -> Tensor:
         values = torch.stack([getattr(done, name) for done in acts], 1)
         kept = event if values.dim() == 2 else event[..., None]

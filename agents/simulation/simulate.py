@@ -21,16 +21,20 @@ from agenticrs.agents.agent import Agent
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.runtime import Runtime
 from agenticrs.agents.simulation.histories import GrowingHistories
+from agenticrs.agents.simulation.items import Items
 from agenticrs.agents.simulation.luck import Question, keys, uniform
 from agenticrs.agents.simulation.mind import Mind
 from agenticrs.agents.simulation.outcome import Outcome, Tally
-from agenticrs.agents.simulation.page import Readers, read
+from agenticrs.agents.simulation.page import Readers, Reading, read
 from agenticrs.agents.simulation.persona import Persona
 from agenticrs.agents.simulation.population import Population
+from agenticrs.agents.simulation.world import World
 from agenticrs.platform.errors import AgentError
 
 Recommender = Callable[[UserBatch, int], Tensor]
 """Items (B, k) int64 for users with their histories; -1 leaves a place empty."""
+PageReader = Callable[[World, Items, Readers, Tensor, int, int], Reading]
+"""What users do with their pages, with the arguments of ``page.read``."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def simulate(
     rules: Rules | None = None,
     change: Change | None = None,
     keep_log: bool = False,
+    reader: PageReader = read,
 ) -> Outcome:
     """Let the population use the recommender for some days.
 
@@ -84,13 +89,17 @@ def simulate(
         rules: Size of pages and visits.
         change: Drift of tastes and items to come.
         keep_log: Keep every event (``Outcome.log``).
+        reader: Decides what users do with their pages, as fitted unless somebody else does
+            (``role_play``).
 
     Raises:
         AgentError: The recommender put out a wrong number of items or one outside the catalogue.
     """
     if days < 1:
         raise AgentError(f"days must be at least 1, got {days}")
-    run = _Run(population, recommender, seed, rules or Rules(), change or Change(), keep_log)
+    run = _Run(
+        population, recommender, seed, rules or Rules(), change or Change(), keep_log, reader
+    )
     with torch.inference_mode():
         for day in range(days):
             run.live(day)
@@ -125,12 +134,13 @@ class _Run:
         rules: Rules,
         change: Change,
         keep_log: bool,
+        reader: PageReader,
     ) -> None:
         world, n = population.world, len(population)
         self._population, self._world = population, world
         self._persona = _own_copy(population.persona)
         self._recommender, self._seed = recommender, seed
-        self._rules, self._change = rules, change
+        self._rules, self._change, self._reader = rules, change, reader
         self._histories = GrowingHistories(population.histories)
         self._mind = Mind.rested(population.persona, world.mood)
         self._mind.place = population.tired.clone()
@@ -171,7 +181,7 @@ class _Run:
                 self._attention[rows],
                 self._impatience[rows],
             )
-            reading = read(self._world, self._world.items, readers, shown, day, self._seed)
+            reading = self._reader(self._world, self._world.items, readers, shown, day, self._seed)
             self._histories.add(rows, shown, reading.positive, day)
             self.tally.add(rows, day, shown, reading)
             if self._change.follow:

@@ -19,11 +19,11 @@ from agenticrs.evolution.methods.method import Candidate, Tried, Values
 from agenticrs.evolution.proposer import answer, rendering
 from agenticrs.evolution.proposer.briefing import Briefing
 from agenticrs.evolution.proposer.embedding import distance
-from agenticrs.evolution.proposer.fence import one_line
 from agenticrs.evolution.proposer.model_choice import ORIGIN, Outcome, choose, outcomes
 from agenticrs.evolution.proposer.prompts import load
 from agenticrs.evolution.proposer.task import Drafted, Task, Unfit
 from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.llm.fence import one_line
 from agenticrs.platform.llm.port import (
     Completion,
     LanguageModel,

@@ -13,9 +13,9 @@ from typing import Any
 
 from agenticrs.evolution.methods.method import Tried, Values
 from agenticrs.evolution.proposer.briefing import LONGEST_NOTE, MOST_NOTES, Briefing, Lesson
-from agenticrs.evolution.proposer.fence import cleaned, fenced, one_line
 from agenticrs.evolution.proposer.prompts import load
 from agenticrs.evolution.proposer.task import Task
+from agenticrs.platform.llm.fence import cleaned, fenced, one_line
 from agenticrs.platform.llm.port import Message
 
 CURRENT = "current"

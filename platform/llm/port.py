@@ -55,7 +55,7 @@ class Completion:
 
     answer: Mapping[str, Any]
     text: str
-    usage: Usage
+    usage: Usage = Usage()
 
 
 class LanguageModelError(AgenticRSError):

@@ -15,6 +15,7 @@ from agenticrs.ui.cli import (
     report,
     schedules,
     serving,
+    simulation,
     system,
 )
 
@@ -39,6 +40,7 @@ app.command()(system.up)
 app.command()(system.config)
 app.command()(evolution.evolve)
 app.command()(report.report)
+app.command()(simulation.simulate)
 app.command()(serving.versions)
 app.command()(serving.rollback)
 app.command()(serving.recommend)

@@ -25,10 +25,10 @@ from agenticrs.agents.grammar.document import Block
 from agenticrs.evolution.methods.method import Tried
 from agenticrs.evolution.proposer import rendering
 from agenticrs.evolution.proposer.briefing import LONGEST_NOTE, MOST_NOTES, Lesson, Note, read_notes
-from agenticrs.evolution.proposer.fence import cleaned, fenced
 from agenticrs.evolution.proposer.prompts import load
 from agenticrs.evolution.proposer.task import Task
 from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.llm.fence import cleaned, fenced
 from agenticrs.platform.llm.port import Message
 
 

@@ -1,0 +1,1 @@
+"""Simulated users whose decisions a language model makes, after Agent4Rec."""
