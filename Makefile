@@ -8,7 +8,7 @@ FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.
 UV := UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo up test test-fast lint format bench docs lock browser clean help
+.PHONY: setup demo up test test-fast lint format bench docs lock browser pictures clean help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ demo: setup  ## Watch a recommender improve itself on a generated platform
 
 up: setup  ## Start API, console, MLflow and Ray together
 	$(BIN)/agenticrs up
+
+pictures: browser  ## Photograph the console for its documentation
+	$(BIN)/pytest -m slow --pictures tests/ui/console/test_browser.py
 
 browser: setup  ## Find or install Chromium for the browser tests
 	@$(BIN)/python tests/browser.py

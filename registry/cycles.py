@@ -112,6 +112,19 @@ def steps(session: Session, cycle_id: int) -> list[StepRow]:
     )
 
 
+def results(session: Session, surface: str, name: str, limit: int) -> list[StepRow]:
+    """The newest finished steps of that name on a surface, the oldest of them first."""
+    newest = session.exec(
+        select(StepRow)
+        .join(CycleRow, col(CycleRow.id) == StepRow.cycle_id)
+        .where(CycleRow.surface == surface, StepRow.name == name)
+        .where(col(StepRow.finished_at).is_not(None))
+        .order_by(col(StepRow.id).desc())
+        .limit(limit)
+    )
+    return list(reversed(newest.all()))
+
+
 def begin_step(session: Session, cycle_id: int, name: str) -> StepRow:
     """Note that a step starts (again); the cycle is running from now on."""
     cycle = get(session, cycle_id)

@@ -98,3 +98,14 @@ def count_since(session: Session, dataset: str, moment: datetime) -> int:
         .select_from(FeedbackRow)
         .where(FeedbackRow.dataset == dataset, col(FeedbackRow.received_at) >= moment)
     ).one()
+
+
+def recent(session: Session, dataset: str, limit: int) -> list[FeedbackRow]:
+    """The newest events on a dataset, the oldest of them first."""
+    newest = session.exec(
+        select(FeedbackRow)
+        .where(FeedbackRow.dataset == dataset)
+        .order_by(col(FeedbackRow.id).desc())
+        .limit(limit)
+    )
+    return list(reversed(newest.all()))

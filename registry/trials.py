@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import NotFound
 from agenticrs.registry import provenance
-from agenticrs.registry.tables import TrialRow, utc_now
+from agenticrs.registry.tables import CycleRow, TrialRow, utc_now
 
 _GPU_TRIALS = 50
 """Newest trials whose memory on a GPU says what the next ones need."""
@@ -79,6 +79,18 @@ def of_cycle(session: Session, cycle_id: int, agent: str | None = None) -> list[
     if agent is not None:
         query = query.where(TrialRow.agent == agent)
     return list(session.exec(query))
+
+
+def of_agent(session: Session, surface: str, agent: str, limit: int = 1000) -> list[TrialRow]:
+    """The newest trials of an agent on a surface, the oldest of them first."""
+    newest = session.exec(
+        select(TrialRow)
+        .join(CycleRow, col(CycleRow.id) == TrialRow.cycle_id)
+        .where(CycleRow.surface == surface, TrialRow.agent == agent)
+        .order_by(col(TrialRow.id).desc())
+        .limit(limit)
+    )
+    return list(reversed(newest.all()))
 
 
 def finished(

@@ -1,35 +1,53 @@
-"""The canary's page: where it stands, what was decided, and the answer of a person."""
+"""Canaries: where the last one stands, what was decided, earlier ones, the answer of a person."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
+from agenticrs.agents.experimentation.canary import Canary
 from agenticrs.evolution import canary
-from agenticrs.platform.errors import NotAllowed
+from agenticrs.platform.errors import NotAllowed, NotFound
 from agenticrs.registry import canaries
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.registry.tables import CanaryRow
+from agenticrs.ui.api.credentials import Person
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Registry
 from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.canary_view import canary_view
+from agenticrs.ui.console import forest_svg
 from agenticrs.ui.console.decisions import Text
-from agenticrs.ui.console.rendering import Pages
+from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
+_EARLIER = 50
+"""Most canaries that are listed."""
 
 
 @router.get("/canary")
 def show_canary(request: Request, someone: Someone, deps: Deps, session: Registry) -> Response:
     """The last canary, its interval, and the history of its decisions."""
-    row = canaries.latest(session, deps.settings.surface)
-    pages: Pages = request.app.state.pages
-    return pages.page(
-        request,
-        "canary.html",
-        person=someone,
-        row=row,
-        view=canary_view(deps.engine, row),
-        decisions=canaries.decisions(session, row),
-    )
+    row = next(iter(canaries.all_of(session, deps.settings.surface, limit=1)), None)
+    if row is None:
+        return pages_of(request).page(request, "no_canary.html", person=someone)
+    return _page(request, someone, deps, session, row)
+
+
+@router.get("/canaries/{number}")
+def show_earlier(
+    request: Request,
+    someone: Someone,
+    deps: Deps,
+    session: Registry,
+    number: Annotated[int, Path(ge=1, le=2**53)],
+) -> Response:
+    """A canary of earlier."""
+    rows = canaries.all_of(session, deps.settings.surface, limit=1000)
+    row = next((row for row in rows if row.id == number), None)
+    if row is None:
+        raise NotFound(f"there was no canary {number}", hint="/canary lists them")
+    return _page(request, someone, deps, session, row)
 
 
 @router.post("/canary/answer")
@@ -50,3 +68,31 @@ def answer_canary(
     )
     deps.serving.refresh()
     return RedirectResponse("/canary", 303)
+
+
+def _page(
+    request: Request, someone: Person, deps: AppDependencies, session: Registry, row: CanaryRow
+) -> Response:
+    view = canary_view(deps.engine, row)
+    state = Canary.model_validate(row.ladder)
+    return pages_of(request).page(
+        request,
+        "canary.html",
+        person=someone,
+        row=row,
+        view=view,
+        picture=forest_svg.draw(view.metrics, name="gains"),
+        stages=[(share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)],
+        decisions=canaries.decisions(session, row),
+        earlier=canaries.all_of(session, deps.settings.surface, limit=_EARLIER),
+    )
+
+
+def _stage(state: Canary, place: int) -> str:
+    """Whether a stage of the ladder is over, under way, ahead, or where it ended."""
+    if place < state.stage or state.status == "promoted":
+        return "done"
+    if place > state.stage:
+        return "ahead"
+    ended = {"rolled back": "failed", "paused": "waiting"}
+    return ended.get(state.status, "running")

@@ -49,8 +49,12 @@ def list_cycles(
 
 @router.get("/cycles/{cycle_id}")
 def show_cycle(
-    request: Request, someone: Someone, deps: Deps, cycle_id: Annotated[int, Path(ge=1, le=2**53)]
+    request: Request,
+    someone: Someone,
+    deps: Deps,
+    cycle_id: Annotated[int, Path(ge=1, le=2**53)],
+    page: PageNumber = 1,
 ) -> Response:
     """A cycle with its progress."""
-    values = live.cycle_values(deps.engine, cycle_id)
+    values = live.with_links(live.cycle_values(deps.engine, cycle_id, page), deps)
     return pages_of(request).page(request, "cycle.html", person=someone, **values)

@@ -21,7 +21,7 @@ from agenticrs.registry.graph import Graph, Node
 from agenticrs.registry.tables import CompositionRow, ProposalRow
 from agenticrs.ui.console import graph_svg
 from agenticrs.ui.console.evidence_view import EvidenceView, evidence_view
-from agenticrs.ui.console.graph_layout import edges_of
+from agenticrs.ui.console.graph_layout import edges_of, place
 from agenticrs.ui.console.graph_svg import Mark
 
 WEIGHTS = "weights"
@@ -106,12 +106,13 @@ def difference_view(
     marks: tuple[dict[str, Mark], dict[str, Mark]] = (
         graph_svg.changes(old, new) if old else ({}, {})
     )
+    widths = [place(graph, "down").width for graph in (old, new) if graph]
     configs = _configs(session, after.surface, *(graph for graph in (old, new) if graph))
     return Difference(
         before=before,
         after=after,
-        picture_before=_picture(before, old, "before", roles, marks[0]),
-        picture_after=_picture(after, new, "after", roles, marks[1]),
+        picture_before=_picture(before, old, "before", roles, marks[0], max(widths)),
+        picture_after=_picture(after, new, "after", roles, marks[1], max(widths)),
         nodes=_nodes(old, new, marks, configs) if old else (),
         edges=_edges(old, new) if old else (),
         routes=_routes(old, new) if old else (),
@@ -137,6 +138,7 @@ def _picture(
     name: str,
     roles: Mapping[str, str],
     marks: Mapping[str, Mark],
+    room: float,
 ) -> Markup:
     if row is None or graph is None:
         return Markup("")
@@ -147,6 +149,7 @@ def _picture(
         roles=roles,
         marks=marks,
         direction="down",
+        room=room,
     )
 
 

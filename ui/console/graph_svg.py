@@ -49,6 +49,7 @@ def draw(
     marks: Mapping[str, Mark] | None = None,
     direction: Direction = "right",
     linked: bool = False,
+    room: float = 0.0,
 ) -> Markup:
     """The graph as an ``<svg>`` element.
 
@@ -59,13 +60,14 @@ def draw(
         roles: Role of each agent, shown in its node.
         marks: Nodes to highlight.
         direction: Where the data flows.
+        room: Least width, so that two pictures beside each other have the same scale.
         linked: Whether each node leads to the page's element ``member-<node>``, which says more.
     """
     marks, roles = marks or {}, roles or {}
     layout = place(graph, direction)
     parts = [
         Markup(
-            '<svg class="graph" role="{role}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+            '<svg class="graph" role="{role}" viewBox="{left} 0 {w} {h}" width="{w}" height="{h}" '
             'aria-labelledby="{name}-title {name}-desc">'
             '<title id="{name}-title">{title}</title><desc id="{name}-desc">{text}</desc>'
             '<defs><marker id="{name}-arrow" class="arrow" viewBox="0 0 8 8" refX="7" refY="4" '
@@ -73,7 +75,8 @@ def draw(
             '<path d="M0 0.8 L7.4 4 L0 7.2 z"/></marker></defs>'
         ).format(
             role="group" if linked else "img",
-            w=f"{layout.width:.0f}",
+            left=f"{min(0.0, (layout.width - room) / 2):.0f}",
+            w=f"{max(layout.width, room):.0f}",
             h=f"{layout.height:.0f}",
             name=name,
             title=title,

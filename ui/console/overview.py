@@ -1,46 +1,72 @@
-"""The first page: what serves now, what waits, the last cycles, the way back."""
+"""The first page: what serves now and how good it is, what waits, the last cycles, the way back."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Any
 
-from agenticrs.registry import agents, canaries, cycles, promotion, proposals
+from fastapi import APIRouter, Request, Response
+from sqlmodel import Session
+
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import agents, canaries, cycles, promotion, proposals, schedules
 from agenticrs.registry.graph import Graph
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.registry.tables import ScheduleRow
+from agenticrs.ui.api.dependencies import AppDependencies, Deps
 from agenticrs.ui.api.people import Someone
-from agenticrs.ui.console import graph_svg
+from agenticrs.ui.console import graph_svg, trend
+from agenticrs.ui.console.members import members_of
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def overview(request: Request, someone: Someone, deps: Deps, session: Registry) -> Response:
+def overview(request: Request, someone: Someone, deps: Deps) -> Response:
     """What serves now, the last cycles, what waits, the way back."""
-    surface = deps.settings.surface
-    serving = promotion.serving(session, surface)
-    history = promotion.history(session, surface, limit=10)
-    earlier = dict.fromkeys(row.after for row in history)
-    status = deps.serving.status
-    return pages_of(request).page(
-        request,
-        "overview.html",
-        person=someone,
-        serving=serving,
-        live=status,
-        follows=serving is not None and status.composition not in (None, serving.number),
-        picture=graph_svg.draw(
-            Graph.model_validate(serving.graph),
-            name="serving",
-            title=f"Composition {serving.number}, which serves on {surface}",
-            roles=agents.roles(session),
-        )
-        if serving
-        else "",
-        history=history,
-        earlier=[number for number in earlier if serving and number != serving.number],
-        waiting=proposals.list_all(session, surface, "waiting"),
-        canary=next(iter(canaries.all_of(session, surface, limit=1)), None),
-        cycles=cycles.list_all(session, surface, limit=6),
-        link=deps.tracking.version_url(serving.model, serving.number) if serving else None,
-    )
+    values = overview_values(deps)
+    return pages_of(request).page(request, "overview.html", person=someone, **values)
+
+
+def overview_values(deps: AppDependencies) -> dict[str, Any]:
+    """What the page shows."""
+    surface, status = deps.settings.surface, deps.serving.status
+    with session_scope(deps.engine) as session:
+        serving = promotion.serving(session, surface)
+        history = promotion.history(session, surface, limit=8)
+        behaviour, feedback = trend.feedback_trend(session, deps)
+        return {
+            "serving": serving,
+            "live": status,
+            "follows": serving is not None and status.composition not in (None, serving.number),
+            "picture": graph_svg.draw(
+                Graph.model_validate(serving.graph),
+                name="serving",
+                title=f"Composition {serving.number}, which serves on {surface}",
+                roles=agents.roles(session),
+                linked=True,
+            )
+            if serving
+            else "",
+            "members": members_of(session, deps, serving) if serving else [],
+            "reward": trend.reward_trend(session, surface),
+            "behaviour": behaviour,
+            "feedback": feedback,
+            "history": history,
+            "earlier": [
+                number
+                for number in dict.fromkeys(row.after for row in history)
+                if serving and number != serving.number
+            ],
+            "waiting": proposals.list_all(session, surface, "waiting"),
+            "canary": next(iter(canaries.all_of(session, surface, limit=1)), None),
+            "cycles": cycles.list_all(session, surface, limit=6),
+            "coming": _coming(session, surface),
+            "link": deps.tracking.version_url(serving.model, serving.number) if serving else None,
+        }
+
+
+def _coming(session: Session, surface: str) -> list[ScheduleRow]:
+    """Schedules that will begin a cycle, the next one first."""
+    active = [row for row in schedules.list_all(session, surface) if row.state == "active"]
+    timed = [row for row in active if row.start_at is not None]
+    return sorted(timed, key=lambda row: row.start_at or row.created_at)

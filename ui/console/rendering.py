@@ -76,7 +76,7 @@ class Pages:
         return self.page(
             request,
             "error.html",
-            person=None,
+            person=getattr(request.state, "somebody", None),
             status=problem.status,
             headers=problem.headers,
             problem=problem,

@@ -9,10 +9,10 @@ document.body.append(card);
 function show(target) {
   const row = document.getElementById(target.dataset.card);
   if (!row) return;
-  const names = [...row.closest("table").tHead.rows[0].cells];
+  const names = row.closest("table").tHead.rows[0].cells;
   const list = document.createElement("dl");
   [...row.cells].forEach((cell, i) => {
-    const said = cell.textContent.trim();
+    const said = cell.innerText.trim() || cell.textContent.trim();
     if (!said || said === "–") return;
     const name = document.createElement("dt");
     const value = document.createElement("dd");
@@ -23,17 +23,19 @@ function show(target) {
   card.replaceChildren(list);
   card.hidden = false;
   const at = target.getBoundingClientRect();
-  const left = Math.min(at.left, innerWidth - card.offsetWidth - 12);
+  const left = Math.min(at.left, document.documentElement.clientWidth - card.offsetWidth - 12);
   card.style.left = `${Math.max(8, left) + scrollX}px`;
   card.style.top = `${at.bottom + 8 + scrollY}px`;
 }
-function hide() {
-  card.hidden = true;
+for (const [begin, end] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
+  document.addEventListener(begin, (event) => {
+    const target = event.target.closest?.("[data-card]");
+    if (target) show(target);
+  });
+  document.addEventListener(end, (event) => {
+    if (event.target.closest?.("[data-card]")) card.hidden = true;
+  });
 }
-for (const target of document.querySelectorAll("[data-card]")) {
-  target.addEventListener("pointerenter", () => show(target));
-  target.addEventListener("focus", () => show(target));
-  target.addEventListener("pointerleave", hide);
-  target.addEventListener("blur", hide);
-}
-document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") card.hidden = true;
+});

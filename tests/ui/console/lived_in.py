@@ -1,0 +1,577 @@
+"""A place that has been lived in: cycles of every outcome, versions, a proposal, a canary.
+
+What the console shows of a place like that is looked at in a browser. Agents are real and small;
+the rows of trials are made up, so that it takes seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from sqlmodel import Session
+from tests.ui.conftest import Place
+
+from agenticrs.agents.agent import Budget
+from agenticrs.agents.artifact import pack
+from agenticrs.agents.catalogue import build, installed
+from agenticrs.agents.experimentation.canary import Canary, Ladder
+from agenticrs.agents.training_data import TrainingData
+from agenticrs.evolution import report_card
+from agenticrs.evolution.evidence import Comparison, Cost, Estimate, Evidence, Guardrail, Members
+from agenticrs.evolution.remembering import lesson_of
+from agenticrs.evolution.report_card import Dimension, Figure, ReportCard
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import (
+    agents,
+    canaries,
+    compositions,
+    cycles,
+    feedback,
+    memory,
+    promotion,
+    proposals,
+    trials,
+    versions,
+)
+from agenticrs.registry.admission import AdmissionReport, Check
+from agenticrs.registry.canaries import Exposure
+from agenticrs.registry.feedback import FeedbackEvent
+from agenticrs.registry.graph import Condition, Graph, Node
+from agenticrs.registry.tables import (
+    CanaryRow,
+    CycleRow,
+    MemoryRow,
+    StepRow,
+    TrialRow,
+)
+from agenticrs.rewards.experiments.sequential import Gathered, Sample
+
+BEGIN = datetime(2026, 11, 3, 2, 0, tzinfo=UTC)
+STEPS = ("sense", "plan", "propose", "evaluate", "select", "approve", "promote", "observe")
+
+
+@dataclass
+class Story:
+    """Numbers of what a test goes to."""
+
+    place: Place
+    running: int = 0
+    searched: int = 0
+    failed: int = 0
+    waiting: int = 0
+    serving: int = 0
+
+
+def live_in(place: Place) -> Story:
+    """Let the place have a past; composition 3 serves, a proposal waits, a cycle runs."""
+    _admit(place)
+    told = _Teller(place)
+    story = Story(place)
+    told.bootstrap()
+    story.searched = told.search("itemknn", days=1, n=26, better=True)
+    told.second_composition()
+    told.search("ease", days=3, n=12, better=False)
+    story.failed = told.fail(days=4)
+    told.approved_proposal(days=6)
+    told.search("itemknn", days=8, n=14, better=True)
+    story.waiting = told.waiting_proposal(days=9)
+    told.canary(days=9)
+    told.feedback()
+    told.cards()
+    story.running = told.run(days=10)
+    place.serving.refresh()
+    story.serving = 3
+    return story
+
+
+def _admit(place: Place) -> None:
+    known = installed()
+    checks = [
+        Check(name="closed loop", passed=True, detail="users -> candidates, acts and is told"),
+        Check(name="learns", passed=True, detail="better than popularity on the probe's world"),
+        Check(name="same twice", passed=True, detail="two trainings with a seed agree"),
+        Check(name="latency", passed=False, detail="0.9 ms a user, 0.5 asked for", advisory=True),
+    ]
+    with session_scope(place.engine) as session:
+        for name in ("popularity", "itemknn", "ease", "score_fusion", "history_router"):
+            report = AdmissionReport(checks=checks, admitted=True)
+            agents.record(session, known.agents[name].spec, report, known.sources[name])
+
+
+class _Teller:
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.rng = np.random.default_rng(7)
+        self.data = place.datasets.load("generated")
+        self.rewards = {"popularity": 0.061, "itemknn": 0.104, "ease": 0.112}
+        self.versions: dict[str, int] = {}
+
+    def bootstrap(self) -> None:
+        cycle = self._cycle("bootstrap", 0)
+        for name in ("popularity", "itemknn", "ease", "history_router"):
+            trial = self._trial(cycle, name, 0, "default", {}, self.rewards.get(name, 0.1))
+            self._publish(name, trial, {})
+        rrf = self._trial(cycle, "score_fusion", 0, "default", {}, 0.11)
+        self._publish("score_fusion", rrf, {"weights": {"itemknn": 1.0, "popularity": 0.5}})
+        first = self._compose(_graph(self.versions, ()), None, {"value@10": 0.0712})
+        self._finish(cycle, "done", {"approve": {"composition": first}})
+        self.place.promote(first, "bootstrap")
+        self._served()
+
+    def search(self, agent: str, *, days: float, n: int, better: bool) -> int:
+        cycle = self._cycle("individual", days)
+        best, best_trial = self.rewards[agent], 0
+        config: dict[str, Any] = {}
+        for number in range(n):
+            values = self._drawn(agent)
+            if number % 9 == 4:
+                self._trial(cycle, agent, number, "tpe", values, None, error=ERRORS[number % 3])
+                continue
+            reward = self._reward(agent, values)
+            pruned = reward < self.rewards[agent] * 0.93
+            note = {"parent": number - 2, "difference": ""} if number == n - 1 else {}
+            trial = self._trial(
+                cycle,
+                agent,
+                number,
+                "default" if number == 0 else "tpe",
+                values,
+                reward,
+                pruned=pruned,
+                note=note,
+            )
+            if reward > best and not pruned:
+                best, best_trial, config = reward, trial, values
+        if better and best_trial:
+            self._publish(agent, best_trial, config)
+            self.rewards[agent] = best
+        self._finish(cycle, "done", {"plan": {"agents": [agent]}, "evaluate": {"trials": n}})
+        return cycle
+
+    def second_composition(self) -> None:
+        number = self._compose(_graph(self.versions, ()), 1, {"reward": 0.0741})
+        self.place.promote(number, "second")
+        self._served()
+
+    def fail(self, *, days: float) -> int:
+        cycle = self._cycle("individual", days)
+        self._trial(cycle, "ease", 0, "tpe", {"l2": 900.0}, None, error=ERRORS[1])
+        self._finish(cycle, "failed", {}, upto="evaluate", error="every candidate of ease failed")
+        return cycle
+
+    def approved_proposal(self, *, days: float) -> None:
+        cycle, evidence, number, parent = self._composed(days, 0.0741, 0.0793, ("ease",))
+        row = self._proposal(
+            cycle, parent, number, "New composition: +ease, ~score_fusion", evidence
+        )
+        self.place.governance.decide(
+            row, verdict="approve", who="ada", reason="better for every group, and no slower"
+        )
+        with session_scope(self.place.engine) as session:
+            proposals.mark_promoted(session, row)
+        self._served()
+        self._finish(cycle, "done", {"approve": {"composition": number, "evidence": evidence}})
+
+    def waiting_proposal(self, *, days: float) -> int:
+        cycle, evidence, number, parent = self._composed(
+            days, 0.0788, 0.0835, ("ease", "history_router")
+        )
+        title = "New composition: +history_router, ~score_fusion"
+        row = self._proposal(cycle, parent, number, title, evidence)
+        self._finish(
+            cycle,
+            "waiting",
+            {"select": {"trial": 1, "evidence": evidence}},
+            upto="approve",
+        )
+        return row
+
+    def canary(self, *, days: float) -> None:
+        with session_scope(self.place.engine) as session:
+            gathered = Gathered()
+            for day in range(9):
+                seen = (Sample(46, 0.0781 + 0.001 * (day % 3), 0.021), Sample(420, 0.0742, 0.02))
+                gathered = gathered.seen(*seen)
+            state = Canary(
+                ladder=Ladder(), stage=2, step=9, since=3, users=412, seen={"reward": gathered}
+            )
+            row = canaries.begin(
+                session,
+                CanaryRow(
+                    surface="home",
+                    key="canary",
+                    before=3,
+                    after=4,
+                    state="running",
+                    ladder=state.model_dump(mode="json"),
+                    share=0.1,
+                    salt="s",
+                    horizon=86400.0,
+                    dataset="generated",
+                    feedback_from=0,
+                    who="ada",
+                    reason="a cautious start",
+                    cause="approval",
+                ),
+            )
+            canaries.expose(
+                session,
+                row,
+                [Exposure(f"u{n}", n % 10 == 0, 1_700_000_000 + n) for n in range(900)],
+            )
+
+    def feedback(self) -> None:
+        events = [
+            FeedbackEvent(
+                key=f"k{n}",
+                user_id=f"u{n % 90}",
+                item_id=str(self.data.item_ids[n % 60]),
+                timestamp=int((BEGIN + timedelta(hours=n / 2.2)).timestamp()),
+                behaviours={"click": 1.0, "watch_time": float(self.rng.gamma(2.0, 14 + n / 60))},
+            )
+            for n in range(560)
+        ]
+        with session_scope(self.place.engine) as session:
+            feedback.append(session, "generated", events)
+            for n, row in enumerate(feedback.recent(session, "generated", 1000)):
+                row.received_at = BEGIN + timedelta(hours=n / 2.2)
+                session.add(row)
+
+    def cards(self) -> None:
+        for number, shift in ((2, 0.0), (3, 0.004)):
+            report_card.store(self.place.settings.home, _card(number, self.data.fingerprint, shift))
+
+    def run(self, *, days: float) -> int:
+        cycle = self._cycle("individual", days)
+        for number in range(7):
+            values = self._drawn("itemknn")
+            error = ERRORS[0] if number == 3 else ""
+            reward = None if error else self._reward("itemknn", values)
+            self._trial(cycle, "itemknn", number, "tpe", values, reward, error=error)
+        with session_scope(self.place.engine) as session:
+            for name in STEPS[:3]:
+                self._step(session, cycle, name, "done", {})
+            session.add(StepRow(cycle_id=cycle, name="evaluate", state="running"))
+            trials.propose(
+                session,
+                cycle_id=cycle,
+                agent="itemknn",
+                number=7,
+                method="tpe",
+                config=self._drawn("itemknn"),
+                seed=0,
+                dataset="generated",
+                fingerprint=self.data.fingerprint,
+                split="leave_one_out",
+            )
+        return cycle
+
+    def _composed(
+        self, days: float, before: float, after: float, members: tuple[str, ...]
+    ) -> tuple[int, dict[str, Any], int, int]:
+        cycle = self._cycle("compositional", days)
+        for n in range(18):
+            values = {f"weight.{name}": float(self.rng.uniform()) for name in ("itemknn", "ease")}
+            reward = float(0.02 + 0.05 * values["weight.ease"] + self.rng.normal(0, 0.006))
+            self._trial(cycle, "home", n, "greedy" if n < 6 else "tpe", values, reward)
+        fusion = self._trial(cycle, "score_fusion", 0, "tpe", {"scale": "zscore"}, after)
+        weights = {"itemknn": 0.8, "ease": 1.0, "popularity": 0.15 + len(members) / 10}
+        self._publish("score_fusion", fusion, {"scale": "zscore", "weights": weights})
+        with session_scope(self.place.engine) as session:
+            serving = promotion.serving(session, "home")
+        assert serving is not None
+        evidence = _evidence(before, after, serving.number).model_dump(mode="json")
+        number = self._compose(_graph(self.versions, members), serving.number, {"reward": after})
+        return cycle, evidence, number, serving.number
+
+    def _proposal(
+        self, cycle: int, before: int, after: int, title: str, evidence: dict[str, Any]
+    ) -> int:
+        with session_scope(self.place.engine) as session:
+            digest = compositions.get(session, "home", after).digest
+            row = proposals.file(
+                session,
+                surface="home",
+                cycle_id=cycle,
+                title=title,
+                before=before,
+                after=after,
+                digest=digest,
+                evidence=evidence,
+            )
+            row.created_at = self.at
+            session.add(row)
+            return row.id or 0
+
+    def _drawn(self, agent: str) -> dict[str, Any]:
+        if agent == "ease":
+            return {"l2": float(10 ** self.rng.uniform(1, 4))}
+        return {
+            "neighbours": int(self.rng.integers(5, 200)),
+            "shrinkage": float(10 ** self.rng.uniform(-1, 2)),
+        }
+
+    def _reward(self, agent: str, values: dict[str, Any]) -> float:
+        if agent == "ease":
+            return float(
+                0.11 - 0.01 * abs(np.log10(values["l2"]) - 2.7) + self.rng.normal(0, 0.002)
+            )
+        peak = 1 - abs(np.log10(values["shrinkage"]) - 0.8) / 3
+        return float(0.085 + 0.028 * peak + self.rng.normal(0, 0.0025))
+
+    def _cycle(self, kind: str, days: float) -> int:
+        self.at = BEGIN + timedelta(days=days)
+        with session_scope(self.place.engine) as session:
+            row = cycles.open_cycle(
+                session,
+                surface="home",
+                kind=kind,
+                dataset="generated",
+                fingerprint=self.data.fingerprint,
+                seed=0,
+                request={},
+            )
+            row.started_at = self.at
+            session.add(row)
+            return row.id or 0
+
+    def _finish(
+        self,
+        cycle: int,
+        state: str,
+        results: dict[str, Any],
+        *,
+        upto: str = "observe",
+        error: str = "",
+    ) -> None:
+        with session_scope(self.place.engine) as session:
+            for name in STEPS[: STEPS.index(upto) + 1]:
+                last = name == upto and state != "done"
+                step = state if last else "done"
+                self._step(session, cycle, name, step, results.get(name, {}), error if last else "")
+            cycles.finish(session, cycle, state, error)
+            row = session.get_one(CycleRow, cycle)
+            row.finished_at = None if state == "waiting" else self.at
+            session.add(row)
+
+    def _step(
+        self, session: Session, cycle: int, name: str, state: str, result: Any, error: str = ""
+    ) -> None:
+        begun = self.at
+        self.at += timedelta(seconds=float(self.rng.gamma(1.5, 14)))
+        session.add(
+            StepRow(
+                cycle_id=cycle,
+                name=name,
+                state=state,
+                result=result,
+                error=error,
+                started_at=begun,
+                finished_at=self.at,
+            )
+        )
+
+    def _trial(
+        self,
+        cycle: int,
+        agent: str,
+        number: int,
+        method: str,
+        config: dict[str, Any],
+        reward: float | None,
+        *,
+        error: str = "",
+        pruned: bool = False,
+        note: dict[str, Any] | None = None,
+    ) -> int:
+        begun, self.at = self.at, self.at + timedelta(seconds=35)
+        with session_scope(self.place.engine) as session:
+            row = trials.propose(
+                session,
+                cycle_id=cycle,
+                agent=agent,
+                number=number,
+                method=method,
+                config=config,
+                seed=0,
+                dataset="generated",
+                fingerprint=self.data.fingerprint,
+                split="leave_one_out",
+                note=note,
+            )
+            number = row.id or 0
+            if error:
+                trials.record_failed(session, number, error=error, seconds=1.2)
+            elif reward is not None:
+                record = trials.record_pruned if pruned else trials.record_full
+                seconds = float(self.rng.uniform(3, 40))
+                metrics = {"ndcg@10": reward, "value@10": reward * 0.7, "coverage@10": 0.41}
+                record(
+                    session, number, metrics=metrics, reward=reward, seconds=seconds, device="cpu"
+                )
+            row = session.get_one(TrialRow, number)
+            row.created_at, row.finished_at = begun, self.at
+            session.add(row)
+            memory.remember(session, self._remembered(row))
+        return number
+
+    def _remembered(self, row: TrialRow) -> MemoryRow:
+        lift = None if row.reward is None else row.reward / 0.104 - 1
+        verdict = row.state if row.state != "done" else "better" if (lift or 0) > 0 else "worse"
+        outcome = {} if row.reward is None else {"reward": row.reward, "lift": lift}
+        return MemoryRow(
+            surface="home",
+            agent=row.agent,
+            cycle_id=row.cycle_id,
+            key=f"trial:{row.id}",
+            origin=row.method,
+            proposal=", ".join(
+                f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                for k, v in row.config.items()
+            )
+            or "its defaults",
+            outcome=outcome,
+            cost={"seconds": row.seconds},
+            verdict=verdict,
+            lesson=lesson_of(row, lift),
+            dataset="generated",
+            fingerprint=row.fingerprint,
+            at=self.at,
+        )
+
+    def _publish(self, name: str, trial: int, config: dict[str, Any]) -> None:
+        agent = build(name, config, seed=0, device="cpu")
+        agent.fit(TrainingData.of(self.data), Budget())
+        inputs = tuple(config.get("weights", {}))
+        with session_scope(self.place.engine) as session:
+            row = session.get_one(TrialRow, trial)
+            row.config = config
+            session.add(row)
+        self.versions[name] = versions.register(
+            self.place.engine,
+            self.place.tracking,
+            surface="home",
+            trial_id=trial,
+            artifacts=pack(agent, inputs),
+        ).number
+
+    def _served(self) -> None:
+        """It does so since the moment that the story is at."""
+        with session_scope(self.place.engine) as session:
+            for row in promotion.history(session, "home", limit=1):
+                row.at = self.at
+                session.add(row)
+
+    def _compose(self, graph: Graph, parent: int | None, metrics: dict[str, float]) -> int:
+        row = compositions.register(
+            self.place.engine,
+            self.place.tracking,
+            surface="home",
+            graph=graph,
+            dataset="generated",
+            fingerprint=self.data.fingerprint,
+            metrics=metrics,
+            parent=parent,
+        )
+        with session_scope(self.place.engine) as session:
+            row.created_at = self.at
+            session.add(row)
+            return row.number
+
+
+ERRORS = (
+    "ResourceLimit: the trial took more than 600 s and was killed",
+    "OutOfMemory: 4.2 GB asked for, 1.0 GB left",
+    "Diverged: the loss is not a number after 3 epochs",
+)
+
+
+def _graph(versions: dict[str, int], further: tuple[str, ...]) -> Graph:
+    routed = "history_router" in further
+    cold = Condition(node="history_router", segments=("cold",)) if routed else None
+    nodes = [
+        Node(id="popularity", agent="popularity", version=versions["popularity"], when=cold),
+        Node(id="itemknn", agent="itemknn", version=versions["itemknn"]),
+    ]
+    if routed:
+        router = versions["history_router"]
+        nodes.insert(0, Node(id="history_router", agent="history_router", version=router))
+    if "ease" in further:
+        nodes.append(Node(id="ease", agent="ease", version=versions["ease"]))
+    inputs = tuple(node.id for node in nodes if node.agent != "history_router")
+    fusion = versions["score_fusion"]
+    nodes.append(Node(id="score_fusion", agent="score_fusion", version=fusion, inputs=inputs))
+    return Graph(nodes=tuple(nodes), output="score_fusion")
+
+
+def _evidence(before: float, after: float, serving: int) -> Evidence:
+    def around(mean: float, by: float, p: float | None = None) -> Estimate:
+        return Estimate(mean=mean, low=mean - by, high=mean + by, p_value=p)
+
+    def comparison(metric: str, scale: float) -> Comparison:
+        one, other = before * scale, after * scale
+        return Comparison(
+            metric=metric,
+            before=around(one, 0.0042),
+            after=around(other, 0.0044),
+            difference=around(other - one, 0.0021, 0.0004),
+        )
+
+    added = ("ease",) if serving < 3 else ("history_router",)
+    return Evidence(
+        reason="best of 18 compositions on the search users",
+        score=around((after - before) / before, 0.021, 0.0004),
+        weight=0.5,
+        reward=comparison("value@10", 1.0),
+        inner=comparison("ndcg@10", 1.4),
+        guardrails=(
+            Guardrail(name="latency p95 (ms)", before=3.1, after=3.9, limit=50.0, passed=True),
+            Guardrail(name="coverage@10", before=0.41, after=0.47, limit=0.328, passed=True),
+        ),
+        cost=Cost(trials=18, seconds=214.0),
+        members=Members(added=added, changed=("score_fusion",)),
+        users=1480,
+        segments={
+            "up to 10 items": 0.0071,
+            "11 to 50 items": 0.0038,
+            "more than 50 items": -0.0004,
+        },
+    )
+
+
+def _card(number: int, fingerprint: str, shift: float) -> ReportCard:
+    members = ("popularity", "itemknn", "score_fusion", *(("ease",) if number > 2 else ()))
+    groups = ("up to 10 items", "11 to 50 items", "more than 50 items")
+
+    def figure(name: str, value: float, of: str = "", by: float | None = None) -> Figure:
+        low, high = (None, None) if by is None else (value - by, value + by)
+        return Figure(of=of, name=name, value=value, low=low, high=high, how="measured once")
+
+    quality = (figure("value@10", 0.0741 + shift, by=0.004), figure("ndcg@10", 0.104 + shift))
+    coordination = (
+        figure("latency p95 (ms)", 3.1 + 200 * shift),
+        *(figure("milliseconds", 0.21 + 0.1 * n, of) for n, of in enumerate(members)),
+        *(figure("credit", 0.004 * (n + 1), of, by=0.002) for n, of in enumerate(members)),
+    )
+    human = tuple(figure("value@10", 0.06 + 0.01 * n + shift, of) for n, of in enumerate(groups))
+    lost = tuple(figure("reward lost", 0.01 * (n + 1), of) for n, of in enumerate(members))
+    return ReportCard(
+        surface="home",
+        composition=number,
+        dataset="generated",
+        fingerprint=fingerprint,
+        split="leave_one_out",
+        users=1480,
+        made_at=BEGIN + timedelta(days=7),
+        seconds=14.2,
+        dimensions=(
+            Dimension(key="quality", title="Task quality", figures=quality),
+            Dimension(key="coordination", title="Coordination", figures=coordination),
+            Dimension(key="system", title="Faults and change", figures=lost),
+            Dimension(key="human", title="People", figures=human),
+            Dimension(key="economy", title="Economy", figures=(figure("search seconds", 214.0),)),
+        ),
+    )
