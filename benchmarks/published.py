@@ -135,9 +135,10 @@ TASKS = {
                 "batch_size": 64,
             },
             "hstu": {
+                "embedding_size": 128,
                 "max_length": 200,
-                "dropout": 0.2,
-                "epochs": 28,
+                "dropout": 0.25,
+                "epochs": 24,
                 "learning_rate": 2e-3,
                 "batch_size": 64,
                 "times": 0,
