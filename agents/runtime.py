@@ -15,8 +15,10 @@ A conditional node runs for the users that its router sent there. The others get
 for it: its first list of candidates as it came, so that they skip it, and from a retriever nothing.
 Each node hands on as many candidates as its ``keep`` says, also for those who skip it: so a cascade
 asks a costly agent for few. What is shown never repeats, never holds an item of the user's history,
-and never one from outside the catalogue, whatever the agents did. A runtime never changes: what
-serves is swapped by replacing the whole object.
+and never one from outside the catalogue, whatever the agents did. People's requests share a call:
+where an agent raises for one of them the others keep its answer (``isolation``), and an agent that
+keeps failing rests for a while (``circuit``). A runtime never changes: what serves is swapped by
+replacing the whole object.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,18 +34,26 @@ from torch import Tensor
 from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent
 from agenticrs.agents.batch import Candidates, Route, UserBatch
+from agenticrs.agents.circuit import Circuit, CircuitRules, CircuitView
+from agenticrs.agents.filling import Filling
+from agenticrs.agents.guarded_agent import GuardedAgent, Outcome, Status, text_of
+from agenticrs.agents.stand_in import rows_of, scattered
 from agenticrs.agents.timed_calls import TimedCalls
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.graph import SOURCE, Graph, Node
-from agenticrs.registry.spec import AgentSpec, Port
+from agenticrs.registry.spec import AgentSpec
 
-Status = Literal["ok", "failed", "timeout", "skipped"]
-_FILL_ROWS = 256
+_WORST_FIRST: tuple[Status, ...] = ("failed", "timeout", "resting", "ok")
 
 
 @dataclass(frozen=True)
 class NodeTrace:
-    """How one node did in one request; skipped = no user of the request took its path."""
+    """How one node did in one call of the runtime.
+
+    skipped = no user took its path; resting = it was not asked, after failures. Where it failed for
+    some of the users alone, ``status`` is failed and ``by_user`` tells them apart (in the order of
+    the batch; empty offline). ``began`` is when, in nanoseconds of Unix time.
+    """
 
     node: str
     agent: str
@@ -51,26 +61,34 @@ class NodeTrace:
     milliseconds: float
     users: int
     error: str = ""
+    by_user: tuple[Status, ...] = ()
+    began: int = 0
 
 
 @dataclass(frozen=True)
 class Slate:
-    """What is shown, (B, k), how it came about, and the candidates of nodes asked for."""
+    """What is shown, (B, k), how it came about, and the answers of nodes asked for."""
 
     candidates: Candidates
     trace: tuple[NodeTrace, ...]
     kept: Mapping[str, Candidates]
+    routes: Mapping[str, Tensor] = field(default_factory=dict)
+    """Segments (B,) that the routers put out, -1 for users who did not come to one."""
 
 
 @dataclass(frozen=True)
 class _Step:
     node: Node
-    agent: Agent[Any]
-    spec: AgentSpec
+    guarded: GuardedAgent
     sources: tuple[str, ...]
     """Nodes whose candidates are handed over, in order."""
     codes: tuple[int, ...]
     """Segments of the router in its condition, as the router puts them out."""
+
+    @property
+    def agent(self) -> Agent[Any]:
+        """Who acts there."""
+        return self.guarded.agent
 
 
 @dataclass
@@ -93,7 +111,8 @@ class Runtime:
     and its length is the size of the catalogue. ``histories`` (all users, row u = user u) are only
     looked up by ``users_at``; a request may bring newer ones. ``agent_timeout`` is in seconds,
     None = no limit and no threads. ``depth`` is how many candidates a node hands on that has no
-    ``keep``. Safe to call from several threads. Raises AgentError when a node has no agent.
+    ``keep``. Without ``circuits`` a node is asked however often it has failed. Safe to call from
+    several threads. Raises AgentError when a node has no agent.
     """
 
     def __init__(
@@ -106,24 +125,42 @@ class Runtime:
         *,
         agent_timeout: float | None = 0.5,
         depth: int = 100,
+        circuits: CircuitRules | None = None,
     ) -> None:
         self.graph = graph
         self.n_items = len(popularity)
         self._depth = depth
         self._timeout = agent_timeout
         self._histories = histories
-        self._popular = popularity.argsort(descending=True, stable=True)
+        self._filling = Filling(popularity)
         self._calls = TimedCalls()
-        self._steps = tuple(_step(node, graph, agents, specs) for node in graph.order())
+        self._circuits = circuits
+        self._steps = tuple(self._step(node, agents, specs) for node in graph.order())
+
+    @property
+    def agents(self) -> dict[str, Agent[Any]]:
+        """The agents by node id."""
+        return {step.node.id: step.agent for step in self._steps}
+
+    def circuits(self) -> tuple[CircuitView, ...]:
+        """How the nodes' circuits stand; empty without them."""
+        return tuple(
+            CircuitView(step.node.id, step.node.agent, circuit.state, circuit.error)
+            for step in self._steps
+            if (circuit := step.guarded.circuit) is not None
+        )
 
     def users_at(self, users: Tensor) -> UserBatch:
         """The users with these indices ((B,) int64) and the histories given at construction."""
         return self._histories.take(users)
 
-    def recommend(self, users: UserBatch, k: int) -> Slate:
-        """The k items to show each user; always full unless the catalogue is used up."""
+    def recommend(self, users: UserBatch, k: int, keep: Collection[str] = ()) -> Slate:
+        """The k items to show each user; always full unless the catalogue is used up.
+
+        ``keep`` are nodes whose candidates are put out too: as they were handed on.
+        """
         with torch.inference_mode():
-            return self._answer(users, k, strict=False, keep=())
+            return self._answer(users, k, strict=False, keep=keep)
 
     def run_all(
         self, users: UserBatch, k: int, keep: Collection[str] = (), chunk: int = 1024
@@ -151,25 +188,50 @@ class Runtime:
         """Let the threads end; requests under way finish."""
         self._calls.close()
 
+    def _step(
+        self, node: Node, agents: Mapping[str, Agent[Any]], specs: Mapping[str, AgentSpec]
+    ) -> _Step:
+        if node.id not in agents:
+            raise AgentError(f"node {node.id!r} has no agent", hint=f"give one for {node.agent!r}")
+        agent, sources = agents[node.id], _sources(node)
+        agent.input_names([self.graph.node(source).agent for source in sources])
+        guarded = GuardedAgent(
+            name=node.id,
+            agent=agent,
+            spec=specs[node.agent],
+            n_items=self.n_items,
+            depth=self._depth,
+            calls=self._calls,
+            timeout=self._timeout,
+            circuit=None if self._circuits is None else Circuit(self._circuits),
+        )
+        return _Step(node, guarded, sources, _codes(node, self.graph, specs))
+
     def _answer(self, users: UserBatch, k: int, *, strict: bool, keep: Collection[str]) -> Slate:
         request = _Request(users, k, strict)
         trace = tuple(self._run_node(step, request) for step in self._steps)
-        final = self._filled(request.lists[self.graph.output], request)
-        return Slate(final, trace, {node: request.lists[node] for node in keep})
+        output = request.lists[self.graph.output]
+        return Slate(
+            self._filling.full(output, users, k, request.uncut),
+            trace,
+            {node: request.lists[node] for node in keep},
+            request.routes,
+        )
 
     def _run_node(self, step: _Step, request: _Request) -> NodeTrace:
         """Put the node's answer for all users of the request among the request's answers."""
-        begin = time.perf_counter()
-        users = request.users
+        began, begin = time.time_ns(), time.perf_counter()
+        users, n = request.users, len(request.users)
         rows = self._rows(step, request.routes)
         inputs = [request.lists[source] for source in step.sources]
         if rows is None:
-            answer, status, error = self._answer_of(step, users, inputs, request)
+            found = self._asked(step, users, inputs, request)
+            answer, statuses = found.answer, found.statuses
         else:
             users = users.take(rows)
-            theirs = [Candidates(source.items[rows], source.scores[rows]) for source in inputs]
-            answer, status, error = self._answer_of(step, users, theirs, request)
-            answer = _scattered(answer, rows, inputs, request.users)
+            found = self._asked(step, users, rows_of(inputs, rows), request)
+            answer = scattered(found.answer, rows, inputs, request.users)
+            statuses = _spread(found.statuses, rows, n)
         if isinstance(answer, Route):
             request.routes[step.node.id] = answer.segment
         else:
@@ -177,24 +239,28 @@ class Runtime:
                 request.uncut.append(answer)
                 answer = answer.top(step.node.keep)
             request.lists[step.node.id] = answer
-        spent = (time.perf_counter() - begin) * 1000
-        return NodeTrace(step.node.id, step.node.agent, status, spent, len(users), error)
+        return NodeTrace(
+            node=step.node.id,
+            agent=step.node.agent,
+            status=_overall(statuses),
+            milliseconds=(time.perf_counter() - begin) * 1000,
+            users=len(users),
+            error=found.error,
+            by_user=() if request.strict else statuses,
+            began=began,
+        )
 
-    def _answer_of(
+    def _asked(
         self, step: _Step, users: UserBatch, inputs: Sequence[Candidates], request: _Request
-    ) -> tuple[Candidates | Route, Status, str]:
-        """The answer, or a stand-in with the reason."""
-        if not len(users):
-            return _stand_in(step.spec, inputs, users), "skipped", ""
+    ) -> Outcome:
         output = step.node.id == self.graph.output
         k = request.k if output else max(request.k, step.node.keep or self._depth)
+        if not request.strict or not len(users):
+            return step.guarded.answer(users, inputs, k)
         try:
-            return self._called(step, users, inputs, k, threads=not request.strict), "ok", ""
-        except Exception as raised:  # an agent's failure is a result: a stand-in acts
-            if request.strict:
-                raise AgentError(f"node {step.node.id!r}: {_text(raised)}") from raised
-            status: Status = "timeout" if isinstance(raised, TimeoutError) else "failed"
-            return _stand_in(step.spec, inputs, users), status, _text(raised)
+            return Outcome.sound(step.guarded.strictly(users, inputs, k), len(users))
+        except Exception as raised:
+            raise AgentError(f"node {step.node.id!r}: {text_of(raised)}") from raised
 
     def _rows(self, step: _Step, routes: Mapping[str, Tensor]) -> Tensor | None:
         """Rows of the users that the node is for; None = all."""
@@ -205,125 +271,32 @@ class Runtime:
         chosen = torch.isin(routed, routed.new_tensor(step.codes))
         return None if bool(chosen.all()) else chosen.nonzero()[:, 0]
 
-    def _called(
-        self, step: _Step, users: UserBatch, inputs: Sequence[Candidates], k: int, *, threads: bool
-    ) -> Candidates | Route:
-        def call() -> Candidates | Route:
-            return step.agent.act(users, inputs, k)
 
-        if threads and self._timeout is not None:
-            answer = self._calls.call(step.node.id, call, self._timeout)
-        else:
-            answer = call()
-        if step.spec.loop.output is Port.ROUTE:
-            return _checked_route(answer, len(users), len(step.spec.segments))
-        return lists.check(answer, len(users), self.n_items).top(max(k, self._depth))
-
-    def _filled(self, candidates: Candidates, request: _Request) -> Candidates:
-        """Exactly k columns: what may not be shown goes, and what stands in comes last."""
-        users, k = request.users, request.k
-        candidates = lists.widen(candidates, max(k, candidates.items.shape[1]))
-        keep = lists.allowed(candidates.items, users, self.n_items)
-        candidates = lists.widen(lists.compact(candidates, keep), k)
-        short = (candidates.items < 0).any(1).nonzero()[:, 0]
-        if not len(short):
-            return candidates
-        items, scores = candidates.items.clone(), candidates.scores.clone()
-        for start in range(0, len(short), _FILL_ROWS):
-            rows = short[start : start + _FILL_ROWS]
-            # What the last stages have cut off was liked best.
-            spare = [answer.items[rows] for answer in reversed(request.uncut)]
-            found = Candidates(items[rows], scores[rows])
-            full = self._with_more(found, spare, users.take(rows), k)
-            items[rows], scores[rows] = full.items, full.scores
-        return Candidates(items, scores)
-
-    def _with_more(
-        self, candidates: Candidates, spare: Sequence[Tensor], users: UserBatch, k: int
-    ) -> Candidates:
-        # Of this many popular items at least k are neither seen nor in the lists already.
-        enough = int(users.lengths.max()) + 2 * k
-        popular = self._popular[:enough].repeat(len(users), 1)
-        more = torch.cat([*spare, popular], 1)
-        found = torch.where(candidates.items >= 0, candidates.scores, torch.inf)
-        lowest = found.amin(1, keepdim=True).nan_to_num(posinf=0.0)
-        step = torch.arange(1, more.shape[1] + 1, device=more.device)
-        joined = Candidates(
-            torch.cat([candidates.items, more], 1),
-            # Below everything that an agent meant, falling, so that lists stay in order.
-            torch.cat([candidates.scores, lowest - step], 1),
-        )
-        keep = lists.allowed(joined.items, users, self.n_items)
-        return lists.widen(lists.compact(joined, keep), k)
+def _sources(node: Node) -> tuple[str, ...]:
+    return tuple(source for source in node.inputs if source != SOURCE)
 
 
-def _step(
-    node: Node, graph: Graph, agents: Mapping[str, Agent[Any]], specs: Mapping[str, AgentSpec]
-) -> _Step:
-    if node.id not in agents:
-        raise AgentError(f"node {node.id!r} has no agent", hint=f"give one for {node.agent!r}")
-    sources = tuple(source for source in node.inputs if source != SOURCE)
-    agent = agents[node.id]
-    agent.input_names([graph.node(source).agent for source in sources])
-    codes: tuple[int, ...] = ()
-    if node.when is not None:
-        segments = specs[graph.node(node.when.node).agent].segments
-        codes = tuple(segments.index(segment) for segment in node.when.segments)
-    return _Step(node, agent, specs[node.agent], sources, codes)
+def _codes(node: Node, graph: Graph, specs: Mapping[str, AgentSpec]) -> tuple[int, ...]:
+    if node.when is None:
+        return ()
+    segments = specs[graph.node(node.when.node).agent].segments
+    return tuple(segments.index(segment) for segment in node.when.segments)
 
 
-def _stand_in(
-    spec: AgentSpec, inputs: Sequence[Candidates], users: UserBatch
-) -> Candidates | Route:
-    if spec.loop.output is Port.ROUTE:
-        last = len(spec.segments) - 1
-        device = users.users.device
-        return Route(torch.full((len(users),), last, dtype=torch.int64, device=device))
-    return _as_they_came(inputs, users)
+def _spread(statuses: tuple[Status, ...], rows: Tensor, n: int) -> tuple[Status, ...]:
+    """Statuses of the users at ``rows`` as those of all n: the others skip the node."""
+    spread: list[Status] = ["skipped"] * n
+    for row, status in zip(rows.tolist(), statuses, strict=True):
+        spread[row] = status
+    return tuple(spread)
 
 
-def _as_they_came(inputs: Sequence[Candidates], users: UserBatch) -> Candidates:
-    """For each user the first input that has anything; nothing where there are no inputs."""
-    if not inputs:
-        return Candidates.empty(len(users), 1, users.users.device)
-    width = max(source.items.shape[1] for source in inputs)
-    first = lists.widen(inputs[0], width)
-    items, scores = first.items, first.scores
-    for source in inputs[1:]:
-        wide = lists.widen(source, width)
-        nothing = (items < 0).all(1, keepdim=True)
-        items = torch.where(nothing, wide.items, items)
-        scores = torch.where(nothing, wide.scores, scores)
-    return Candidates(items, scores)
-
-
-def _scattered(
-    answer: Candidates | Route, rows: Tensor, inputs: Sequence[Candidates], users: UserBatch
-) -> Candidates | Route:
-    """The answer for some users as one for all: the others skip the node, and have no segment."""
-    if isinstance(answer, Route):
-        segment = torch.full((len(users),), -1, dtype=torch.int64, device=rows.device)
-        segment[rows] = answer.segment
-        return Route(segment)
-    others = _as_they_came(inputs, users)
-    width = max(answer.items.shape[1], others.items.shape[1])
-    others, answer = lists.widen(others, width), lists.widen(answer, width)
-    # Never in place: the inputs are other nodes' answers.
-    items, scores = others.items.clone(), others.scores.clone()
-    items[rows], scores[rows] = answer.items, answer.scores.to(scores.dtype)
-    return Candidates(items, scores)
-
-
-def _checked_route(answer: object, n_users: int, n_segments: int) -> Route:
-    if not isinstance(answer, Route) or answer.segment.shape != (n_users,):
-        raise AgentError("put out no route for these users")
-    if bool(((answer.segment < 0) | (answer.segment >= n_segments)).any()):
-        raise AgentError(f"put out a segment outside its {n_segments}")
-    return answer
-
-
-def _text(raised: BaseException) -> str:
-    return str(raised) if isinstance(raised, AgentError) else f"{type(raised).__name__}: {raised}"
+def _overall(statuses: Collection[Status]) -> Status:
+    found = frozenset(statuses)
+    for status in _WORST_FIRST:
+        if status in found:
+            return status
+    return "skipped"
 
 
 def _stacked(parts: Sequence[Candidates]) -> Candidates:

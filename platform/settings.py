@@ -170,6 +170,24 @@ class Settings(BaseSettings):
     agent_timeout_ms: float = Field(default=500.0, gt=0, allow_inf_nan=False)
     """Milliseconds that one agent may take while serving before its fallback steps in."""
 
+    circuit_failures: int = Field(default=5, ge=1)
+    """Failures of an agent in a row after which it is left alone for a while."""
+
+    circuit_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    """How long it is left alone before it is tried again; twice as long after each failed try."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Most requests for recommendations that are answered together."""
+
+    batch_wait_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Milliseconds that requests may wait for others to join; one that is alone never waits."""
+
+    batches_at_once: int = Field(default=1, ge=1)
+    """How many batches are answered at the same time."""
+
+    most_waiting: int = Field(default=1024, ge=1)
+    """Requests that may wait; more are refused with 503 until there is room again."""
+
     schedule: str | None = None
     """When `agenticrs up` starts cycles: five cron fields; kept as the schedule `setting`."""
 

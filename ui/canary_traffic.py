@@ -26,7 +26,7 @@ from agenticrs.registry.canaries import Exposure
 from agenticrs.registry.tables import CanaryRow, CompositionRow
 from agenticrs.rewards.experiments.assignment import assign
 from agenticrs.ui.live_histories import LiveHistories
-from agenticrs.ui.loaded_model import Answer, LoadedModel
+from agenticrs.ui.loaded_model import Answer, Asked, LoadedModel
 
 _log = get_logger(__name__)
 WHO = "serving"
@@ -76,24 +76,25 @@ class CanaryTraffic:
         """Canary that it belongs to."""
 
     def answer(
-        self,
-        champion: LoadedModel,
-        user_id: str | None,
-        k: int,
-        live: LiveHistories,
-        told: Sequence[str],
-    ) -> Answer:
+        self, champion: LoadedModel, asked: Sequence[Asked], live: LiveHistories
+    ) -> list[Answer]:
         """By the candidate for its users, by the champion for all others, and whenever it fails.
 
-        Who has no id cannot be told again, and gets the champion.
+        Who has no id cannot be told again, and gets the champion. While a canary is under way each
+        is answered alone: in batches the arm with more users would seem to be the slower one.
         """
-        candidate = self._candidate
+        if self._candidate is None:
+            return champion.recommend(asked, live)
+        return [self._answered(champion, one, live) for one in asked]
+
+    def _answered(self, champion: LoadedModel, asked: Asked, live: LiveHistories) -> Answer:
+        candidate, user_id = self._candidate, asked.user_id
         if candidate is None or user_id is None or candidate.row.before != champion.composition:
-            return champion.recommend(user_id, k, live, told)
+            return champion.recommend([asked], live)[0]
         takes, begin = candidate.takes(user_id), self._timer()
-        found = self._tried(candidate, user_id, k, live, told) if takes else None
+        found = self._tried(candidate, asked, live) if takes else None
         if found is None:
-            found = replace(champion.recommend(user_id, k, live, told), arm="champion")
+            found = replace(champion.recommend([asked], live)[0], arm="champion")
         self._meet(candidate, user_id, takes, 1000 * (self._timer() - begin))
         _log.debug("answered in a canary", composition=found.composition, arm=found.arm)
         return found
@@ -130,17 +131,10 @@ class CanaryTraffic:
         self._candidate = Candidate(row, model)
         _log.info("canary serves", canary=row.id, composition=row.after, share=row.share)
 
-    def _tried(
-        self,
-        candidate: Candidate,
-        user_id: str,
-        k: int,
-        live: LiveHistories,
-        told: Sequence[str],
-    ) -> Answer | None:
+    def _tried(self, candidate: Candidate, asked: Asked, live: LiveHistories) -> Answer | None:
         """The candidate's answer; None when it, or one of its agents, has failed."""
         try:
-            found = candidate.model.recommend(user_id, k, live, told)
+            (found,) = candidate.model.recommend([asked], live)
         except Exception as error:  # whatever it is, the user gets the champion
             self._break(candidate.row, f"failed: {type(error).__name__}: {error}")
             return None

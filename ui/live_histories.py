@@ -74,17 +74,45 @@ class Histories:
         return item_id in self._item_index
 
     def batch(self, user_id: str | None, live: LiveHistories, told: Sequence[str]) -> UserBatch:
-        """One user with everything known of them: the snapshot, live feedback, and ``told``.
+        """One user with everything known of them (``batch_of``)."""
+        return self.batch_of([(user_id, told)], live)
 
-        ``told`` are ids of items that the caller knows of, oldest first; without a time of their
+    def batch_of(
+        self, asked: Sequence[tuple[str | None, Sequence[str]]], live: LiveHistories
+    ) -> UserBatch:
+        """Users with everything known of them: the snapshot, live feedback, and what is told.
+
+        Told are ids of items that the caller knows of, oldest first; without a time of their
         own they count as taken together with the newest that has one. Ids that are not in the
         catalogue are left out.
         """
-        user = self.user_at(user_id)
+        users: list[int] = []
+        items: list[IntArray] = []
+        times: list[IntArray] = []
+        offsets = [0]
+        for user_id, told in asked:
+            user = self.user_at(user_id)
+            mine, when = self._history(user, user_id, live, told)
+            users.append(user)
+            items.append(mine)
+            times.append(when)
+            offsets.append(offsets[-1] + len(mine))
+        return UserBatch(
+            users=torch.tensor(users),
+            offsets=torch.tensor(offsets),
+            items=torch.from_numpy(np.concatenate(items)),
+            times=torch.from_numpy(np.concatenate(times)) if self.dataset.has_times else None,
+        )
+
+    def _history(
+        self, user: int, user_id: str | None, live: LiveHistories, told: Sequence[str]
+    ) -> tuple[IntArray, IntArray]:
+        """Items and times of the user at that index (-1: of the live history alone)."""
         start, stop = (self._offsets[user], self._offsets[user + 1]) if user >= 0 else (0, 0)
-        items = self._items[start:stop]
+        items, times = self._items[start:stop], self._times[start:stop]
         later = live.of(user_id) if user_id is not None else ()
-        times = self._times[start:stop]
+        if not later and not told:
+            return items, times
         more, when = self._later(items, times, later)
         known = {*items.tolist(), *more}
         now = max([*times[-1:].tolist(), *when], default=0)
@@ -94,13 +122,9 @@ class Histories:
                 more.append(index)
                 when.append(now)
                 known.add(index)
-        flat = np.concatenate([items, np.asarray(more, dtype=np.int64)])
-        moments = np.concatenate([times, np.asarray(when, dtype=np.int64)])
-        return UserBatch(
-            users=torch.tensor([user]),
-            offsets=torch.tensor([0, len(flat)]),
-            items=torch.from_numpy(flat),
-            times=torch.from_numpy(moments) if self.dataset.has_times else None,
+        return (
+            np.concatenate([items, np.asarray(more, dtype=np.int64)]),
+            np.concatenate([times, np.asarray(when, dtype=np.int64)]),
         )
 
     def _later(

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.runtime import Runtime
+from agenticrs.agents.guarded_agent import Status
+from agenticrs.agents.runtime import NodeTrace, Runtime, Slate
 from agenticrs.registry.tables import CompositionRow
 from agenticrs.ui.live_histories import Histories, LiveHistories
 
 
 @dataclass(frozen=True)
-class ShownItem:
+class Asked:
+    """What one caller wants: the ``k`` best items for a user, who is known to have had ``told``."""
+
+    user_id: str | None
+    k: int
+    told: Sequence[str] = ()
+
+
+class ShownItem(NamedTuple):
     """One place of a slate."""
 
     id: str
@@ -25,7 +34,7 @@ class ShownItem:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name."""
-        return asdict(self)
+        return self._asdict()
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Step:
 
     node: str
     agent: str
-    status: str
+    status: Status
     milliseconds: float
     error: str = ""
 
@@ -47,7 +56,8 @@ class Step:
 class Answer:
     """A slate, the composition that made it, and how. ``known`` is False for a cold user.
 
-    ``arm`` is ``candidate`` or ``champion`` for the users of a canary.
+    ``arm`` is ``candidate`` or ``champion`` for the users of a canary. Requests that were answered
+    together share their steps.
     """
 
     composition: int
@@ -72,24 +82,56 @@ class LoadedModel:
         """The k best items for each of a batch of users, (B, k), as simulations ask for them."""
         return self._runtime.recommend(users, k).candidates.items
 
-    def recommend(
-        self, user_id: str | None, k: int, live: LiveHistories, told: Sequence[str]
-    ) -> Answer:
-        """The k best items for one user."""
-        users = self.histories.batch(user_id, live, told)
-        slate = self._runtime.recommend(users, k)
-        items = slate.candidates.items[0].tolist()
-        scores = slate.candidates.scores[0].tolist()
-        return Answer(
-            composition=self.composition,
-            items=tuple(
-                ShownItem(str(self.dataset.item_ids[i]), str(self.dataset.item_titles[i]), score)
-                for i, score in zip(items, scores, strict=True)
-                if i >= 0
-            ),
-            trace=tuple(
-                Step(t.node, t.agent, t.status, round(t.milliseconds, 3), t.error)
-                for t in slate.trace
-            ),
-            known=self.histories.user_at(user_id) >= 0,
-        )
+    def recommend(self, asked: Sequence[Asked], live: LiveHistories) -> list[Answer]:
+        """An answer for each. Those who want equally many items are answered together."""
+        alike: dict[int, list[int]] = {}
+        for place, one in enumerate(asked):
+            alike.setdefault(one.k, []).append(place)
+        answers: dict[int, Answer] = {}
+        for k, places in alike.items():
+            together = [asked[place] for place in places]
+            users = self.histories.batch_of([(one.user_id, one.told) for one in together], live)
+            slate = self._runtime.recommend(users, k)
+            answers.update(zip(places, self._answers(slate, users.users), strict=True))
+        return [answers[place] for place in range(len(asked))]
+
+    def _answers(self, slate: Slate, users: Tensor) -> Iterable[Answer]:
+        items = slate.candidates.items
+        # A place beyond the end of the catalogue is -1: its id is looked up in vain, and dropped.
+        ids = self.dataset.item_ids[items.numpy()].tolist()
+        titles = self.dataset.item_titles[items.numpy()].tolist()
+        steps = _Steps(slate.trace)
+        columns = (items.tolist(), ids, titles, slate.candidates.scores.tolist(), users.tolist())
+        for row, (indices, names, words, scores, user) in enumerate(zip(*columns, strict=True)):
+            yield Answer(
+                composition=self.composition,
+                items=tuple(
+                    ShownItem(name, title, score)
+                    for index, name, title, score in zip(indices, names, words, scores, strict=True)
+                    if index >= 0
+                ),
+                trace=steps.of(row),
+                known=user >= 0,
+            )
+
+
+class _Steps:
+    """The steps of each user of a batch; users with the same fates share them."""
+
+    def __init__(self, trace: Sequence[NodeTrace]) -> None:
+        self._trace = trace
+        self._fates = list(zip(*(node.by_user for node in trace), strict=True))
+        self._known: dict[tuple[Status, ...], tuple[Step, ...]] = {}
+
+    def of(self, row: int) -> tuple[Step, ...]:
+        fate = self._fates[row]
+        found = self._known.get(fate)
+        if found is None:
+            found = tuple(map(_step, self._trace, fate))
+            self._known[fate] = found
+        return found
+
+
+def _step(node: NodeTrace, status: Status) -> Step:
+    error = node.error if status not in ("ok", "skipped") else ""
+    return Step(node.node, node.agent, status, round(node.milliseconds, 3), error)

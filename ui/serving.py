@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
 from agenticrs.agents.artifact import unpack
+from agenticrs.agents.circuit import CircuitRules
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.runtime import Runtime
 from agenticrs.platform.data.dataset import Dataset
@@ -32,11 +33,11 @@ from agenticrs.registry.tables import CompositionRow, FeedbackRow
 from agenticrs.registry.versions import model_name
 from agenticrs.ui.canary_traffic import CanaryTraffic
 from agenticrs.ui.live_histories import Histories, LiveHistories, Seen
-from agenticrs.ui.loaded_model import Answer, LoadedModel
+from agenticrs.ui.loaded_model import Answer, Asked, LoadedModel, Step
 
 LONGEST_RETRY_SECONDS = 60.0
 _log = get_logger(__name__)
-_FAILED = ("failed", "timeout")
+_FAILED = ("failed", "timeout", "resting")
 
 
 class NothingServes(AgenticRSError):
@@ -111,14 +112,37 @@ class ServingModel:
         A user that the dataset does not know takes the cold path, with the history of ``told``
         (ids of items, oldest first) when there is one. Raises NothingServes.
         """
-        answer = self._canary.answer(self.loaded, user_id, k, self._live, told)
-        failed = {step.agent: step for step in answer.trace if step.status in _FAILED}
+        (answer,) = self.recommend_all([Asked(user_id, k, told)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def recommend_all(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
+        """An answer for each, all by the same model, or why one has none. Raises NothingServes."""
+        return self._answered(self.loaded, asked)
+
+    def _answered(
+        self, loaded: LoadedModel, asked: Sequence[Asked]
+    ) -> Sequence[Answer | Exception]:
+        try:
+            answers = self._canary.answer(loaded, asked, self._live)
+        except Exception as error:  # one request's must not be the others'
+            if len(asked) == 1:
+                return [error]
+            return [self._answered(loaded, [one])[0] for one in asked]
+        self._note_failing({id(answer.trace): answer.trace for answer in answers}.values())
+        return answers
+
+    def _note_failing(self, traces: Iterable[Sequence[Step]]) -> None:
+        steps = [step for trace in traces for step in trace]
+        failed = {step.agent: step for step in steps if step.status in _FAILED}
+        if not failed and not self._failing:
+            return
         for agent, step in failed.items():
             if agent not in self._failing:  # once, not with every request
                 _log.warning("agent failed while serving", agent=agent, error=step.error)
-        answered = {step.agent for step in answer.trace if step.status == "ok"}
+        answered = {step.agent for step in steps if step.status == "ok"}
         self._failing = (self._failing - answered) | frozenset(failed)
-        return answer
 
     def see(self, events: Sequence[feedback.FeedbackEvent | FeedbackRow]) -> None:
         """Lay feedback over the histories at once: its positives are not recommended again."""
@@ -233,6 +257,7 @@ class ServingModel:
             histories.batch(None, self._live, ()),
             histories.popularity,
             agent_timeout=self._settings.agent_timeout_ms / 1000,
+            circuits=CircuitRules(self._settings.circuit_failures, self._settings.circuit_seconds),
         )
         return LoadedModel(row, histories, runtime)
 

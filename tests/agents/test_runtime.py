@@ -10,6 +10,7 @@ import torch
 
 from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, Route, UserBatch
+from agenticrs.agents.circuit import CircuitRules
 from agenticrs.agents.fusion.reciprocal_rank import (
     ReciprocalRankFusion,
     ReciprocalRankFusionConfig,
@@ -112,6 +113,7 @@ def runtime(
     roles: Mapping[str, Role] | None = None,
     *,
     timeout: float | None = None,
+    circuits: CircuitRules | None = None,
 ) -> Runtime:
     """Serves the nodes, the last one's output; popular items are 0, 1, 2, ..."""
     specs = {
@@ -124,7 +126,16 @@ def runtime(
     validate(graph, specs)
     agents = {name: a if isinstance(a, Agent) else Scripted(a) for name, a in acts.items()}
     popularity = torch.arange(N_ITEMS, 0, -1)
-    return Runtime(graph, agents, specs, people(), popularity, agent_timeout=timeout, depth=10)
+    return Runtime(
+        graph,
+        agents,
+        specs,
+        people(),
+        popularity,
+        agent_timeout=timeout,
+        depth=10,
+        circuits=circuits,
+    )
 
 
 def shown(slate: Slate) -> list[list[int]]:
@@ -413,6 +424,95 @@ def test_a_late_agent_is_replaced_and_said_to_be_late() -> None:
     assert shown(slate) == [[7, 8]]
     assert of(slate, "a").status == "timeout"
     assert "no answer within 300 ms" in of(slate, "a").error
+    serve.close()
+
+
+def unless(poison: int, *items: int) -> Act:
+    """The same list for everybody, unless somebody has had that item."""
+
+    def act(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+        if poison in users.items.tolist():
+            raise RuntimeError("cannot read this history")
+        return always(*items)(users, inputs, k)  # type: ignore[no-any-return]
+
+    return act
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_one_history_that_an_agent_cannot_read_costs_nobody_else_its_answer(
+    timeout: float | None,
+) -> None:
+    nodes = [node("a"), node("b"), node("rrf", "a", "b")]
+    acts: Acts = {"a": unless(3, 10, 11), "b": always(12), "rrf": rrf(b=0.1)}
+    serve = runtime(nodes, acts, timeout=timeout)
+    slate = serve.recommend(people([1], [2, 3], [], [4], [5]), 2)
+    assert shown(slate) == [[10, 11], [12, 0], [10, 11], [10, 11], [10, 11]]
+    assert of(slate, "a").by_user == ("ok", "failed", "ok", "ok", "ok")
+    assert of(slate, "a").status == "failed"
+    assert of(slate, "rrf").by_user == ("ok",) * 5
+
+
+def test_a_router_that_cannot_read_one_history_routes_the_others() -> None:
+    def by_parity(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Route:
+        if 3 in users.items.tolist():
+            raise RuntimeError("cannot read this history")
+        return Route(users.users % 2)
+
+    acts: Acts = {"route": by_parity, "c": always(10), "w": unless(4, 12), "rrf": rrf()}
+    slate = runtime(ROUTED, acts, {"route": "routing"}).recommend(people([], [], [3], [4], []), 1)
+    assert shown(slate) == [[10], [12], [12], [0], [10]]
+    assert of(slate, "c").by_user == ("ok", "skipped", "skipped", "skipped", "ok")
+    assert of(slate, "w").by_user == ("skipped", "ok", "ok", "failed", "skipped")
+    assert slate.routes["route"].tolist() == [0, 1, 1, 1, 0]
+
+
+def test_an_agent_that_keeps_failing_rests_and_its_stand_in_acts() -> None:
+    asked: list[int] = []
+
+    def broken(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
+        asked.append(len(users))
+        raise RuntimeError("broken")
+
+    nodes = [node("a"), node("b"), node("rrf", "a", "b")]
+    acts: Acts = {"a": broken, "b": always(7, 8), "rrf": rrf()}
+    serve = runtime(nodes, acts, circuits=CircuitRules(failures=2, seconds=1000))
+    statuses = []
+    for _ in range(4):
+        slate = serve.recommend(people([]), 2)
+        assert shown(slate) == [[7, 8]]
+        statuses.append(of(slate, "a").status)
+    assert statuses == ["failed", "failed", "resting", "resting"]
+    assert "broken" in of(slate, "a").error
+    assert asked == [1, 1]
+    views = {view.node: (view.state, view.error) for view in serve.circuits()}
+    assert views["a"] == ("open", "RuntimeError: broken")
+    assert views["b"] == views["rrf"] == ("closed", "")
+    with pytest.raises(AgentError, match="broken"):
+        serve.run_all(people([]), 2)
+
+
+def test_an_agent_that_answers_some_of_a_batch_is_not_broken() -> None:
+    serve = runtime([node("a")], {"a": unless(3, 7)}, circuits=CircuitRules(failures=1))
+    for _ in range(3):
+        assert of(serve.recommend(people([3], []), 1), "a").by_user == ("failed", "ok")
+    assert serve.circuits()[0].state == "closed"
+
+
+def test_a_late_agent_rests_too_and_is_tried_again_after_its_rest() -> None:
+    gate = threading.Event()
+
+    def hangs(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Any:
+        gate.wait()
+        return always(5)(users, inputs, k)
+
+    serve = runtime(
+        [node("a")], {"a": hangs}, timeout=0.05, circuits=CircuitRules(failures=1, seconds=0.01)
+    )
+    assert of(serve.recommend(people([]), 1), "a").status == "timeout"
+    gate.set()
+    while serve.circuits()[0].state != "closed":
+        slate = serve.recommend(people([]), 1)
+    assert shown(slate) == [[5]]
     serve.close()
 
 

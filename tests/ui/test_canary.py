@@ -404,9 +404,9 @@ def test_an_agent_that_raises_is_a_broken_candidate_too(
     real = candidate.model.recommend
 
     def stand_in(*asked: Any) -> Any:
-        found = real(*asked)
+        (found,) = real(*asked)
         trace = (replace(found.trace[0], status="failed", error="boom"), *found.trace[1:])
-        return replace(found, trace=trace)
+        return [replace(found, trace=trace)]
 
     monkeypatch.setattr(candidate.model, "recommend", stand_in)
     arms = world.hour(lambda number: 1.0, users=40)

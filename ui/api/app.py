@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
+from agenticrs.platform.settings import Settings
 from agenticrs.ui.api import canary, errors, governance, health, recommendations, schedules
 from agenticrs.ui.api.attempts import LoginAttempts
 from agenticrs.ui.api.dependencies import AppDependencies
@@ -15,6 +16,7 @@ from agenticrs.ui.api.guard import Guard
 from agenticrs.ui.api.metrics import CountRequests, Metrics
 from agenticrs.ui.api.models import ErrorBody
 from agenticrs.ui.api.sessions import Sessions, session_key
+from agenticrs.ui.batches import Batches, BatchLimits
 from agenticrs.ui.console import install as install_console
 
 
@@ -25,6 +27,7 @@ def create_app(deps: AppDependencies) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         deps.serving.start()
         yield
+        app.state.batches.close()
         deps.serving.stop()
 
     app = FastAPI(
@@ -41,6 +44,7 @@ def create_app(deps: AppDependencies) -> FastAPI:
     app.state.dependencies = deps
     app.state.sessions = Sessions(session_key(deps.settings.home), deps.engine)
     app.state.attempts = LoginAttempts()
+    app.state.batches = Batches(deps.serving.recommend_all, _limits(deps.settings))
     app.state.metrics = Metrics(deps.serving, deps.settings.surface)
     errors.install(app)
     app.include_router(recommendations.router)
@@ -53,6 +57,15 @@ def create_app(deps: AppDependencies) -> FastAPI:
     app.add_middleware(Guard, host=deps.settings.host)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     return app
+
+
+def _limits(settings: Settings) -> BatchLimits:
+    return BatchLimits(
+        size=settings.batch_size,
+        wait=settings.batch_wait_ms / 1000,
+        workers=settings.batches_at_once,
+        waiting=settings.most_waiting,
+    )
 
 
 def _version() -> str:

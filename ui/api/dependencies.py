@@ -48,7 +48,12 @@ def get_dependencies(request: Request) -> AppDependencies:
     return found
 
 
-Deps = Annotated[AppDependencies, Depends(get_dependencies)]
+async def _dependencies(request: Request) -> AppDependencies:
+    # Not a plain function: FastAPI would call that in a thread, for each request.
+    return get_dependencies(request)
+
+
+Deps = Annotated[AppDependencies, Depends(_dependencies)]
 
 
 def get_session(deps: Deps) -> Iterator[Session]:

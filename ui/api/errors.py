@@ -23,12 +23,14 @@ from agenticrs.platform.errors import (
     UnknownDataset,
 )
 from agenticrs.ui.api.credentials import LoginNeeded, TooManyAttempts
+from agenticrs.ui.batches import Overloaded
 from agenticrs.ui.serving import NothingServes
 
 STATUS: dict[type[AgenticRSError], int] = {
     LoginNeeded: 401,
     TooManyAttempts: 429,
     NothingServes: 503,
+    Overloaded: 503,
     NotFound: 404,
     UnknownDataset: 404,
     Conflict: 409,
@@ -82,6 +84,8 @@ def problem_of(error: AgenticRSError) -> Problem:
     headers = {}
     if isinstance(error, TooManyAttempts):
         headers["Retry-After"] = str(error.seconds)
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = "1"
     if isinstance(error, LoginNeeded):
         headers["WWW-Authenticate"] = 'Basic realm="AgenticRS", charset="UTF-8"'
     fields = error.fields.items() if isinstance(error, InvalidSchedule) else ()

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic_core import to_json
 from sqlmodel import Session, col, select
 
 from agenticrs.registry import feedback
@@ -17,47 +18,58 @@ from agenticrs.ui.api.dependencies import Deps, Registry
 from agenticrs.ui.api.errors import invalid_field
 from agenticrs.ui.api.metrics import Metrics
 from agenticrs.ui.api.people import Needs
+from agenticrs.ui.batches import Batches
+from agenticrs.ui.loaded_model import Answer, Asked
 
 router = APIRouter(prefix="/v1", tags=["serving"])
 LATEST = 60
 """Seconds by which a caller's clock may be ahead of ours."""
 
 
-@router.post("/recommend")
-def recommend(
-    wanted: models.RecommendRequest, request: Request, deps: Deps
-) -> models.RecommendResponse:
+@router.post("/recommend", response_model=models.RecommendResponse)
+async def recommend(wanted: models.RecommendRequest, request: Request) -> Response:
     """The best items for a user; an unknown user is answered by the cold path."""
+    batches: Batches[Asked, Answer] = request.app.state.batches
     metrics: Metrics = request.app.state.metrics
-    found = deps.serving.recommend(wanted.user_id, wanted.k, wanted.history)
+    found = await batches.ask(Asked(wanted.user_id, wanted.k, wanted.history))
     metrics.count_agents(found.trace)
     metrics.count_arm(found)
-    return models.RecommendResponse(
-        user_id=wanted.user_id,
-        known_user=found.known,
-        composition=found.composition,
-        arm=found.arm,
-        items=[
-            models.RankedItem(
-                rank=rank,
-                id=item.id,
-                title=item.title,
-                score=item.score if math.isfinite(item.score) else None,
-            )
-            for rank, item in enumerate(found.items, 1)
-        ],
-        trace=[models.TraceStep.model_validate(step.as_dict()) for step in found.trace]
-        if wanted.trace
-        else None,
-    )
+    return Response(_body(wanted, found), media_type="application/json")
 
 
-@router.get("/recommend")
-def recommend_by_address(
-    wanted: Annotated[models.RecommendRequest, Query()], request: Request, deps: Deps
-) -> models.RecommendResponse:
+@router.get("/recommend", response_model=models.RecommendResponse)
+async def recommend_by_address(
+    wanted: Annotated[models.RecommendRequest, Query()], request: Request
+) -> Response:
     """The same, with the request in the address."""
-    return recommend(wanted, request, deps)
+    return await recommend(wanted, request)
+
+
+def _body(wanted: models.RecommendRequest, found: Answer) -> bytes:
+    """``models.RecommendResponse`` as JSON: at once, because every request pays for it."""
+    return to_json(
+        {
+            "user_id": wanted.user_id,
+            "known_user": found.known,
+            "composition": found.composition,
+            "arm": found.arm,
+            "items": [
+                {
+                    "rank": rank,
+                    "id": item.id,
+                    "title": item.title,
+                    "score": item.score if math.isfinite(item.score) else None,
+                }
+                for rank, item in enumerate(found.items, 1)
+            ],
+            "trace": [
+                {name: getattr(step, name) for name in models.TraceStep.model_fields}
+                for step in found.trace
+            ]
+            if wanted.trace
+            else None,
+        }
+    )
 
 
 @router.post("/feedback")

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import feedback
-from agenticrs.ui.api import recommendations
+from agenticrs.ui.api import models, recommendations
+from agenticrs.ui.loaded_model import Asked
 
 
 def event(key: str, item: str, **changed: Any) -> dict[str, Any]:
@@ -91,6 +92,54 @@ def test_what_is_no_json_is_422_too(place: Any) -> None:
         "/v1/recommend", content=b"{nope", headers={"content-type": "application/json"}
     )
     assert answer.status_code == 422
+
+
+def test_the_answer_has_the_form_that_the_schema_declares(place: Any) -> None:
+    body = place.client().post("/v1/recommend", json={"user_id": "u1", "trace": True}).json()
+    assert models.RecommendResponse.model_validate(body).model_dump(mode="json") == body
+
+
+def test_requests_of_one_moment_get_their_own_answers(place: Any) -> None:
+    place.promote(2)
+    place.serving.refresh()
+    people = [str(user) for user in place.datasets.load("generated").user_ids[:12]] + ["new"]
+    asked = [Asked(user, 3 + number % 4) for number, user in enumerate(people)]
+    alone = [place.serving.recommend(one.user_id, one.k) for one in asked]
+    together = place.serving.recommend_all(asked)
+    assert [answer.items for answer in together] == [answer.items for answer in alone]
+    assert [[(s.node, s.status) for s in answer.trace] for answer in together] == [
+        [(s.node, s.status) for s in answer.trace] for answer in alone
+    ]
+    assert [answer.known for answer in together] == [True] * 12 + [False]
+
+
+def test_a_request_that_cannot_be_answered_leaves_the_others_of_its_batch_theirs(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = place.serving.loaded
+    real = loaded.recommend
+
+    def recommend(asked: Any, live: Any) -> Any:
+        if any(one.user_id == "bad" for one in asked):
+            raise KeyError("bad")
+        return real(asked, live)
+
+    monkeypatch.setattr(loaded, "recommend", recommend)
+    first, bad, last = place.serving.recommend_all([Asked(u, 2) for u in ("u1", "bad", "u2")])
+    assert isinstance(bad, KeyError)
+    assert len(first.items) == len(last.items) == 2
+    answer = place.client().post("/v1/recommend", json={"user_id": "bad"})
+    assert answer.status_code == 500
+    assert set(answer.json()) == {"error", "hint"}
+
+
+def test_who_would_wait_behind_too_many_is_told_to_come_again(place: Any) -> None:
+    client = place.client()
+    client.app.state.batches.close()
+    answer = client.post("/v1/recommend", json={"user_id": "u1"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["hint"]
 
 
 def test_feedback_is_durable_idempotent_and_counts_at_once(place: Any) -> None:
