@@ -41,7 +41,7 @@ from agenticrs.agents.stand_in import rows_of, scattered
 from agenticrs.agents.timed_calls import TimedCalls
 from agenticrs.platform.errors import AgentError
 from agenticrs.registry.graph import SOURCE, Graph, Node
-from agenticrs.registry.spec import AgentSpec
+from agenticrs.registry.spec import AgentSpec, Port
 
 _WORST_FIRST: tuple[Status, ...] = ("failed", "timeout", "resting", "ok")
 
@@ -136,11 +136,13 @@ class Runtime:
         self._calls = TimedCalls()
         self._circuits = circuits
         self._steps = tuple(self._step(node, agents, specs) for node in graph.order())
+        self.members = {step.node.id: step.guarded for step in self._steps}
 
     @property
-    def agents(self) -> dict[str, Agent[Any]]:
-        """The agents by node id."""
-        return {step.node.id: step.agent for step in self._steps}
+    def listing(self) -> tuple[str, ...]:
+        """The nodes that put out candidates."""
+        steps = self._steps
+        return tuple(s.node.id for s in steps if s.guarded.spec.loop.output is Port.CANDIDATES)
 
     def circuits(self) -> tuple[CircuitView, ...]:
         """How the nodes' circuits stand; empty without them."""

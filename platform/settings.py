@@ -263,6 +263,12 @@ class Settings(BaseSettings):
     admin_password: SecretStr | None = None
     """Password of the first account, `admin`, made when there is none."""
 
+    traces: str | None = None
+    """Where traces of requests go: a collector's URL (OTLP over HTTP) or `file`; unset: nowhere."""
+
+    trace_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of the traces that are kept; a request with a `traceparent` is kept as that says."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severity that is logged: DEBUG, INFO, WARNING or ERROR."""
 
@@ -342,6 +348,13 @@ class Settings(BaseSettings):
         known = ("http://", "https://", "sqlite:///", "databricks")
         if value is not None and not value.startswith(known):
             raise ValueError("should begin with http://, https:// or sqlite:///")
+        return value
+
+    @field_validator("traces", mode="after")
+    @classmethod
+    def _collector(cls, value: str | None) -> str | None:
+        if value is not None and value != "file" and not value.startswith(("http://", "https://")):
+            raise ValueError("should be file, or begin with http:// or https://")
         return value
 
     @field_validator("public_url", "webhook_url", mode="after")

@@ -34,6 +34,7 @@ from agenticrs.evolution import schedule_edits
 from agenticrs.evolution.controller import Controller
 from agenticrs.evolution.schedule_spec import ScheduleSpec
 from agenticrs.evolution.scheduler import Scheduler
+from agenticrs.platform import tracing
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, SettingsError
 from agenticrs.platform.jobs.job import JobRunner
@@ -100,7 +101,10 @@ def up(
         )
         controller = _with_runner(make_controller(settings), runner)
         password = _first_account(controller.services.engine, settings)
-        serving = _serving(controller)
+        tracer = tracing.start(settings)
+        if tracer is not None:
+            stack.callback(tracer.close)
+        serving = _serving(controller, tracer)
         if settings.canary:
             steps = CanarySteps(controller)
             steps.start()
@@ -116,6 +120,7 @@ def up(
                 serving=serving,
                 governance=controller,
                 settings=settings,
+                tracer=tracer,
             )
         )
         addresses["schedules"] = _scheduled(controller)
@@ -265,9 +270,15 @@ def _with_runner(controller: Controller, runner: JobRunner) -> Controller:
     return replace(controller, services=services)
 
 
-def _serving(controller: Controller) -> ServingModel:
+def _serving(controller: Controller, tracer: tracing.Tracer | None) -> ServingModel:
     services = controller.services
-    model = ServingModel(services.engine, services.tracking, services.datasets, services.settings)
+    model = ServingModel(
+        services.engine,
+        services.tracking,
+        services.datasets,
+        services.settings,
+        tracer=tracer,
+    )
     model.refresh()
     return model
 

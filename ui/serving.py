@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Engine
 
 from agenticrs.agents.artifact import unpack
-from agenticrs.agents.circuit import CircuitRules
+from agenticrs.agents.circuit import CircuitRules, CircuitView
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.runtime import Runtime
 from agenticrs.platform.data.dataset import Dataset
@@ -26,6 +26,7 @@ from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError, TrackingError
 from agenticrs.platform.logs import get_logger
 from agenticrs.platform.settings import Settings
+from agenticrs.platform.tracing import Tracer, traced
 from agenticrs.platform.tracking.port import Tracking
 from agenticrs.registry import audit, feedback, promotion
 from agenticrs.registry.graph import Graph
@@ -54,6 +55,8 @@ class ServingStatus:
     tracking_reachable: bool = True
     failure: str = ""
     """Why what should serve could not be loaded; empty when all is well."""
+    resting: tuple[CircuitView, ...] = ()
+    """Agents that are left alone for a while, after failures."""
 
 
 class ServingModel:
@@ -70,12 +73,14 @@ class ServingModel:
         datasets: DatasetStore,
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
+        tracer: Tracer | None = None,
     ) -> None:
         self._engine = engine
         self._tracking = tracking
         self._datasets = datasets
         self._settings = settings
         self._clock = clock
+        self._tracer = tracer
         self._live = LiveHistories()
         self._canary = CanaryTraffic(engine, tracking, settings.surface)
         self._last_feedback: dict[str, int] = {}
@@ -92,7 +97,9 @@ class ServingModel:
     @property
     def status(self) -> ServingStatus:
         """What serves, on which data, and what is wrong."""
-        return self._status
+        loaded = self._loaded
+        resting = () if loaded is None else loaded.resting()
+        return replace(self._status, resting=resting) if resting else self._status
 
     @property
     def loaded(self) -> LoadedModel:
@@ -216,7 +223,10 @@ class ServingModel:
                 return False
             if self._failed and self._failed[0] == row.number and self._clock() < self._retry_at:
                 return False
-            loaded = self._loaded_from(row, fingerprint)
+            with traced(
+                self._tracer, f"load composition {row.number}", **{"agenticrs.data": fingerprint}
+            ):
+                loaded = self._loaded_from(row, fingerprint)
             self._read_feedback(loaded.dataset)
         except Exception as error:  # a failure is a result here: the old model keeps serving
             self._note_failure(row, error)

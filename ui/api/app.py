@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,8 +16,10 @@ from agenticrs.ui.api.guard import Guard
 from agenticrs.ui.api.metrics import CountRequests, Metrics
 from agenticrs.ui.api.models import ErrorBody
 from agenticrs.ui.api.sessions import Sessions, session_key
+from agenticrs.ui.api.tracing import TraceRequests
 from agenticrs.ui.batches import Batches, BatchLimits
 from agenticrs.ui.console import install as install_console
+from agenticrs.ui.loaded_model import Answer, Asked
 
 
 def create_app(deps: AppDependencies) -> FastAPI:
@@ -44,8 +46,8 @@ def create_app(deps: AppDependencies) -> FastAPI:
     app.state.dependencies = deps
     app.state.sessions = Sessions(session_key(deps.settings.home), deps.engine)
     app.state.attempts = LoginAttempts()
-    app.state.batches = Batches(deps.serving.recommend_all, _limits(deps.settings))
     app.state.metrics = Metrics(deps.serving, deps.settings.surface)
+    app.state.batches = Batches(_answering(deps, app.state.metrics), _limits(deps.settings))
     errors.install(app)
     app.include_router(recommendations.router)
     app.include_router(governance.router)
@@ -56,7 +58,19 @@ def create_app(deps: AppDependencies) -> FastAPI:
     # The last one added stands outermost.
     app.add_middleware(Guard, host=deps.settings.host)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
+    if deps.tracer is not None:
+        app.add_middleware(TraceRequests, tracer=deps.tracer)
     return app
+
+
+def _answering(
+    deps: AppDependencies, metrics: Metrics
+) -> Callable[[Sequence[Asked]], Sequence[Answer | Exception]]:
+    def answer(asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
+        metrics.batches.observe(len(asked))
+        return deps.serving.recommend_all(asked)
+
+    return answer
 
 
 def _limits(settings: Settings) -> BatchLimits:

@@ -13,6 +13,7 @@ from sqlmodel import Session
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.settings import Settings
+from agenticrs.platform.tracing import Tracer
 from agenticrs.platform.tracking.port import Tracking
 from agenticrs.registry.proposals import Verdict
 from agenticrs.ui.serving import ServingModel
@@ -40,6 +41,7 @@ class AppDependencies:
     settings: Settings
     live_seconds: float = 1.0
     """How often a page that shows a running cycle looks for news."""
+    tracer: Tracer | None = None
 
 
 def get_dependencies(request: Request) -> AppDependencies:

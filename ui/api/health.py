@@ -31,6 +31,7 @@ def health(deps: Deps, response: Response) -> Health:
             "status": state,
             "composition": found.composition,
             "tracking_reachable": found.tracking_reachable,
+            "resting": sorted({view.agent for view in found.resting}),
         }
     )
 

@@ -14,6 +14,7 @@ from agenticrs.ui.loaded_model import Answer, Step
 from agenticrs.ui.serving import ServingModel
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -37,8 +38,14 @@ class Metrics:
         )
         self.agent_failures = Counter(
             "agenticrs_agent_failures",
-            "Calls of agents that failed or timed out, so that a stand-in acted.",
+            "Answers for which an agent failed, was late or rested, so that a stand-in acted.",
             ("agent", "status"),
+            registry=self._registry,
+        )
+        self.batches = Histogram(
+            "agenticrs_batch_requests",
+            "Requests for recommendations that were answered together.",
+            buckets=_SIZES,
             registry=self._registry,
         )
         self.canary_requests = Counter(
@@ -61,7 +68,7 @@ class Metrics:
     def count_agents(self, trace: Iterable[Step]) -> None:
         """Count the agents that did not answer a request."""
         for step in trace:
-            if step.status in ("failed", "timeout"):
+            if step.status in ("failed", "timeout", "resting"):
                 self.agent_failures.labels(step.agent, step.status).inc()
 
     def count_arm(self, found: Answer) -> None:
@@ -101,6 +108,14 @@ class _Serving(Collector):
             "1 while what should serve cannot be loaded and an older composition answers.",
             value=float(bool(status.failure)),
         )
+        resting = GaugeMetricFamily(
+            "agenticrs_agent_resting",
+            "1 while an agent is left alone after failures; no sample for the others.",
+            labels=("node", "agent"),
+        )
+        for view in status.resting:
+            resting.add_metric((view.node, view.agent), 1.0)
+        yield resting
 
 
 class CountRequests:

@@ -45,6 +45,7 @@ class RecommendRequest(_Request):
         "Ids that are not in the catalogue are left out.",
     )
     trace: bool = Field(default=False, description="Whether to tell what each agent did.")
+    explain: bool = Field(default=False, description="Whether to tell why each item is shown.")
 
 
 class RankedItem(_Public):
@@ -61,8 +62,64 @@ class TraceStep(_Public):
 
     node: str
     agent: str
-    status: str = Field(description="ok, failed, timeout, or skipped (nobody took its path).")
+    status: str = Field(
+        description="ok, failed, timeout, resting (not asked, after failures), or skipped "
+        "(the user did not take its path)."
+    )
     milliseconds: float
+
+
+class ItemSource(_Public):
+    """What one input of a node said of the item."""
+
+    node: str
+    agent: str
+    rank: int
+    score: float | None
+    weight: float | None = Field(description="The input's weight, where a fusion has weights.")
+    vote: float | None = Field(description="Weight times what the fusion made of rank or score.")
+
+
+class Contribution(_Public):
+    """What one agent made of the item; agents whose stand-in acted do not stand here."""
+
+    node: str
+    agent: str
+    version: int
+    role: str
+    rank: int = Field(description="Place in the list that it handed on, from 1.")
+    score: float | None
+    moved: int | None = Field(
+        description="By how many places a ranker or re-ranker raised it; negative: lowered."
+    )
+    sources: list[ItemSource]
+
+
+class ItemExplanation(_Public):
+    """Why the item is shown: the agents that had it in their lists, in the composition's order."""
+
+    id: str
+    filled: Literal["cut off", "popular"] | None = Field(
+        description="None: the last agent put it there. Else it fills the slate: an earlier "
+        "agent's list had it, or it is popular."
+    )
+    contributions: list[Contribution]
+
+
+class RouteTaken(_Public):
+    """The segment into which a router put the user."""
+
+    node: str
+    agent: str
+    version: int
+    segment: str
+
+
+class SlateExplanation(_Public):
+    """The user's way through the composition, and the reasons for each item, in order."""
+
+    routes: list[RouteTaken]
+    items: list[ItemExplanation]
 
 
 class RecommendResponse(_Public):
@@ -76,6 +133,7 @@ class RecommendResponse(_Public):
     )
     items: list[RankedItem]
     trace: list[TraceStep] | None = None
+    explanation: SlateExplanation | None = None
 
 
 class FeedbackEvent(_Request):
@@ -286,6 +344,9 @@ class Health(_Public):
     status: Literal["ok", "waiting for a model", "stale", "database away"]
     composition: int | None
     tracking_reachable: bool
+    resting: list[str] = Field(
+        default=[], description="Agents that are left alone for a while, after failures."
+    )
 
 
 class ErrorBody(BaseModel):

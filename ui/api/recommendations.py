@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic_core import to_json
@@ -14,12 +13,13 @@ from sqlmodel import Session, col, select
 from agenticrs.registry import feedback
 from agenticrs.registry.tables import FeedbackRow
 from agenticrs.ui.api import models
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Registry, get_dependencies
 from agenticrs.ui.api.errors import invalid_field
 from agenticrs.ui.api.metrics import Metrics
 from agenticrs.ui.api.people import Needs
+from agenticrs.ui.api.tracing import trace_answer
 from agenticrs.ui.batches import Batches
-from agenticrs.ui.loaded_model import Answer, Asked
+from agenticrs.ui.loaded_model import Answer, Asked, Step
 
 router = APIRouter(prefix="/v1", tags=["serving"])
 LATEST = 60
@@ -27,13 +27,20 @@ LATEST = 60
 
 
 @router.post("/recommend", response_model=models.RecommendResponse)
-async def recommend(wanted: models.RecommendRequest, request: Request) -> Response:
+async def recommend(
+    wanted: models.RecommendRequest,
+    request: Request,
+    explain: Annotated[bool, Query(description="The same as in the body.")] = False,
+) -> Response:
     """The best items for a user; an unknown user is answered by the cold path."""
     batches: Batches[Asked, Answer] = request.app.state.batches
     metrics: Metrics = request.app.state.metrics
-    found = await batches.ask(Asked(wanted.user_id, wanted.k, wanted.history))
+    found = await batches.ask(
+        Asked(wanted.user_id, wanted.k, wanted.history, wanted.explain or explain)
+    )
     metrics.count_agents(found.trace)
     metrics.count_arm(found)
+    trace_answer(get_dependencies(request).tracer, request, found)
     return Response(_body(wanted, found), media_type="application/json")
 
 
@@ -47,29 +54,32 @@ async def recommend_by_address(
 
 def _body(wanted: models.RecommendRequest, found: Answer) -> bytes:
     """``models.RecommendResponse`` as JSON: at once, because every request pays for it."""
-    return to_json(
-        {
-            "user_id": wanted.user_id,
-            "known_user": found.known,
-            "composition": found.composition,
-            "arm": found.arm,
+    items = [
+        {"rank": rank, "id": item.id, "title": item.title, "score": item.score}
+        for rank, item in enumerate(found.items, 1)
+    ]
+    body: dict[str, Any] = {
+        "user_id": wanted.user_id,
+        "known_user": found.known,
+        "composition": found.composition,
+        "arm": found.arm,
+        "items": items,
+        "trace": [_told(step) for step in found.trace] if wanted.trace else None,
+        "explanation": None,
+    }
+    if found.explanation is not None:
+        body["explanation"] = {
+            "routes": found.explanation.routes,
             "items": [
-                {
-                    "rank": rank,
-                    "id": item.id,
-                    "title": item.title,
-                    "score": item.score if math.isfinite(item.score) else None,
-                }
-                for rank, item in enumerate(found.items, 1)
+                {"id": item.id, "filled": why.filled, "contributions": why.contributions}
+                for item, why in zip(found.items, found.explanation.items, strict=True)
             ],
-            "trace": [
-                {name: getattr(step, name) for name in models.TraceStep.model_fields}
-                for step in found.trace
-            ]
-            if wanted.trace
-            else None,
         }
-    )
+    return to_json(body, inf_nan_mode="null")
+
+
+def _told(step: Step) -> dict[str, Any]:
+    return {name: getattr(step, name) for name in models.TraceStep.model_fields}
 
 
 @router.post("/feedback")

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.tracing import Tracer
 from agenticrs.registry import feedback
 from agenticrs.ui.api import models, recommendations
+from agenticrs.ui.api.app import create_app
 from agenticrs.ui.loaded_model import Asked
+from agenticrs.ui.serving import ServingModel
 
 
 def event(key: str, item: str, **changed: Any) -> dict[str, Any]:
@@ -97,6 +103,66 @@ def test_what_is_no_json_is_422_too(place: Any) -> None:
 def test_the_answer_has_the_form_that_the_schema_declares(place: Any) -> None:
     body = place.client().post("/v1/recommend", json={"user_id": "u1", "trace": True}).json()
     assert models.RecommendResponse.model_validate(body).model_dump(mode="json") == body
+
+
+def test_a_slate_is_explained_on_request_by_address_and_by_body(place: Any) -> None:
+    place.promote(2)
+    place.serving.refresh()
+    client, ask = place.client(), {"user_id": "new", "k": 3}
+    plain = client.post("/v1/recommend", json=ask).json()
+    assert plain["explanation"] is None
+    answers = [
+        client.post("/v1/recommend?explain=1", json=ask).json(),
+        client.post("/v1/recommend", json=ask | {"explain": True}).json(),
+        client.get("/v1/recommend", params=ask | {"explain": 1}).json(),
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    told = answers[0]["explanation"]
+    assert models.RecommendResponse.model_validate(answers[0]).model_dump(mode="json") == answers[0]
+    assert answers[0]["items"] == plain["items"]
+    assert told["routes"] == [
+        {"node": "history_router", "agent": "history_router", "version": 1, "segment": "cold"}
+    ]
+    assert [one["id"] for one in told["items"]] == [item["id"] for item in plain["items"]]
+    assert [one["node"] for one in told["items"][0]["contributions"]] == ["popularity", "rrf"]
+    source = told["items"][0]["contributions"][1]["sources"][0]
+    assert (source["node"], source["rank"], source["weight"]) == ("popularity", 1, 1.0)
+
+
+def test_a_request_is_traced_from_its_caller_down_to_the_versions_of_the_agents(
+    place: Any,
+) -> None:
+    kept = InMemorySpanExporter()
+    tracer = Tracer(kept, surface="home", at_once=True)
+    serving = ServingModel(
+        place.engine, place.tracking, place.datasets, place.settings, tracer=tracer
+    )
+    place.promote(2)
+    serving.refresh()
+    deps = replace(place.app_dependencies(), serving=serving, tracer=tracer)
+    client = TestClient(create_app(deps), base_url="http://127.0.0.1")
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    headers = {"traceparent": f"00-{trace}-{parent}-01"}
+    client.post("/v1/recommend", json={"user_id": "new"}, headers=headers)
+    client.post("/v1/recommend", json={"k": 0})
+    unsampled = {"traceparent": f"00-{trace}-{parent}-00"}
+    client.post("/v1/recommend", json={"user_id": "new"}, headers=unsampled)
+    load, batch, *agents, request, refused = kept.get_finished_spans()
+    assert load.name == "load composition 2"
+    assert request.name == refused.name == "POST /v1/recommend"
+    assert refused.attributes["http.response.status_code"] == 422
+    assert f"{request.context.trace_id:032x}" == trace
+    assert f"{request.parent.span_id:016x}" == parent
+    assert batch.parent.span_id == request.context.span_id
+    assert batch.attributes["agenticrs.composition"] == 2
+    assert [span.parent.span_id for span in agents] == [batch.context.span_id] * 3
+    assert [
+        (span.attributes["agenticrs.agent"], span.attributes["agenticrs.agent.version"])
+        for span in agents
+    ] == [("history_router", 1), ("popularity", 1), ("rrf", 1)]
+    for span in agents:
+        assert batch.start_time <= span.start_time <= span.end_time
+    assert request.start_time <= batch.start_time <= batch.end_time <= request.end_time
 
 
 def test_requests_of_one_moment_get_their_own_answers(place: Any) -> None:
@@ -281,12 +347,38 @@ def test_a_failing_agent_is_counted_and_the_slate_is_full(place: Any) -> None:
     assert 'agenticrs_agent_failures_total{agent="popularity",status="failed"} 2.0' in text
 
 
+def test_an_agent_that_keeps_failing_rests_and_everybody_can_see_it(place: Any) -> None:
+    place.promote(2)
+    place.serving.refresh()
+    step = next(s for s in place.serving.loaded._runtime._steps if s.node.id == "popularity")
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("out of <order>")
+
+    step.agent.act = broken
+    client = place.logged_in()
+    for _ in range(place.settings.circuit_failures + 1):
+        answer = client.post("/v1/recommend", json={"user_id": "new", "k": 5, "trace": True})
+    assert len(answer.json()["items"]) == 5
+    statuses = {step["node"]: step["status"] for step in answer.json()["trace"]}
+    assert statuses["popularity"] == "resting"
+    assert client.get("/healthz").json()["resting"] == ["popularity"]
+    text = client.get("/metrics").text
+    assert 'agenticrs_agent_resting{agent="popularity",node="popularity"} 1.0' in text
+    assert 'agent="popularity",status="resting"} 1.0' in text
+    page = client.get("/").text
+    assert "Agent popularity rests." in page
+    assert "out of &lt;order&gt;" in page
+    assert 'agenticrs_batch_requests_bucket{le="1.0"} 6.0' in text
+
+
 def test_health_and_metrics_say_what_serves(place: Any) -> None:
     client = place.client()
     assert client.get("/healthz").json() == {
         "status": "ok",
         "composition": 1,
         "tracking_reachable": True,
+        "resting": [],
     }
     client.post("/v1/recommend", json={"user_id": "u"})
     text = client.get("/metrics").text
