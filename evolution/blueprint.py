@@ -220,9 +220,10 @@ def given_points(
 ) -> list[dict[str, Value]]:
     """Points worth trying before any search: the best retriever alone, and everybody together.
 
-    Everybody together is tried with every fusion, then with a ranker for the common path alone, with
-    a cascade, and with a segmenter on the paths that it learnt. ``rewards`` are the retrievers'
-    inner rewards; these are the strong simple baselines that a searched composition has to beat.
+    Everybody together is tried with every fusion, then with a ranker for the common path alone,
+    with a cascade, and with a segmenter on the paths that it learnt. ``rewards`` are the
+    retrievers' inner rewards; these are the strong simple baselines that a searched composition has
+    to beat.
     """
     retrievers, behind = of_role(specs, "retrieval"), stages(specs)
     fusions = _plain_first(specs, "fusion")
