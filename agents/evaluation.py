@@ -42,6 +42,7 @@ from agenticrs.rewards.experiments.quality import Course, decision_quality
 from agenticrs.rewards.expert_routing import routing_health
 from agenticrs.rewards.outer import captured_value
 from agenticrs.rewards.ranking import ranking_metrics
+from agenticrs.rewards.surrogate import Scheme, objective_quality
 
 SLATE = 10
 """How many items people see; beyond-accuracy and business metrics are cut here."""
@@ -49,7 +50,11 @@ _ACCURACY = ("ndcg@10", "recall@10", "recall@50", "mrr@10", "hit@10")
 _FAMILIES = ("ndcg", "recall", "precision", "hit", "mrr", "map")
 _RELEVANCE_SHARE = 0.8
 _ROUTING = "relevance_routing"
-_DECISIONS = "decision_quality"
+_DECISIONS: dict[str, tuple[str, type[Any], Callable[..., Any]]] = {
+    "decision_quality": ("course", Course, decision_quality),
+    "objective_quality": ("scheme", Scheme, objective_quality),
+}
+"""Inner reward of decisions -> the agent's attribute that says them, its type, and the judge."""
 _LUCK = 0
 """Seed of what is generated: all candidates meet the same."""
 _CHUNK = 1024
@@ -102,23 +107,25 @@ def asked(
 
 def decides_without_lists(spec: AgentSpec) -> bool:
     """Whether it is its decisions that are measured, and no lists."""
-    return spec.inner_reward.metric == _DECISIONS
+    return spec.inner_reward.metric in _DECISIONS
 
 
 def measure_decisions(agent: Agent[Any], cases: int) -> Evaluation:
-    """The quality of an agent's decisions on so many generated canaries, one value for each.
+    """The quality of an agent's decisions in so many generated cases, one value for each.
 
-    Raises AgentError when the agent does not say how it decides (``course``).
+    Raises AgentError when the agent does not say how it decides (``course``, ``scheme``).
     """
-    course = getattr(agent, "course", None)
-    if not isinstance(course, Course):
-        raise AgentError(f"{agent.spec.name} is judged by its canaries and has no course")
+    metric, name = agent.spec.inner_reward.metric, str(agent.spec.inner_reward)
+    attribute, kind, judge = _DECISIONS[metric]
+    decides = getattr(agent, attribute, None)
+    if not isinstance(decides, kind):
+        raise AgentError(f"{agent.spec.name} is judged by its decisions and has no {attribute}")
     if not cases:
         raise AgentError("there are no held-out users to evaluate on")
-    found = decision_quality(course, runs=cases, seed=_LUCK)
-    values, name = found.shares, str(agent.spec.inner_reward)
+    found = judge(decides, runs=cases, seed=_LUCK)
+    totals = {name: float(found.shares.mean()), **found.totals()}
     nothing = torch.zeros(cases, 0, dtype=torch.int64)
-    return Evaluation({name: values}, {name: found.captured, **found.totals()}, nothing)
+    return Evaluation({name: found.shares}, totals, nothing)
 
 
 def router_health(
@@ -207,7 +214,7 @@ def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> di
     elif inner is not None and inner.metric not in (*_SECOND, _ROUTING, CHOICE):
         raise AgentError(
             f"inner reward {inner} is not known",
-            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING, _DECISIONS, CHOICE)),
+            hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING, *_DECISIONS, CHOICE)),
         )
     cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
     computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)

@@ -120,7 +120,7 @@ def select(cycle: Cycle) -> Result:
     before = Graph.model_validate(serving.graph)
     arena, people = Arena(cycle), SimulatedUsers(cycle)
     for row in sorted(rows, key=lambda r: (-(r.reward or 0.0), r.number))[:3]:
-        graph, files = _candidate(cycle, row.config)
+        graph, files = candidate(cycle, row.config)
         entries = [Entry("serving", before), Entry("candidate", graph, files)]
         compared = partial(
             stages.evidence_of,
@@ -153,7 +153,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
         return {"composition": None, "decided_by": "no significant gain"}
     with session_scope(cycle.services.engine) as session:
         row = trials.get(session, chosen)
-    graph, files = _candidate(cycle, row.config)
+    graph, files = candidate(cycle, row.config)
     for agent, content in files.items():
         number = _publish_functional(cycle, agent, row, content)
         graph = graph.with_version(agent, number)
@@ -239,7 +239,7 @@ def _rewards(result: CompositionResult) -> dict[str, float]:
     return {name: mean_reward(result.per_user[name], result.users) for name in (OUTER, INNER)}
 
 
-def _candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Files]]:
+def candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Files]]:
     """The graph of a point, with files of the functional agents that it configures anew.
 
     Those stand at a version number that is not taken yet.
@@ -258,7 +258,7 @@ def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[st
     entries = []
     for row in wave:
         try:
-            graph, files = _candidate(cycle, row.config)
+            graph, files = candidate(cycle, row.config)
             entries.append(Entry(str(row.number), graph, files))
         except (EvolutionError, InvalidComposition) as error:
             fail(cycle, row, f"static check: {error}")

@@ -17,6 +17,7 @@ from agenticrs.evolution import (
     canary_outcomes,
     compositional,
     individual,
+    objective_configuration,
     preflight,
     sensing,
     stages,
@@ -29,10 +30,10 @@ from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, EvolutionError
-from agenticrs.registry import cycles, feedback, lease, promotion, proposals
+from agenticrs.registry import cycles, feedback, lease, objectives, promotion, proposals
 from agenticrs.registry.lease import Held
 from agenticrs.registry.proposals import Verdict
-from agenticrs.registry.tables import CycleRow
+from agenticrs.registry.tables import CycleRow, ObjectiveRow
 from agenticrs.rewards.objectives import parse as parse_objectives
 
 STEPS: Mapping[CycleKind, Mapping[StepName, StepFunction]] = {
@@ -98,7 +99,7 @@ class Controller:
         name = self._dataset(dataset)
         with self._lease() as leased, self.services.open_runner() as runner:
             # Starting Ray takes seconds: all cycles of this call use the same one.
-            one = replace(self.services, open_runner=lambda: nullcontext(runner))
+            one = replace(leased.services, open_runner=lambda: nullcontext(runner))
             working = replace(leased, services=one)
             admit_first(one)
             done = working._resume()
@@ -118,6 +119,20 @@ class Controller:
                 done.append(working._start(request, name, look))
         self._resume_decided()
         return done
+
+    def propose_objectives(self) -> ObjectiveRow:
+        """Learn and verify weights of the objectives (``objective_configuration``).
+
+        They hold when a person approves them, and never before. Raises Conflict while another
+        process evolves the surface, EvolutionError when nothing can be learnt.
+        """
+        settings, name = self.services.settings, self._dataset(None)
+        budget = {"trials": settings.trials, "seconds": settings.seconds}
+        with self._lease() as leased:
+            request = leased._request("compositional", (), budget)
+            fingerprint = leased._fold_in_feedback(name)
+            with leased._cycle(0, name, fingerprint, request) as cycle:
+                return objective_configuration.propose(cycle)
 
     def look(self) -> Look | None:
         """How the newest data, feedback included, differ from what the champion knew.
@@ -323,7 +338,17 @@ class Controller:
             busy=f"another process evolves surface {self.surface!r}",
             hint="wait until it has finished, or stop it; nothing of it will be lost",
         ) as held:
-            yield replace(self, held=held)
+            yield replace(self._weighed(), held=held)
+
+    def _weighed(self) -> Controller:
+        """With the objective weights that a person has approved, where somebody has."""
+        with session_scope(self.services.engine) as session:
+            row = objectives.approved(session, self.surface)
+        if row is None:
+            return self
+        weights = objective_configuration.in_words(row.after)
+        settings = self.services.settings.model_copy(update={"objectives": weights})
+        return replace(self, services=replace(self.services, settings=settings))
 
 
 def lease_name(surface: str) -> str:

@@ -35,6 +35,7 @@ ROLES: tuple[Role, ...] = (
     "ranking",
     "reranking",
     "experimentation",
+    "planning",
     "simulation",
 )
 _SETTINGS_ONLY: tuple[Role, ...] = ("fusion", "routing")

@@ -16,7 +16,7 @@ from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import AgentSpec, Role
 
-WITHOUT_LISTS: tuple[Role, ...] = ("retrieval", "experimentation")
+WITHOUT_LISTS: tuple[Role, ...] = ("retrieval", "experimentation", "planning")
 """Roles that are handed no candidates."""
 
 _TAKE_ALL: tuple[Role, ...] = ("fusion", "routing", "segmenting")

@@ -429,6 +429,29 @@ class ExposureRow(SQLModel, table=True):
     """Of all these answers together."""
 
 
+class ObjectiveRow(SQLModel, table=True):
+    """A proposal to weigh the business objectives anew, and what was decided."""
+
+    __tablename__: ClassVar[str] = "objective"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    proposed_by: str
+    """The agent and its version."""
+    before: dict[str, Any] = _json()
+    """Objective -> share, as it was."""
+    after: dict[str, Any] = _json()
+    evidence: dict[str, Any] = _json()
+    """The experiment: what each would choose, and what that is worth later."""
+    state: str = Field(index=True)
+    """refused (by the experiment), waiting, approved, rejected, superseded."""
+    reason: str
+    """Why the experiment verified it, or did not; then the person's."""
+    who: str = ""
+    """Who decided."""
+    at: datetime = _moment()
+    decided_at: datetime | None = _moment(nullable=True)
+
+
 class AccountRow(SQLModel, table=True):
     """A person who may log in."""
 

@@ -47,6 +47,8 @@ class MultiTaskConfig(CandidateConfig):
     """Experts that all tasks share."""
     side_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean log-odds of all other behaviours beside that of the main one."""
+    main_loss: float = Field(default=1.0, gt=0)
+    """Weight of the main task's loss beside that of each other task."""
     batch_size: int = Field(default=1024, ge=1)
 
 
@@ -73,6 +75,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             parameters=(
                 FloatRange(name="upstream_weight", low=0.0, high=10.0),
                 FloatRange(name="side_weight", low=0.0, high=2.0),
+                FloatRange(name="main_loss", low=0.2, high=8.0, log=True),
                 IntRange(name="embedding_size", low=8, high=64, log=True),
                 IntRange(name="experts", low=1, high=8),
                 IntRange(name="hidden", low=16, high=256, log=True),
@@ -102,6 +105,9 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         labels = self.labels(data)
         self.tasks = tuple(labels)
         truth = torch.stack(list(labels.values()), 1)
+        counts = torch.ones(len(self.tasks), device=self.device)
+        counts[self.tasks.index(self.main)] = self.config.main_loss
+        counts = counts / counts.mean()
         by_time = torch.argsort(data.events.timestamp, stable=True)
         cut = round(len(by_time) * (1 - _CALIBRATION_SHARE))
         early, late = by_time[:cut], by_time[cut:]
@@ -119,7 +125,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 batch = self._shown(data, rows, before[rows])
                 logits = network.logits(network.tables(), batch, generator)
                 found = torch.stack([logits[task][:, 0] for task in self.tasks], 1)
-                loss = functional.binary_cross_entropy_with_logits(found, truth[rows])
+                loss = functional.binary_cross_entropy_with_logits(found, truth[rows], counts)
                 loop.step(loss, optimizer)
         self.network, self.tables = network, network.freeze()
         self.calibration = torch.stack(
@@ -128,6 +134,11 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 for place, logit in enumerate(self.event_logits(data, late).T)
             ]
         )
+
+    @property
+    def main(self) -> str:
+        """The main task: ``click``, or the first that there is."""
+        return "click" if "click" in self.tasks else self.tasks[0]
 
     def labels(self, data: TrainingData) -> dict[str, Tensor]:
         """What is learnt: 0/1 labels (n,) of the events by task."""
@@ -165,7 +176,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             task: logits[task] * slope + offset
             for task, (slope, offset) in zip(self.tasks, self.calibration, strict=True)
         }
-        main: Tensor = odds.pop("click" if "click" in odds else self.tasks[0])
+        main: Tensor = odds.pop(self.main)
         if odds:
             main = main + self.config.side_weight * torch.stack(list(odds.values())).mean(0)
         return main

@@ -11,6 +11,7 @@ from agenticrs.ui.cli import (
     data,
     evolution,
     memory,
+    objectives,
     people,
     report,
     schedules,
@@ -31,6 +32,7 @@ app.add_typer(evolution.cycles, name="cycles")
 app.add_typer(evolution.proposals, name="proposals")
 app.add_typer(memory.app, name="memory")
 app.add_typer(canary.app, name="canary")
+app.add_typer(objectives.app, name="objectives")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(audit.app, name="audit")
 app.add_typer(people.people, name="people")

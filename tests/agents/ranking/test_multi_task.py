@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.artifact import pack, unpack
@@ -86,3 +87,17 @@ def test_the_order_adds_the_mean_log_odds_of_the_other_behaviours() -> None:
     agent.calibration = torch.tensor([[2.0, 1.0], [1.0, 0.0], [1.0, -1.0]])
     logits = {"like": torch.ones(1, 2), "click": torch.zeros(1, 2), "forward": torch.ones(1, 2)}
     torch.testing.assert_close(agent.combined(logits), torch.full((1, 2), 0.5 * (3.0 + 0.0) / 2))
+
+
+def test_a_loss_that_counts_more_is_learnt_before_the_others(behaviours: TrainingData) -> None:
+    rows = torch.arange(len(behaviours.events.user))
+    truth = torch.stack(list(task_labels(behaviours).values()), 1)
+    left = []
+    for main_loss in (0.2, 8.0):
+        agent = Mmoe(MultiTaskConfig(main_loss=main_loss, epochs=2, learning_rate=2e-3))
+        agent.fit(behaviours, Budget())
+        logits = agent.event_logits(behaviours, rows)
+        loss = binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(0)
+        left.append(loss / loss.sum())
+    assert left[1][0] < left[0][0]
+    assert left[1][1] > left[0][1]

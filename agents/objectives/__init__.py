@@ -1,0 +1,1 @@
+"""Objectives: the agent that proposes how much each business objective should count."""
