@@ -8,7 +8,7 @@ from agenticrs.agents.contract import AgentContract
 from agenticrs.agents.objectives.configurator import ConfiguratorConfig, ObjectiveConfigurator
 from agenticrs.agents.probe import AgentProbe
 from agenticrs.registry.admission import admit
-from agenticrs.rewards.objectives import Weights
+from agenticrs.rewards.objectives import Objective, Weights
 
 
 class TestContract(AgentContract):
@@ -22,8 +22,8 @@ def test_it_is_admitted() -> None:
 
 def test_it_weighs_only_what_people_weigh_and_risk_never_less_than_now() -> None:
     generator = torch.Generator().manual_seed(0)
-    lifts = {name: torch.randn(3000, generator=generator) for name in ("watch_time", "retention")}
-    lifts |= {"risk": torch.randn(3000, generator=generator)}
+    names: tuple[Objective, ...] = ("watch_time", "retention", "risk")
+    lifts = {name: torch.randn(3000, generator=generator) for name in names}
     later = lifts["retention"] + 0.1 * torch.randn(3000, generator=generator)
     present = Weights(watch_time=1, retention=1, risk=0.5)
     agent = ObjectiveConfigurator(ConfiguratorConfig(belief=1.0))
