@@ -23,6 +23,7 @@ from agenticrs.evolution import report_card
 from agenticrs.evolution.evidence import Comparison, Cost, Estimate, Evidence, Guardrail, Members
 from agenticrs.evolution.remembering import lesson_of
 from agenticrs.evolution.report_card import Dimension, Figure, ReportCard
+from agenticrs.evolution.schedule_spec import ScheduleSpec
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import (
     agents,
@@ -33,6 +34,7 @@ from agenticrs.registry import (
     memory,
     promotion,
     proposals,
+    schedules,
     trials,
     versions,
 )
@@ -44,6 +46,7 @@ from agenticrs.registry.tables import (
     CanaryRow,
     CycleRow,
     MemoryRow,
+    ScheduleRow,
     StepRow,
     TrialRow,
 )
@@ -81,6 +84,7 @@ def live_in(place: Place) -> Story:
     told.canary(days=9)
     told.feedback()
     told.cards()
+    told.schedule()
     story.running = told.run(days=10)
     place.serving.refresh()
     story.serving = 3
@@ -243,6 +247,21 @@ class _Teller:
     def cards(self) -> None:
         for number, shift in ((2, 0.0), (3, 0.004)):
             report_card.store(self.place.settings.home, _card(number, self.data.fingerprint, shift))
+
+    def schedule(self) -> None:
+        spec = ScheduleSpec(cron="0 2 * * *", timezone="Europe/Berlin")
+        start = BEGIN + timedelta(days=24)
+        with session_scope(self.place.engine) as session:
+            row = ScheduleRow(
+                surface="home",
+                name="nightly",
+                spec=spec.model_dump(mode="json"),
+                state="active",
+                origin="person",
+                due_at=start,
+                start_at=start,
+            )
+            schedules.add(session, row, who="ada", reason="while nobody is awake")
 
     def run(self, *, days: float) -> int:
         cycle = self._cycle("individual", days)
