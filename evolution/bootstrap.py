@@ -1,6 +1,6 @@
 """The first cycle of a surface: every agent's default is trained, and a plain composition serves.
 
-Nothing serves yet, so nobody has to approve: the alternative to a first composition is none.
+Nothing serves yet, so by the default policy nobody has to approve: the alternative is none.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from agenticrs.agents import catalogue
 from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import blueprint, stages, upstream
 from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
-from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName
+from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.rungs import fail, keep, propose, resources, training_seconds
 from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.upstream import Upstream
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Job, Succeeded
-from agenticrs.registry import promotion, trials
+from agenticrs.registry import promotion, proposals, trials
 from agenticrs.registry.spec import Role
 from agenticrs.registry.tables import TrialRow
 
@@ -95,8 +95,8 @@ def select(cycle: Cycle) -> Result:
     return {"trials": done}
 
 
-def approve(cycle: Cycle) -> Result:
-    """Publish the versions and the first composition; no person is needed."""
+def approve(cycle: Cycle) -> Result | Waiting:
+    """Publish the versions and the first composition; a person is needed only by policy."""
     numbers = {
         agent: stages.publish_version(cycle, trial_id).number
         for agent, trial_id in cycle.results["select"]["trials"].items()
@@ -104,12 +104,23 @@ def approve(cycle: Cycle) -> Result:
     graph = blueprint.graph_of(blueprint.starter(cycle.specs), cycle.specs, numbers)
     found = Arena(cycle).measure_one(Entry("starter", graph))
     row = stages.publish_composition(cycle, graph, found.totals, parent=None)
-    return {"versions": numbers, "composition": row.number, "decided_by": "policy: bootstrap"}
+    result: Result = {"versions": numbers, "composition": row.number}
+    ruling = stages.ruling(cycle, None, row, None)
+    if ruling.approvals == 0:
+        return {**result, "decided_by": f"policy {ruling.version}: {ruling.why}"}
+    result["proposal"] = stages.file_proposal(cycle, "The first composition", None, row, None)
+    return Waiting(result)
 
 
-def promote(cycle: Cycle) -> Result:
+def promote(cycle: Cycle) -> Result | Waiting:
     """Let the first composition serve, and mark the other agents' first versions."""
     approved = cycle.results["approve"]
+    if "proposal" in approved:
+        with session_scope(cycle.services.engine) as session:
+            if proposals.get(session, approved["proposal"]).state not in ("approved", "promoted"):
+                return {"composition": None}
+        stages.mark(cycle, "champion", approved["versions"])
+        return stages.promote_composition(cycle, "evolution", "first composition")
     stages.mark(cycle, "champion", approved["versions"])
     row = promotion.promote(
         cycle.services.engine,

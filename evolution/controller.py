@@ -71,6 +71,7 @@ class Controller:
         gpu_seconds: float | None = None,
         dataset: str | None = None,
         trim: Trim = dict,
+        who: str = "evolution",
     ) -> list[int]:
         """Run cycles of these kinds, one after the other; return their ids.
 
@@ -80,7 +81,8 @@ class Controller:
         individual ones (``sensing.restructure_first``). Where the world has, each agent is trained
         anew once before.
 
-        ``trim`` is asked before each new cycle: it may make its budget smaller, or refuse it by an
+        ``who`` asks for them, and so may not approve what comes of them. ``trim`` is asked before
+        each new cycle: it may make its budget smaller, or refuse it by an
         EvolutionError.
 
         Without ``dataset`` it is the surface's, else the one of the settings, else the only one
@@ -112,10 +114,10 @@ class Controller:
             order, look = working._ordered(wanted, name)
             if look is not None and order[0] == "compositional" and working._moved(look):
                 # Versions that learnt before the world moved say little about which graph fits now.
-                again = working._request("individual", agents, trim({**budget, "trials": 1}))
+                again = working._request("individual", agents, trim({**budget, "trials": 1}), who)
                 done.append(working._start(again, name, look))
             for kind in order:
-                request = working._request(kind, agents, trim(budget))
+                request = working._request(kind, agents, trim(budget), who)
                 done.append(working._start(request, name, look))
         self._resume_decided()
         return done
@@ -149,7 +151,7 @@ class Controller:
             return leased._resume()
 
     def decide(self, proposal_id: int, *, verdict: Verdict, who: str, reason: str) -> None:
-        """Record a person's decision; an approved change serves when this returns."""
+        """Record a person's decision; a change that enough approve serves when this returns."""
         with session_scope(self.services.engine) as session:
             proposals.decide(session, proposal_id, verdict=verdict, who=who, reason=reason)
             surface = proposals.get(session, proposal_id).surface
@@ -263,11 +265,12 @@ class Controller:
             stages.open_test(cycle, canary.after)
 
     def _request(
-        self, kind: CycleKind, agents: tuple[str, ...], budget: Mapping[str, Any]
+        self, kind: CycleKind, agents: tuple[str, ...], budget: Mapping[str, Any], who: str
     ) -> EvolveRequest:
         settings = self.services.settings
         return EvolveRequest(
             kind=kind,
+            who=who,
             agents=agents if kind == "individual" else (),
             split=settings.split,
             seed=settings.seed,

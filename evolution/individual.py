@@ -190,8 +190,9 @@ def approve(cycle: Cycle) -> Result | Waiting:
     result["evidence"] = evidence.model_dump(mode="json")
     if not all(guardrail.passed for guardrail in evidence.guardrails):
         return {**result, "composition": None, "decided_by": "guardrails: together they fail"}
-    if cycle.services.settings.auto_approve_agents:
-        return {**result, "decided_by": "policy: agent versions are approved automatically"}
+    ruling = stages.ruling(cycle, serving, row, evidence)
+    if ruling.approvals == 0:
+        return {**result, "decided_by": f"policy {ruling.version}: {ruling.why}"}
     title = f"New versions of {', '.join(sorted(inside))}"
     result["proposal"] = stages.file_proposal(cycle, title, serving, row, evidence)
     return Waiting(result)

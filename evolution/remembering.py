@@ -17,6 +17,17 @@ from agenticrs.registry.tables import DecisionRow, MemoryRow, ProposalRow, Trial
 
 LEAST = 0.005
 """Relative gains below this are called no difference."""
+_REMEMBERED = {
+    "approve": "approved",
+    "reject": "rejected",
+    "request changes": "changes requested",
+}
+"""Verdicts of people -> what the memory calls them; comments are not remembered."""
+_SAID = {
+    "approved": "approved it",
+    "rejected": "rejected it",
+    "changes requested": "asked for changes of it",
+}
 _SPENT = ("tokens_in", "tokens_out", "money")
 
 
@@ -41,7 +52,13 @@ def remember(cycle: Cycle) -> int:
         proposal = proposals.of_cycle(session, cycle.id)
         if proposal is not None:
             decided = proposals.decisions(session, proposal.id or 0)
-            entries += [_decision(cycle, proposal, decision) for decision in decided]
+            about = _about(cycle, proposal)
+            entries += [
+                _decision(cycle, proposal, decision, agent)
+                for decision in decided
+                if decision.verdict in _REMEMBERED
+                for agent in about
+            ]
         return sum(memory.remember(session, entry) for entry in entries)
 
 
@@ -84,22 +101,31 @@ def _candidate(cycle: Cycle, row: TrialRow, before: float | None, wins: bool) ->
     )
 
 
-def _decision(cycle: Cycle, proposal: ProposalRow, decision: DecisionRow) -> MemoryRow:
-    approved = decision.verdict == "approve"
+def _about(cycle: Cycle, proposal: ProposalRow) -> list[str]:
+    """Whose memory a decision goes into: the surface's, and that of agents that it judges."""
+    members = proposal.evidence.get("members", {})
+    if cycle.request.kind != "individual":
+        return [cycle.surface]
+    return [cycle.surface, *(str(name) for name in members.get("changed", ()))]
+
+
+def _decision(cycle: Cycle, proposal: ProposalRow, decision: DecisionRow, agent: str) -> MemoryRow:
+    said = _REMEMBERED[decision.verdict]
     evidence = proposal.evidence
+    lift = evidence.get("score", {}).get("mean")
     return MemoryRow(
         surface=cycle.surface,
-        agent=cycle.surface,
+        agent=agent,
         cycle_id=cycle.id,
-        key=f"decision:{decision.id}",
+        key=f"decision:{decision.id}" + ("" if agent == cycle.surface else f":{agent}"),
         origin="person",
         proposal=proposal.title,
         reason=str(evidence.get("reason", "")),
-        outcome={"lift": evidence["score"]["mean"]},
+        outcome={} if lift is None else {"lift": lift},
         segments=dict(evidence.get("segments", {})),
         cost=dict(evidence.get("cost", {})),
-        verdict="approved" if approved else "rejected",
-        lesson=f"a person {'approved' if approved else 'rejected'} it: {decision.reason}",
+        verdict=said,
+        lesson=f"a person {_SAID[said]}: {decision.reason}",
         dataset=cycle.dataset_name,
         fingerprint=cycle.fingerprint,
         data=statistics(cycle),
@@ -157,7 +183,7 @@ def recall(
                 cycle.surface,
                 words,
                 agent=agent,
-                verdicts=("worse", "pruned", "failed", "rejected"),
+                verdicts=("worse", "pruned", "failed", "rejected", "changes requested"),
                 data=data,
                 limit=bad,
             ),

@@ -17,6 +17,8 @@ class EvolveRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: CycleKind
+    who: str = "evolution"
+    """Who asked for it: nobody approves what they asked for."""
     agents: tuple[str, ...] = ()
     """Agents that may take part; empty = all that are admitted."""
     trials: int = Field(ge=1)

@@ -255,6 +255,7 @@ class Scheduler:
                 seconds=spec.seconds,
                 gpu_seconds=spec.gpu_seconds,
                 trim=Allowance(services.engine, services.settings, self._clock).trim,
+                who=_asker(run),
             )
             return "done", "", done, False
         except LeaseLost as error:
@@ -288,3 +289,8 @@ class Scheduler:
         """Whether a failed cycle has told people already."""
         with session_scope(self._engine) as session:
             return any(cycles.get(session, number).state == "failed" for number in numbers)
+
+
+def _asker(run: ScheduleRunRow) -> str:
+    """Who asked for the run: a person who said why (names hold no colon), or nobody."""
+    return run.why.partition(":")[0] if run.cause == "person" else "schedule"

@@ -22,13 +22,16 @@ from agenticrs.platform.tracking.port import Alias, RunRecord
 from agenticrs.registry import (
     compositions,
     openings,
+    policies,
     promotion,
     proposals,
+    risk,
     trials,
     versions,
 )
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.model_files import flat, metric_names
+from agenticrs.registry.policies import Ruling
 from agenticrs.registry.tables import CompositionRow, TrialRow, VersionRow
 
 OUTER, INNER = "value@10", "ndcg@10"
@@ -218,7 +221,11 @@ def _segments(
 
 
 def file_proposal(
-    cycle: Cycle, title: str, serving: CompositionRow, row: CompositionRow, evidence: Evidence
+    cycle: Cycle,
+    title: str,
+    serving: CompositionRow | None,
+    row: CompositionRow,
+    evidence: Evidence | None,
 ) -> int:
     """File the composition as a proposal, and point the challenger alias at it."""
     cycle.services.tracking.set_alias(row.model, "challenger", row.number)
@@ -228,13 +235,27 @@ def file_proposal(
             surface=cycle.surface,
             cycle_id=cycle.id,
             title=title,
-            before=serving.number,
+            before=serving.number if serving else None,
             after=row.number,
             digest=row.digest,
-            evidence=evidence.model_dump(mode="json"),
+            evidence={} if evidence is None else evidence.model_dump(mode="json"),
+            proposed_by=cycle.request.who,
         )
     log_trials(cycle)  # a person who decides may want to see the search in MLflow
     return filed.id or 0
+
+
+def ruling(
+    cycle: Cycle, serving: CompositionRow | None, row: CompositionRow, evidence: Evidence | None
+) -> Ruling:
+    """How many people the policy wants before the composition may serve, and why."""
+    settings = cycle.services.settings
+    told = {} if evidence is None else evidence.model_dump(mode="json")
+    before = serving.number if serving else None
+    with session_scope(cycle.services.engine) as session:
+        found = risk.of_change(session, cycle.surface, before, row.number, told)
+        known = policies.active(session, auto_approve_agents=settings.auto_approve_agents)
+    return known.rule(found)
 
 
 def promote_composition(cycle: Cycle, who: str, reason: str) -> Result | Waiting:
@@ -248,12 +269,17 @@ def promote_composition(cycle: Cycle, who: str, reason: str) -> Result | Waiting
         return {"composition": None}
     with session_scope(engine) as session:
         proposal = proposals.of_cycle(session, cycle.id)
-        decided = proposals.decisions(session, proposal.id or 0) if proposal else []
+        approved = proposals.approvals(session, proposal) if proposal else []
+        if proposal is not None and proposal.state == "approved" and not approved:
+            proposals.expire(session, proposal)
     cause = "evolution"
     if proposal is not None:
         if proposal.state not in ("approved", "promoted"):
             return {"composition": None, "proposal": proposal.state}
-        who, reason, cause = decided[-1].who, decided[-1].reason, "approval"
+        if approved:  # else it was promoted, and their time has passed since
+            who = " and ".join(decision.who for decision in approved)
+            reason = "; ".join(decision.reason for decision in approved)
+        cause = "approval"
     if cycle.services.settings.canary:
         return canary.begin_for(cycle, number, who, reason, cause, proposal)
     promotion.promote(

@@ -1,22 +1,28 @@
 """Proposals and the decisions about them.
 
 A decision is bound to the digest of the graph that was shown: when the composition behind the
-proposal is another one, it is refused.
+proposal is another one, it is refused. How many people must approve is told by the policy, from the
+risk of the change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit, outbox
-from agenticrs.registry.tables import CompositionRow, DecisionRow, ProposalRow
+from agenticrs.registry import audit, outbox, policies, risk
+from agenticrs.registry.graph import Graph
+from agenticrs.registry.policies import Ruling
+from agenticrs.registry.risk import Risk
+from agenticrs.registry.tables import CompositionRow, DecisionRow, ProposalRow, utc_now
 
-Verdict = Literal["approve", "reject"]
+Verdict = Literal["approve", "reject", "request changes", "comment"]
+_ENDS: Mapping[Verdict, str] = {"reject": "rejected", "request changes": "changes requested"}
 LONGEST_REASON = 2000
 
 
@@ -30,8 +36,12 @@ def file(
     after: int,
     digest: str,
     evidence: Mapping[str, Any],
+    proposed_by: str = "evolution",
 ) -> ProposalRow:
-    """File a proposal (once for a cycle); older ones that still wait become superseded."""
+    """File a proposal (once for a cycle); older ones that still wait become superseded.
+
+    ``proposed_by``: who asked for the cycle, and so must not approve what came of it.
+    """
     known = session.exec(select(ProposalRow).where(ProposalRow.cycle_id == cycle_id)).first()
     if known is not None:
         return known
@@ -49,6 +59,8 @@ def file(
         digest=digest,
         state="waiting",
         evidence=dict(evidence),
+        risk=risk.of_change(session, surface, before, after, evidence).model_dump(mode="json"),
+        proposed_by=proposed_by,
     )
     session.add(row)
     session.flush()
@@ -59,7 +71,7 @@ def file(
         subject=f"proposal {row.id}",
         reason=title,
         before={"composition": before},
-        after={"composition": after},
+        after={"composition": after, "digest": digest, "risk": row.risk["level"]},
     )
     outbox.post(
         session,
@@ -115,10 +127,14 @@ def list_all(
 def decide(
     session: Session, proposal_id: int, *, verdict: Verdict, who: str, reason: str
 ) -> DecisionRow:
-    """Approve or reject a waiting proposal, with a reason; exactly one decision wins.
+    """Say something about a waiting proposal, with a reason.
 
-    Raises NotAllowed without a reason, Conflict when it no longer waits or the composition behind
-    it is not the one that was shown.
+    The policy says how many people must approve before it is approved. Rejecting it and requesting
+    changes end it at once; a comment changes nothing. To approve again what one has approved is
+    harmless. Of decisions at the same moment each sees the others: exactly one ends it.
+
+    Raises NotAllowed without a reason or when somebody approves what they have asked for, Conflict
+    when it no longer waits or the composition behind it is not the one that was shown.
     """
     reason = reason.strip()
     if not reason:
@@ -126,41 +142,111 @@ def decide(
     if len(reason) > LONGEST_REASON:
         raise NotAllowed(f"the reason is longer than {LONGEST_REASON} characters")
     row = get(session, proposal_id)
-    composition = session.exec(
-        select(CompositionRow).where(
-            CompositionRow.surface == row.surface, CompositionRow.number == row.after
-        )
-    ).first()
-    if composition is None or composition.digest != row.digest:
-        raise Conflict(
-            f"composition {row.after} is not the one that proposal {proposal_id} showed",
-            hint="run a new cycle to get a new proposal",
-        )
-    state = "approved" if verdict == "approve" else "rejected"
-    won = session.connection().execute(
+    _refuse_other_content(session, row)
+    # A write first: whoever else decides waits here, and then sees what this one did.
+    held = session.connection().execute(
         update(ProposalRow)
         .where(col(ProposalRow.id) == proposal_id, col(ProposalRow.state) == "waiting")
-        .values(state=state)
+        .values(state="waiting")
     )
-    if not won.rowcount:
+    if not held.rowcount:
         session.refresh(row)
         raise Conflict(f"proposal {proposal_id} no longer waits: it is {row.state}")
+    known = policies.active(session)
+    if verdict == "approve":
+        if who == row.proposed_by and not known.policy.own_changes:
+            raise NotAllowed(
+                f"{who} has asked for this change, so somebody else must approve it",
+                hint="ask another approver; a policy may allow it (`own_changes`)",
+            )
+        mine = next((d for d in approvals(session, row) if d.who == who), None)
+        if mine is not None:
+            return mine
     decision = DecisionRow(
-        proposal_id=proposal_id, verdict=verdict, who=who, reason=reason, digest=row.digest
+        proposal_id=proposal_id,
+        verdict=verdict,
+        who=who,
+        reason=reason,
+        digest=row.digest,
+        policy=known.version,
+        expires_at=utc_now() + timedelta(hours=known.policy.approval_hours)
+        if verdict == "approve"
+        else None,
     )
     session.add(decision)
+    session.flush()
+    state = _ENDS.get(verdict)
+    if verdict == "approve" and len(approvals(session, row)) >= needed(session, row).approvals:
+        state = "approved"
+    if state is not None:
+        session.connection().execute(
+            update(ProposalRow).where(col(ProposalRow.id) == proposal_id).values(state=state)
+        )
     audit.record(
         session,
         who=who,
         action=verdict,
         subject=f"proposal {proposal_id}",
         reason=reason,
-        before={"composition": row.before},
-        after={"composition": row.after},
+        before={"composition": row.before, "state": "waiting"},
+        after={
+            "composition": row.after,
+            "state": state or "waiting",
+            "digest": row.digest,
+            "policy": known.version,
+        },
     )
-    session.flush()
     session.refresh(row)
     return decision
+
+
+def needed(session: Session, row: ProposalRow) -> Ruling:
+    """How many people must approve it, and why; at least one, for it waits for a person."""
+    ruling = policies.active(session).rule(Risk.model_validate(row.risk))
+    return ruling.model_copy(update={"approvals": max(1, ruling.approvals)})
+
+
+def approvals(session: Session, row: ProposalRow) -> list[DecisionRow]:
+    """The approvals that count now: of this content, not expired, one for each person."""
+    now = utc_now()
+    found: dict[str, DecisionRow] = {}
+    for decision in decisions(session, row.id or 0):
+        fresh = decision.expires_at is None or decision.expires_at > now
+        if decision.verdict == "approve" and decision.digest == row.digest and fresh:
+            found.setdefault(decision.who, decision)
+    return list(found.values())
+
+
+def expire(session: Session, row: ProposalRow) -> None:
+    """It was approved, but too long ago for it to be carried out."""
+    row.state = "expired"
+    session.add(row)
+    audit.record(
+        session,
+        who="policy",
+        action="expire",
+        subject=f"proposal {row.id}",
+        reason="its approvals expired before it could be carried out",
+        before={"state": "approved"},
+        after={"state": "expired"},
+    )
+
+
+def _refuse_other_content(session: Session, row: ProposalRow) -> None:
+    composition = session.exec(
+        select(CompositionRow).where(
+            CompositionRow.surface == row.surface, CompositionRow.number == row.after
+        )
+    ).first()
+    if (
+        composition is None
+        or composition.digest != row.digest
+        or Graph.model_validate(composition.graph).digest() != row.digest
+    ):
+        raise Conflict(
+            f"composition {row.after} is not the one that proposal {row.id} showed",
+            hint="run a new cycle to get a new proposal",
+        )
 
 
 def mark_promoted(session: Session, proposal_id: int) -> None:

@@ -257,9 +257,13 @@ class ProposalRow(SQLModel, table=True):
     digest: str
     """Digest of the proposed graph: the decision is bound to it."""
     state: str = Field(index=True)
-    """waiting, approved, rejected, promoted, superseded."""
+    """waiting, approved, rejected, changes requested, promoted, superseded, expired."""
     evidence: dict[str, Any] = _json()
     """Rewards with intervals, guardrails, cost, reason (``evolution.evidence.Evidence``)."""
+    risk: dict[str, Any] = _json()
+    """Of the change, when it was filed (``risk.Risk``)."""
+    proposed_by: str = "evolution"
+    """Who asked for the cycle; nobody approves what they asked for."""
     created_at: datetime = _moment()
 
 
@@ -270,10 +274,25 @@ class DecisionRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     proposal_id: int = Field(foreign_key="proposal.id", index=True)
     verdict: str
-    """approve or reject."""
+    """approve, reject, request changes or comment."""
     who: str
     reason: str
     digest: str
+    policy: int = 0
+    """Version of the policy that counted; 0 is the default."""
+    expires_at: datetime | None = _moment(nullable=True)
+    """After which an approval does not count any more."""
+    at: datetime = _moment()
+
+
+class PolicyRow(SQLModel, table=True):
+    """A version of the rules for approvals (``policies.Policy``); the newest one counts."""
+
+    __tablename__: ClassVar[str] = "policy"
+    id: int | None = Field(default=None, primary_key=True)
+    content: dict[str, Any] = _json()
+    who: str
+    reason: str
     at: datetime = _moment()
 
 

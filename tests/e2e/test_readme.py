@@ -64,7 +64,7 @@ def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
         # Stands for `make demo`: the same on less data, with the agents that train at once.
         "agenticrs data generate --users 800 --items 200",
         f"agenticrs agents admit {AGENTS}",
-        "agenticrs evolve",
+        "agenticrs evolve --who demo",
         *typed,
     ]
     done = subprocess.run(

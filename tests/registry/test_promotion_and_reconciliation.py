@@ -279,7 +279,7 @@ def test_of_racing_decisions_exactly_one_wins(place: Place) -> None:
             before=place.first.number,
             after=place.second.number,
             digest=place.second.digest,
-            evidence={},
+            evidence={"guardrails": [{"name": "latency", "passed": True}]},
         )
     won: list[str] = []
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -40,6 +40,8 @@ from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.serving import ServingModel
 
 PASSWORD = "correct horse battery"
+KEPT = {"guardrails": [{"name": "latency", "passed": True}]}
+"""Evidence without which a change is of high risk."""
 MEMBERS = ("popularity", "itemknn", "rrf", "history_router")
 
 
@@ -52,13 +54,13 @@ class FakeGovernance:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
     def decide(
-        self, proposal_id: int, *, verdict: Literal["approve", "reject"], who: str, reason: str
+        self, proposal_id: int, *, verdict: proposals.Verdict, who: str, reason: str
     ) -> None:
         self.calls.append((verdict, proposal_id, who, reason))
         with session_scope(self.engine) as session:
             proposals.decide(session, proposal_id, verdict=verdict, who=who, reason=reason)
             row = proposals.get(session, proposal_id)
-        if verdict == "approve":
+        if row.state == "approved":
             promotion.promote(
                 self.engine,
                 self.tracking,
@@ -204,7 +206,8 @@ class Place:
                 before=before.number,
                 after=after.number,
                 digest=after.digest,
-                evidence=told.get("evidence", {}),
+                evidence=told.get("evidence", KEPT),
+                proposed_by=told.get("proposed_by", "evolution"),
             )
 
 

@@ -9,7 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from agenticrs.platform.settings import Settings
-from agenticrs.ui.api import canary, errors, governance, health, recommendations, schedules
+from agenticrs.ui.api import (
+    administration,
+    canary,
+    errors,
+    governance,
+    health,
+    recommendations,
+    schedules,
+)
 from agenticrs.ui.api.attempts import LoginAttempts
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.api.guard import Guard
@@ -51,6 +59,7 @@ def create_app(deps: AppDependencies) -> FastAPI:
     errors.install(app)
     app.include_router(recommendations.router)
     app.include_router(governance.router)
+    app.include_router(administration.router)
     app.include_router(canary.router)
     app.include_router(schedules.router)
     app.include_router(health.router)

@@ -20,7 +20,9 @@ from agenticrs.ui.api.people import Approver, Needs, Operator
 
 router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(Needs("viewer"))])
 Key = Annotated[int, Path(ge=1, le=2**53)]
-ProposalState = Literal["waiting", "approved", "rejected", "promoted", "superseded"]
+ProposalState = Literal[
+    "waiting", "approved", "rejected", "changes requested", "promoted", "superseded", "expired"
+]
 
 
 @router.get("/agents")
@@ -78,6 +80,7 @@ def get_proposal(proposal_id: Key, session: Registry) -> models.ProposalDetail:
     row = proposals.get(session, proposal_id)
     before = compositions.find(session, row.surface, row.before) if row.before else None
     after = compositions.find(session, row.surface, row.after)
+    needed = proposals.needed(session, row)
     return models.ProposalDetail(
         **models.ProposalPublic.model_validate(row).model_dump(),
         graph_before=before.graph if before else None,
@@ -86,6 +89,9 @@ def get_proposal(proposal_id: Key, session: Registry) -> models.ProposalDetail:
             models.DecisionPublic.model_validate(d)
             for d in proposals.decisions(session, proposal_id)
         ],
+        approvals_needed=needed.approvals,
+        approvals_given=len(proposals.approvals(session, row)),
+        needed_because=needed.why,
     )
 
 
@@ -93,8 +99,24 @@ def get_proposal(proposal_id: Key, session: Registry) -> models.ProposalDetail:
 def approve(
     proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: Approver
 ) -> models.ProposalDetail:
-    """Approve a waiting proposal: it serves when this returns."""
+    """Approve a waiting proposal: when that is enough, it serves when this returns."""
     return _decide(deps, proposal_id, "approve", who.name, decision.reason)
+
+
+@router.post("/proposals/{proposal_id}/request-changes")
+def request_changes(
+    proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: Approver
+) -> models.ProposalDetail:
+    """End a waiting proposal, and say what another one should do differently."""
+    return _decide(deps, proposal_id, "request changes", who.name, decision.reason)
+
+
+@router.post("/proposals/{proposal_id}/comment")
+def comment(
+    proposal_id: Key, decision: models.DecisionRequest, deps: Deps, who: Operator
+) -> models.ProposalDetail:
+    """Say something about a waiting proposal, for whoever decides."""
+    return _decide(deps, proposal_id, "comment", who.name, decision.reason)
 
 
 @router.post("/proposals/{proposal_id}/reject")

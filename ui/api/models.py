@@ -236,12 +236,14 @@ class CycleDetail(CyclePublic):
 
 
 class DecisionPublic(_Public):
-    """What somebody decided about a proposal, and why."""
+    """What somebody said about a proposal, and why."""
 
     verdict: str
     who: str
     reason: str
     digest: str
+    policy: int = Field(description="Version of the policy that counted.")
+    expires_at: datetime | None = Field(description="After which an approval does not count.")
     at: datetime
 
 
@@ -257,6 +259,8 @@ class ProposalPublic(_Public):
     digest: str
     state: str
     evidence: dict[str, Any]
+    risk: dict[str, Any] = Field(description="Level of the change, and the reasons for it.")
+    proposed_by: str = Field(description="Who asked for it, and so cannot approve it.")
     created_at: datetime
 
 
@@ -266,10 +270,13 @@ class ProposalDetail(ProposalPublic):
     graph_before: dict[str, Any] | None
     graph_after: dict[str, Any] | None
     decisions: list[DecisionPublic]
+    approvals_needed: int
+    approvals_given: int
+    needed_because: str
 
 
 class DecisionRequest(_Request):
-    """Why a proposal is approved or rejected."""
+    """Why somebody decides so."""
 
     reason: Reason
 
@@ -336,6 +343,8 @@ class AuditEntry(_Public):
     reason: str
     before: dict[str, Any]
     after: dict[str, Any]
+    previous: str = Field(description="Digest of the entry before.")
+    digest: str
 
 
 class Health(_Public):

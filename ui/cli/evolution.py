@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agenticrs.evolution.request import CycleKind
+    from agenticrs.registry.proposals import Verdict
     from agenticrs.registry.tables import ProposalRow, TrialRow
 
 cycles = typer.Typer(help="Evolution cycles: list, show.", no_args_is_help=True)
-proposals = typer.Typer(help="Proposals: list, show, approve, reject.", no_args_is_help=True)
+proposals = typer.Typer(help="Proposals: list, show, decide, comment.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why (kept in the audit log)")]
 Who = Annotated[str, typer.Option("--who", help="Who decides", default_factory=getpass.getuser)]
@@ -29,6 +30,9 @@ def evolve(
     trials: Annotated[int | None, typer.Option(min=1, help="Candidates for each agent")] = None,
     seconds: Annotated[float | None, typer.Option(min=1, help="Budget in trial seconds")] = None,
     gpu_seconds: Annotated[float | None, typer.Option(min=1, help="Budget on GPUs")] = None,
+    who: Annotated[
+        str, typer.Option(help="Who asks for it, and so cannot approve what comes of it")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run evolution cycles now; one that was cut off goes on first."""
@@ -54,6 +58,7 @@ def evolve(
                 trials=trials,
                 seconds=seconds,
                 gpu_seconds=gpu_seconds,
+                who=who or getpass.getuser(),
             )
         summaries = [cycle_summary(controller.services.engine, cycle_id) for cycle_id in done]
         if as_json:
@@ -174,10 +179,19 @@ def show_proposal(proposal: int, as_json: JsonOption = False) -> None:
         services = build_services(load_settings())
         with session_scope(services.engine) as session:
             row = store.get(session, proposal)
+            needed = store.needed(session, row)
+            given = store.approvals(session, row)
+            said = store.decisions(session, proposal)
         if as_json:
             emit(row.model_dump(mode="json"))
             return
         record(f"proposal {proposal}", _row(row), as_json=False)
+        risk = {"level": row.risk["level"], "asked for by": row.proposed_by}
+        reasons = "; ".join(reason["text"] for reason in row.risk["reasons"])
+        approvals = f"{len(given)} of {needed.approvals} (policy {needed.version}: {needed.why})"
+        record("risk", {**risk, "reasons": reasons, "approvals": approvals}, as_json=False)
+        heard = [{"who": d.who, "verdict": d.verdict, "reason": d.reason, "at": d.at} for d in said]
+        table("said", heard, as_json=False)
         evidence = row.evidence
         table(
             "rewards",
@@ -224,8 +238,20 @@ def _compared(found: dict[str, Any]) -> dict[str, Any]:
 
 @proposals.command()
 def approve(proposal: int, reason: Reason, who: Who, as_json: JsonOption = False) -> None:
-    """Approve a proposal: it serves when the command returns."""
+    """Approve a proposal: when that is enough, it serves when the command returns."""
     _decide(proposal, "approve", reason, who, as_json)
+
+
+@proposals.command("request-changes")
+def request_changes(proposal: int, reason: Reason, who: Who, as_json: JsonOption = False) -> None:
+    """End a proposal, and say what another one should do differently."""
+    _decide(proposal, "request changes", reason, who, as_json)
+
+
+@proposals.command()
+def comment(proposal: int, reason: Reason, who: Who, as_json: JsonOption = False) -> None:
+    """Say something about a proposal, for whoever decides."""
+    _decide(proposal, "comment", reason, who, as_json)
 
 
 @proposals.command()
@@ -234,9 +260,7 @@ def reject(proposal: int, reason: Reason, who: Who, as_json: JsonOption = False)
     _decide(proposal, "reject", reason, who, as_json)
 
 
-def _decide(
-    proposal: int, verdict: Literal["approve", "reject"], reason: str, who: str, as_json: bool
-) -> None:
+def _decide(proposal: int, verdict: Verdict, reason: str, who: str, as_json: bool) -> None:
     with friendly():
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings

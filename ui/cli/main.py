@@ -13,6 +13,7 @@ from agenticrs.ui.cli import (
     memory,
     objectives,
     people,
+    policies,
     report,
     schedules,
     serving,
@@ -35,6 +36,7 @@ app.add_typer(canary.app, name="canary")
 app.add_typer(objectives.app, name="objectives")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(audit.app, name="audit")
+app.add_typer(policies.app, name="policies")
 app.add_typer(people.people, name="people")
 app.add_typer(people.tokens, name="tokens")
 app.command()(system.demo)

@@ -9,6 +9,7 @@ from starlette.staticfiles import StaticFiles
 
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.console import (
+    administration,
     agents,
     appearance,
     audit,
@@ -41,6 +42,7 @@ _PARTS = (
     canary,
     reports,
     audit,
+    administration,
 )
 STATIC = Path(__file__).resolve().parents[1] / "static"
 

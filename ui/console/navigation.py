@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agenticrs.registry.roles import Role
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -17,6 +19,8 @@ class Entry:
     name: str
     icon: str
     also: Sequence[str] = ()
+    role: Role = "viewer"
+    """Who sees it in the menu."""
 
     def leads_to(self, path: str) -> bool:
         """Whether the page at ``path`` is this entry's, or below it."""
@@ -53,5 +57,12 @@ MENU = (
             Entry("/reports", "Reports", "reports"),
         ),
     ),
-    Group("Administration", (Entry("/audit", "Audit", "audit"),)),
+    Group(
+        "Administration",
+        (
+            Entry("/policies", "Policies", "policies"),
+            Entry("/people", "People and tokens", "people", role="admin"),
+            Entry("/audit", "Audit", "audit"),
+        ),
+    ),
 )

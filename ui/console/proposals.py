@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from agenticrs.registry import compositions, proposals
+from agenticrs.registry import compositions, policies, proposals
 from agenticrs.ui.api.dependencies import Deps, Registry
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console.difference import difference_view
@@ -54,4 +54,7 @@ def show_proposal(
         row=row,
         difference=difference_view(session, deps.settings.home, before, after, row),
         decisions=proposals.decisions(session, proposal_id),
+        given=proposals.approvals(session, row),
+        needed=proposals.needed(session, row),
+        own=row.proposed_by == someone.name and not policies.active(session).policy.own_changes,
     )

@@ -21,8 +21,8 @@ from agenticrs.ui.api.people import CSRF_HEADER, OPEN, SAFE, Needs
 from agenticrs.ui.api.sessions import COOKIE, Sessions
 
 Call = tuple[str, str]
-FOR_ALL = {("POST", "/logout"), ("POST", "/theme")}
-"""Changes that a viewer may make."""
+FOR_ALL = {("POST", "/logout"), ("POST", "/theme"), ("POST", "/account/password")}
+"""Changes that a viewer may make: of their own session, colours and password."""
 STRONGEST: Mapping[Call, Role] = {
     ("POST", "/v1/proposals/{proposal_id}/approve"): "approver",
     ("POST", "/v1/proposals/{proposal_id}/reject"): "approver",
@@ -31,6 +31,12 @@ STRONGEST: Mapping[Call, Role] = {
     ("POST", "/proposals/{proposal_id}/decide"): "approver",
     ("POST", "/canary/answer"): "approver",
     ("POST", "/rollback"): "operator",
+    ("POST", "/policies"): "admin",
+    ("POST", "/v1/policies"): "admin",
+    ("GET", "/people"): "admin",
+    ("POST", "/people/{name}/change"): "admin",
+    ("POST", "/tokens/create"): "admin",
+    ("POST", "/v1/tokens"): "admin",
 }
 """What must not become weaker by a slip."""
 
