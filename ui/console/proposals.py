@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from agenticrs.registry import compositions, policies, proposals
+from agenticrs.registry import compositions, objectives, policies, proposals
 from agenticrs.ui.api.dependencies import Deps, Registry
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console.difference import difference_view
@@ -32,6 +32,7 @@ def list_proposals(
             number=page,
             path="/proposals",
         ),
+        objectives=objectives.list_all(session, deps.settings.surface),
     )
 
 
