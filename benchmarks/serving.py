@@ -16,7 +16,6 @@ champion changes twice a second while 8 clients ask.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import socket
@@ -40,57 +39,10 @@ FIGURES = ("per_second", "p50_ms", "p99_ms", "cpu_ms")
 HERE = Path(__file__)
 
 
-async def client(port: int, users: list[str], until: float, found: list[Any]) -> None:
-    """One keep-alive connection: a request, its answer, the next; notes (seconds, status, body)."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    turn = 0
-    while time.perf_counter() < until:
-        body = json.dumps({"user_id": users[turn % len(users)], "k": K}).encode()
-        head = (
-            "POST /v1/recommend HTTP/1.1\r\nhost: 127.0.0.1\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
-        begin = time.perf_counter()
-        writer.write(head.encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        content = await reader.readexactly(length)
-        found.append((time.perf_counter() - begin, int(answer[9:12]), content))
-        turn += 1
-    writer.close()
-
-
-def load(port: int, clients: int, seconds: float) -> None:
-    """The process that asks: prints one line of JSON."""
-    import uvloop
-
-    found: list[Any] = []
-
-    async def everybody() -> None:
-        until = time.perf_counter() + seconds
-        people = [f"u{n}" for n in range(USERS)]
-        await asyncio.gather(
-            *(client(port, people[c::clients], until, found) for c in range(clients))
-        )
-
-    begin = time.perf_counter()
-    uvloop.run(everybody())
-    spent = time.perf_counter() - begin
-    times = sorted(1000 * one for one, _, _ in found)
-    ranked = [json.loads(content) for _, status, content in found if status == 200]
-    print(
-        json.dumps(
-            {
-                "requests": len(found),
-                "failed": sum(status != 200 for _, status, _ in found),
-                "per_second": len(found) / spent,
-                "p50_ms": times[len(times) // 2],
-                "p99_ms": times[min(len(times) - 1, int(0.99 * len(times)))],
-                "compositions": sorted({one.get("composition", 0) for one in ranked}),
-                "full": all(len(one["items"]) == K for one in ranked),
-            }
-        )
-    )
+def people_of(home: Path) -> list[str]:
+    """Users with a history: the bare model has no answer for others."""
+    found: list[str] = json.loads((home / "users.json").read_text())
+    return found
 
 
 def build(home: Path) -> None:
@@ -104,6 +56,9 @@ def build(home: Path) -> None:
 
     platform = generate(GeneratorConfig(n_users=USERS, n_items=3000, events_per_user=40))
     dataset = DatasetStore(home / "data").save("generated", platform.raw)
+    rows = dataset.interactions
+    active = sorted({int(user) for user in rows.user[dataset.is_positive(rows)]})
+    (home / "users.json").write_text(json.dumps([str(dataset.user_ids[u]) for u in active]))
     for name, config in (
         ("sasrec", {"epochs": 1, "embedding_size": 64, "max_length": 50}),
         ("itemknn", {}),
@@ -138,6 +93,7 @@ class Server:
 
     def __init__(self, kind: str, home: Path) -> None:
         self.kind, self._home = kind, home
+        self._somebody = people_of(home)[0]
 
     def __enter__(self) -> Server:
         with socket.socket() as free:
@@ -147,7 +103,7 @@ class Server:
         self._process = subprocess.Popen([*command, "--port", str(self.port)])
         while True:
             try:
-                self.ask("u0")
+                self.ask(self._somebody)
                 return self
             except urllib.error.HTTPError as error:
                 sys.exit(f"the server {self.kind} answers {error.code}: {error.read()[:500]!r}")
@@ -177,13 +133,9 @@ class Server:
     def load(self, clients: int, seconds: float, every: float | None = None) -> dict[str, Any]:
         """Ask it for some seconds; swap ``every`` so many of them."""
         before = self.processor_seconds()
+        command = [sys.executable, HERE.parent / "serving_load.py", self.port, clients, seconds]
         asking = subprocess.Popen(
-            [
-                *(sys.executable, HERE, "--load", str(clients)),
-                *("--port", str(self.port), "--seconds", str(seconds)),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
+            [*map(str, command), self._home / "users.json"], stdout=subprocess.PIPE, text=True
         )
         if every is not None:
             while asking.poll() is None:
@@ -242,12 +194,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write results/serving.json")
     parser.add_argument("--home", type=Path, help="where models are kept between runs")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--load", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.load:
-        load(args.port, args.load, args.seconds)
-        return
     if args.serve:
         serve(args.serve, args.home, args.port)
         return
@@ -256,11 +204,8 @@ def main() -> None:
         if not (home / "agents").exists():
             build(home)
         sides = [stack.enter_context(Server(kind, home)) for kind in args.sides]
-        shown = [
-            [side.ask(f"u{n}") for n in range(0, USERS, 50)]
-            for side in sides
-            if side.kind != "graph"
-        ]
+        some = people_of(home)[::50]
+        shown = [[side.ask(user) for user in some] for side in sides if side.kind != "graph"]
         if any(one != shown[0] for one in shown):
             sys.exit("the sides do not show the same lists")
         rows = []

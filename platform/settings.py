@@ -188,6 +188,12 @@ class Settings(BaseSettings):
     most_waiting: int = Field(default=1024, ge=1)
     """Requests that may wait; more are refused with 503 until there is room again."""
 
+    replicas: int = Field(default=0, ge=0)
+    """Copies of the recommending routes on Ray Serve, beside the API; 0: none."""
+
+    replica_port: int = Field(default=8322, ge=1, le=65535)
+    """Port of these copies, on each node that has one."""
+
     schedule: str | None = None
     """When `agenticrs up` starts cycles: five cron fields; kept as the schedule `setting`."""
 

@@ -47,6 +47,7 @@ from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.canary_steps import CanarySteps
 from agenticrs.ui.courier import Courier, channels_of
+from agenticrs.ui.replicas import replicas
 from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
 
@@ -109,6 +110,9 @@ def up(
             steps = CanarySteps(controller)
             steps.start()
             stack.callback(steps.stop)
+        if settings.replicas:
+            with out.status("starting replicas"):
+                addresses["replicas"] = stack.enter_context(replicas(settings))
         stack.callback(scheduled.freeze, controller.services.engine)
         scheduled.begin(controller)
         stack.callback(scheduled.stop)  # before all else: another process may lead now

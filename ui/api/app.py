@@ -27,11 +27,18 @@ from agenticrs.ui.api.sessions import Sessions, session_key
 from agenticrs.ui.api.tracing import TraceRequests
 from agenticrs.ui.batches import Batches, BatchLimits
 from agenticrs.ui.console import install as install_console
+from agenticrs.ui.gate import Gate
 from agenticrs.ui.loaded_model import Answer, Asked
 
+FEEDBACK_AT_ONCE = 32
+"""Batches of feedback that may wait for the database; it takes one after the other."""
 
-def create_app(deps: AppDependencies) -> FastAPI:
-    """The API and the console. While it runs, it follows what should serve."""
+
+def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
+    """The API and the console. While it runs, it follows what should serve.
+
+    ``surface_only`` has the open routes alone: recommendations, feedback, health and metrics.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -57,13 +64,15 @@ def create_app(deps: AppDependencies) -> FastAPI:
     app.state.metrics = Metrics(deps.serving, deps.settings.surface)
     app.state.batches = Batches(_answering(deps, app.state.metrics), _limits(deps.settings))
     errors.install(app)
+    app.state.feedback = Gate(FEEDBACK_AT_ONCE)
     app.include_router(recommendations.router)
-    app.include_router(governance.router)
-    app.include_router(administration.router)
-    app.include_router(canary.router)
-    app.include_router(schedules.router)
     app.include_router(health.router)
-    install_console(app)
+    if not surface_only:
+        app.include_router(governance.router)
+        app.include_router(administration.router)
+        app.include_router(canary.router)
+        app.include_router(schedules.router)
+        install_console(app)
     # The last one added stands outermost.
     app.add_middleware(Guard, host=deps.settings.host)
     app.add_middleware(CountRequests, metrics=app.state.metrics)

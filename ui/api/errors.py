@@ -64,13 +64,14 @@ def install(app: FastAPI) -> None:
 
 def answer(request: Request, problem: Problem) -> Response:
     """The problem as JSON, or as a page of the console."""
-    if request.url.path.startswith(_FOR_PROGRAMS):
+    page = getattr(request.app.state, "error_page", None)
+    if page is None or request.url.path.startswith(_FOR_PROGRAMS):
         body: dict[str, Any] = {"error": problem.error, "hint": problem.hint}
         if problem.fields:
             body["fields"] = list(problem.fields)
         return JSONResponse(body, problem.status, headers=problem.headers)
-    page: Response = request.app.state.error_page(request, problem)
-    return page
+    shown: Response = page(request, problem)
+    return shown
 
 
 def invalid_field(field: tuple[str | int, ...], message: str) -> RequestValidationError:

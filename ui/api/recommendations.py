@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic_core import to_json
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
 from agenticrs.registry import feedback
@@ -18,7 +19,8 @@ from agenticrs.ui.api.errors import invalid_field
 from agenticrs.ui.api.metrics import Metrics
 from agenticrs.ui.api.people import Needs
 from agenticrs.ui.api.tracing import trace_answer
-from agenticrs.ui.batches import Batches
+from agenticrs.ui.batches import Batches, Overloaded
+from agenticrs.ui.gate import Gate
 from agenticrs.ui.loaded_model import Answer, Asked, Step
 
 router = APIRouter(prefix="/v1", tags=["serving"])
@@ -82,11 +84,21 @@ def _told(step: Step) -> dict[str, Any]:
     return {name: getattr(step, name) for name in models.TraceStep.model_fields}
 
 
-@router.post("/feedback")
+async def _admitted(request: Request) -> AsyncIterator[None]:
+    gate: Gate = request.app.state.feedback
+    with gate.inside():
+        yield
+
+
+@router.post("/feedback", dependencies=[Depends(_admitted)])
 def give_feedback(
     batch: models.FeedbackRequest, request: Request, deps: Deps, session: Registry
 ) -> models.FeedbackResponse:
-    """Keep what users did. It counts for the next recommendation, and for the next cycle."""
+    """Keep what users did. It counts for the next recommendation, and for the next cycle.
+
+    Where it cannot be kept now, or too many wait for that, the answer is 503: send it again, with
+    the same keys.
+    """
     loaded = deps.serving.loaded
     now = int(time.time())
     events = []
@@ -104,8 +116,14 @@ def give_feedback(
                 behaviours={str(name): amount for name, amount in event.behaviours.items()},
             )
         )
-    accepted = feedback.append(session, loaded.dataset.name, events)
-    session.commit()  # before anybody acts on it
+    try:
+        accepted = feedback.append(session, loaded.dataset.name, events)
+        session.commit()  # before anybody acts on it
+    except OperationalError as error:  # locked for too long, or away
+        session.rollback()
+        raise Overloaded(
+            "feedback cannot be kept now", hint="send it again, with the same keys"
+        ) from error
     # What is stored counts, not what was sent: a repeated key may come with another content.
     deps.serving.see(_stored(session, loaded.dataset.name, events))
     metrics: Metrics = request.app.state.metrics

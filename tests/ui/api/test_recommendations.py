@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.tracing import Tracer
 from agenticrs.registry import feedback
 from agenticrs.ui.api import models, recommendations
-from agenticrs.ui.api.app import create_app
+from agenticrs.ui.api.app import FEEDBACK_AT_ONCE, create_app
 from agenticrs.ui.loaded_model import Asked
 from agenticrs.ui.serving import ServingModel
 
@@ -246,6 +248,39 @@ def test_keys_that_several_requests_bring_at_once_are_kept_once(place: Any) -> N
     assert sum(answer.json()["repeated"] for answer in answers) == 12 * 3 - 2
     with session_scope(place.engine) as session:
         assert feedback.count(session, "generated") == 2
+
+
+def test_when_too_many_wait_to_write_feedback_the_next_is_told_to_come_again(place: Any) -> None:
+    client = place.client()
+    item = str(place.datasets.load("generated").item_ids[0])
+    batch = {"events": [event("k", item)]}
+    with ExitStack() as waiting:
+        for _ in range(FEEDBACK_AT_ONCE):
+            waiting.enter_context(client.app.state.feedback.inside())
+        refused = client.post("/v1/feedback", json=batch)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert client.post("/v1/recommend", json={"user_id": "u1"}).status_code == 200
+    assert client.post("/v1/feedback", json=batch).json() == {"new": 1, "repeated": 0}
+    assert client.post("/v1/feedback", json={"events": []}).status_code == 422
+    assert client.post("/v1/feedback", json=batch).status_code == 200, "what was refused left"
+
+
+def test_feedback_that_cannot_be_kept_now_is_503_and_may_be_sent_again(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = place.client()
+    item = str(place.datasets.load("generated").item_ids[0])
+    batch, real = {"events": [event("k", item)]}, feedback.append
+
+    def locked(*_: Any) -> Any:
+        raise OperationalError("insert", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(feedback, "append", locked)
+    answer = client.post("/v1/feedback", json=batch)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "same keys" in answer.json()["hint"]
+    monkeypatch.setattr(feedback, "append", real)
+    assert client.post("/v1/feedback", json=batch).json() == {"new": 1, "repeated": 0}
 
 
 def test_where_no_dataset_is_chosen_yet_none_is_counted(empty_place: Any) -> None:
