@@ -29,10 +29,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Feeling:
-    """How a page left the user: ``satisfaction`` from 1 to 10."""
+    """How a page left the user: ``satisfaction`` from 1 to 10, ``tired`` by so many items."""
 
     day: int
     satisfaction: int
+    tired: int
     text: str
 
 

@@ -128,7 +128,7 @@ class Players:
             state = {
                 "day": day,
                 "page of this visit": player.pages,
-                "items taken in this visit": int(readers.mind.place[row]),
+                "items of this visit so far": int(readers.mind.place[row]),
                 "mood from 0 to 10": round(10 * float(readers.mind.mood[row]), 1),
                 "disappointments in a row": int(readers.mind.bad[row]),
             }
@@ -159,7 +159,8 @@ class Players:
             places = reading.event[row].nonzero()[:, 0].tolist()
             memory.note([self._fact(reading, row, p, int(shown[row, p]), day) for p in places])
             if verdict is not None:
-                memory.feel(Feeling(day, verdict.satisfaction, verdict.feeling))
+                tired = int(readers.mind.place[row])
+                memory.feel(Feeling(day, verdict.satisfaction, tired, verdict.feeling))
 
     def _fact(self, reading: Reading, row: int, place: int, item: int, day: int) -> Fact:
         signals = self._asker.form.signals

@@ -95,7 +95,10 @@ def question(
     page: Sequence[dict[str, Any]],
 ) -> list[Message]:
     """What to do (a prompt file), then the user, the memory and the page, each in a fence."""
-    felt = [f"day {one.day}: {one.satisfaction} of 10, {one.text}" for one in feelings]
+    felt = [
+        f"day {one.day}: {one.satisfaction} of 10 after {one.tired} items, {one.text}"
+        for one in feelings
+    ]
     sections = [
         ("The character", fenced("character", character, limit=_LONGEST_PART)),
         ("Now", fenced("state", state, limit=_LONGEST_PART)),

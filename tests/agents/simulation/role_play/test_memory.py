@@ -44,6 +44,6 @@ def test_memory_does_not_grow_without_end() -> None:
     memory = Memory()
     for day in range(300):
         memory.note(facts(day % 20))
-        memory.feel(Feeling(day, 5, "so so"))
+        memory.feel(Feeling(day, 5, 3, "so so"))
     assert len(memory.facts) == 200
     assert [feeling.day for feeling in memory.feelings] == [297, 298, 299][-MOST_FEELINGS:]

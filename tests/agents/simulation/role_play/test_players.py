@@ -135,7 +135,7 @@ def test_memory_is_told_and_stays_short(
     assert "that was fun" not in first
     assert "earlier: took" in first
     assert later.count("that was fun") <= 3
-    assert "8 of 10, that was fun" in later
+    assert "8 of 10 after 3 items, that was fun" in later
     facts = later.split('<data kind="facts">')[1].split("</data>")[0]
     assert 1 <= facts.strip().count("\n") + 1 <= 5
     assert len(later) < 12_000
