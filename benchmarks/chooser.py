@@ -36,7 +36,7 @@ from agenticrs.platform.data.dataset import Dataset
 from agenticrs.rewards.significance import paired_bootstrap
 
 DATA = ("ml-100k", "kuairand-pure")
-MOST_TEACHING, MOST_ASKED, MOST_OF_ALL, CHOICES = 3_000, 1_000, 300, 20
+MOST_TEACHING, MOST_ASKED, MOST_OF_ALL, CHOICES = 2_000, 600, 200, 20
 OFFERED, TURNS, SLATE = 10, 4, 10
 PASSES = 3
 POLICIES = ((0, 1e-3), (1, 1e-3), (4, 3e-4), (4, 1e-3))
