@@ -54,7 +54,8 @@ class Mail:
         letter["Message-ID"] = f"<{message.uid}@{domain}>"
         letter["Auto-Submitted"] = "auto-generated"
         paragraphs = [message.text, message.link, f"Surface {message.surface}, {message.event}."]
-        letter.set_content("\n\n".join(filter(None, paragraphs)) + "\n")
+        text = "\n\n".join(filter(None, paragraphs)) + "\n"
+        letter.set_content(text, cte="quoted-printable")  # not every server takes eight bits
         return letter
 
     def _connected(self) -> smtplib.SMTP:

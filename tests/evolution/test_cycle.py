@@ -10,10 +10,10 @@ import pytest
 from agenticrs.agents.trial import TrialResult
 from agenticrs.evolution import agent_search, rungs
 from agenticrs.evolution.controller import STEPS, Controller
-from agenticrs.evolution.cycle import ORDER, Cycle, Result, StepName, Waiting
+from agenticrs.evolution.cycle import ORDER, Cycle, Event, Result, StepName, Waiting
 from agenticrs.evolution.request import CycleKind
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import Conflict, NotAllowed
+from agenticrs.platform.errors import Conflict, LeaseLost, NotAllowed
 from agenticrs.registry import (
     audit,
     compositions,
@@ -219,3 +219,32 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over(world: World)
     dead = 2**22 + 12345  # beyond the largest pid
     lease.acquire(world.services.engine, "evolve:home", f"{socket.gethostname()}:{dead}:x", 3600)
     assert Controller(world.services).evolve(("individual",))
+
+
+def test_a_cycle_whose_lease_is_lost_stops_without_a_failure_and_goes_on_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def watch(event: Event) -> None:
+        said.append(event.step)
+        if event.step == "evaluate":
+            monkeypatch.setattr(lease.Held, "lost", True)
+
+    with pytest.raises(LeaseLost):
+        Controller(world.services, watch).evolve(("individual",))
+    assert said.count("evaluate") == 1, "the first thing after the loss is the last"
+    with session_scope(world.services.engine) as session:
+        (row,) = cycles.list_all(session)
+        states = {step.name: step.state for step in cycles.steps(session, row.id or 0)}
+        assert all(trial.state != "failed" for trial in trials.of_cycle(session, row.id or 0))
+    assert (row.kind, row.state, states["evaluate"]) == ("bootstrap", "running", "running")
+    monkeypatch.undo()
+    lease.release(world.services.engine, "evolve:home", str(holder(world)))
+    world.controller().resume()
+    with session_scope(world.services.engine) as session:
+        assert cycles.get(session, row.id or 0).state == "done"
+
+
+def holder(world: World) -> str | None:
+    return lease.holder_of(world.services.engine, "evolve:home")
