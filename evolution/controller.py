@@ -16,6 +16,7 @@ from agenticrs.evolution import (
     bootstrap,
     canary_outcomes,
     compositional,
+    cycle_report_files,
     individual,
     objective_configuration,
     preflight,
@@ -29,7 +30,7 @@ from agenticrs.evolution.request import CycleKind, EvolveRequest
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import Conflict, EvolutionError
+from agenticrs.platform.errors import Conflict, EvolutionError, LeaseLost
 from agenticrs.registry import cycles, feedback, lease, objectives, promotion, proposals
 from agenticrs.registry.lease import Held
 from agenticrs.registry.proposals import Verdict
@@ -298,7 +299,14 @@ class Controller:
     def _run(self, row: CycleRow, look: Look | None = None) -> None:
         request = EvolveRequest.model_validate(row.request)
         with self._cycle(row.id or 0, row.dataset, row.fingerprint, request, look) as cycle:
-            run(cycle, STEPS[request.kind])
+            try:
+                run(cycle, STEPS[request.kind])
+            except LeaseLost:
+                raise  # somebody else writes the report
+            except Exception:
+                cycle_report_files.keep(self.services, row.id or 0)
+                raise
+            cycle_report_files.keep(self.services, row.id or 0)
 
     def _cycle(
         self,

@@ -149,6 +149,30 @@ def show_cycle(cycle: int, as_json: JsonOption = False) -> None:
         table("trials", _trial_rows(tried), as_json=False)
 
 
+@cycles.command("report")
+def report_cycle(
+    cycle: int,
+    html: Annotated[bool, typer.Option("--html", help="HTML instead of Markdown")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a cycle tried, what won, why and what it cost; and keep it in its folder."""
+    with friendly():
+        from agenticrs.evolution.cycle_report import report_of
+        from agenticrs.evolution.cycle_report_files import write
+        from agenticrs.evolution.cycle_report_text import document, markdown
+        from agenticrs.platform.settings import load_settings
+        from agenticrs.ui.wiring import build_services
+
+        services = build_services(load_settings())
+        made = report_of(services.engine, cycle)
+        folder = write(services.settings.home, made)
+        if as_json:
+            figures = {"cycle": cycle, "state": made.state, **made.figures}
+            emit({**figures, "folder": str(folder), "markdown": markdown(made)})
+            return
+        typer.echo(document(made) if html else markdown(made))
+
+
 @proposals.command("list")
 def list_proposals(
     state: Annotated[str | None, typer.Option(help="waiting, approved, rejected, ...")] = None,
