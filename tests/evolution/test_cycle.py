@@ -63,6 +63,15 @@ def test_a_newcomer_gets_from_nothing_to_a_proposal_and_back(world: World) -> No
         (proposal,) = proposals.list_all(session, "home", "waiting")
     assert kinds == ["bootstrap", "individual", "compositional"]
     assert first is not None
+    for cycle_id, kind in zip(done, kinds, strict=True):
+        folder = world.services.settings.home / "cycles" / str(cycle_id)
+        assert f"{kind}, {'waiting' if kind == 'compositional' else 'done'}" in (
+            (folder / "report.md").read_text()
+        )
+        assert "<svg" in (folder / "report.html").read_text()
+    runs = world.services.tracking.find_run("home.cycles", "cycle", str(done[0]))
+    assert runs is not None
+    assert world.services.tracking.find_run("home.cycles", "cycle", str(done[-1])) is None
     evidence = proposal.evidence
     assert evidence["score"]["low"] > 0
     assert evidence["score"]["p_value"] <= 0.05
@@ -78,6 +87,10 @@ def test_a_newcomer_gets_from_nothing_to_a_proposal_and_back(world: World) -> No
     assert serving is not None
     assert serving.number == proposal.after
     assert cycle.state == "done"
+    report = (world.services.settings.home / "cycles" / str(done[-1]) / "report.md").read_text()
+    assert "ada: approve, because better" in report
+    assert f"Composition {serving.number} was promoted" in report
+    assert world.services.tracking.find_run("home.cycles", "cycle", str(done[-1])) is not None
     assert set(steps.values()) == {"done"}
     assert (entry.who, entry.reason) == ("ada", "better")
     alias = world.services.tracking.aliases(["home.composition"])["home.composition"]

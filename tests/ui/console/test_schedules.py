@@ -12,7 +12,7 @@ from tests.ui.conftest import build_place, csrf_of
 
 from agenticrs.evolution import schedule_edits
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import accounts, schedules
+from agenticrs.registry import accounts, cycles, schedules
 from agenticrs.registry.tables import ScheduleRow, ScheduleRunRow
 from agenticrs.ui.api.sessions import COOKIE
 
@@ -177,3 +177,28 @@ def test_what_it_did_and_what_was_spent_is_shown(place: Any, client: Any) -> Non
     assert "too late" in page
     assert ATTACK not in page
     assert "500" in page
+
+
+def test_a_cycles_report_is_a_page_with_files_to_take_along(place: Any, client: Any) -> None:
+    with session_scope(place.engine) as session:
+        cycle = cycles.open_cycle(
+            session,
+            surface="home",
+            kind="individual",
+            dataset="generated",
+            fingerprint="f",
+            seed=0,
+            request={},
+        )
+        cycles.finish(session, cycle.id or 0, "failed", error=f"Ray is gone {ATTACK}")
+    number = cycle.id
+    assert f'href="/cycles/{number}/report"' in client.get(f"/cycles/{number}").text
+    page = client.get(f"/cycles/{number}/report")
+    assert page.status_code == 200
+    assert "It failed: Ray is gone" in page.text
+    assert ATTACK not in page.text
+    file = client.get(f"/cycles/{number}/report.md")
+    assert file.headers["content-type"].startswith("text/markdown")
+    assert "attachment" in file.headers["content-disposition"]
+    assert client.get(f"/cycles/{number}/report.svg").status_code == 200
+    assert client.get("/cycles/999/report").status_code == 404
