@@ -7,8 +7,8 @@ from html import escape
 
 from agenticrs.registry.tables import TrialRow
 
-_PANEL, _HEIGHT, _GAP, _ACROSS = 220, 120, 16, 3
-_TOP, _LEFT, _RIGHT, _BOTTOM = 22, 46, 8, 16
+_PANEL, _HEIGHT, _GAP, _ACROSS = 240, 120, 16, 3
+_TOP, _LEFT, _RIGHT, _BOTTOM = 22, 58, 8, 16
 
 
 def rewards(tried: Sequence[TrialRow]) -> str:

@@ -314,8 +314,13 @@ def _spent(found: _Found, cost: Mapping[str, float]) -> list[Block]:
         "llm_money": "money for language models",
         "llm_tokens": "tokens of language models",
     }
+    unsaid = {"seconds": "no limit", "gpu_seconds": "no limit"}
     rows = [
-        (text, _number(cost[name]), _number(limits.get(name)) if limits.get(name) else "no limit")
+        (
+            text,
+            _number(cost[name]),
+            unsaid.get(name, "the setting") if limits.get(name) is None else _number(limits[name]),
+        )
         for name, text in names.items()
     ]
     cached = sum("cached_from" in trial.note for trial in found.trials)
@@ -377,11 +382,14 @@ def _p(estimate: Mapping[str, Any]) -> str:
 def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def _config(values: Mapping[str, Any]) -> str:
-    parts = [f"{name} {_number(value)}" for name, value in values.items()]
+    parts = list[str]()
+    for name, value in values.items():
+        inner = value if isinstance(value, Mapping) else {"": value}
+        parts += [f"{name}.{key} {_number(v)}".replace(". ", " ", 1) for key, v in inner.items()]
     return _said(", ".join(parts))
 
 

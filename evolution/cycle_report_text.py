@@ -14,7 +14,9 @@ body { max-width: 1000px; margin: 32px auto; padding: 0 20px; line-height: 1.5;
   font-family: system-ui, sans-serif; font-size: 15px; }
 table { border-collapse: collapse; margin: 8px 0 16px; }
 th, td { text-align: left; vertical-align: top; padding: 4px 16px 4px 0;
-  border-bottom: 1px solid #8886; overflow-wrap: anywhere; }
+  border-bottom: 1px solid #8886; overflow-wrap: break-word; }
+th { white-space: nowrap; }
+td { max-width: 60ch; }
 svg { max-width: 100%; height: auto; }
 """
 

@@ -133,7 +133,7 @@ def test_it_says_what_was_tried_what_won_why_and_what_it_cost(report: Report) ->
         "version 4 | significantly better, over 3 seeds |",
         "champion stays | not significantly better |",
         "| trial seconds | 60 | 1,800 |",
-        "| money for language models | 0.75 | no limit |",
+        "| money for language models | 0.75 | the setting |",
         "| ndcg@10 | 0.31 |",
         "![Rewards",
         "out of memory",
