@@ -11,6 +11,7 @@ from agenticrs.ui.cli import (
     data,
     evolution,
     memory,
+    messages,
     objectives,
     people,
     policies,
@@ -35,6 +36,7 @@ app.add_typer(memory.app, name="memory")
 app.add_typer(canary.app, name="canary")
 app.add_typer(objectives.app, name="objectives")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(messages.app, name="messages")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policies.app, name="policies")
 app.add_typer(people.people, name="people")
