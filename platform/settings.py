@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     """The same in money for language models."""
 
     public_url: str | None = None
-    """Address of the console as people reach it, for links in messages; unset: no links."""
+    """Address of the console as people reach it: for links in messages, and the way back to it."""
 
     webhook_url: SecretStr | None = None
     """Where messages go as signed HTTP requests: a proposal waits, a rollback, a cycle failed."""
@@ -269,6 +269,30 @@ class Settings(BaseSettings):
     admin_password: SecretStr | None = None
     """Password of the first account, `admin`, made when there is none."""
 
+    oidc_issuer: str | None = None
+    """OpenID Connect: the identity provider's address; unset: people log in with passwords."""
+
+    oidc_client_id: str | None = None
+    """Name of this service at the identity provider."""
+
+    oidc_client_secret: SecretStr | None = None
+    """Secret of this service at the identity provider."""
+
+    oidc_scopes: str = Field(default="openid profile", pattern=r"(^|\s)openid(\s|$)")
+    """What the identity provider is asked for."""
+
+    oidc_name_claim: str = Field(default="preferred_username", min_length=1)
+    """Claim that holds a person's name."""
+
+    oidc_role_claim: str = Field(default="groups", min_length=1)
+    """Claim that holds a person's groups."""
+
+    oidc_roles: str = ""
+    """Groups and the roles that they give, by commas: `staff=viewer,oncall=operator`."""
+
+    mlflow_webhook_secret: SecretStr | None = None
+    """Secret with which MLflow signs its webhooks to `/v1/mlflow/webhook`; unset: none expected."""
+
     traces: str | None = None
     """Where traces of requests go: a collector's URL (OTLP over HTTP) or `file`; unset: nowhere."""
 
@@ -301,6 +325,12 @@ class Settings(BaseSettings):
         return tuple(one.strip() for one in (self.mail_to or "").split(",") if one.strip())
 
     @property
+    def oidc_role_map(self) -> dict[str, str]:
+        """``oidc_roles`` by group."""
+        pairs = (part.rpartition("=") for part in self.oidc_roles.split(",") if part.strip())
+        return {group.strip(): role.strip() for group, _, role in pairs}
+
+    @property
     def prices(self) -> dict[str, tuple[float, float]]:
         """``llm_prices`` by model: (in, out)."""
         found = {}
@@ -328,6 +358,15 @@ class Settings(BaseSettings):
     def _priced(cls, value: str | None) -> str | None:
         if value and not re.fullmatch(rf"{_PRICE}(,{_PRICE})*", value):
             raise ValueError("should be model=in/out, several by commas: small=0.15/0.6")
+        return value
+
+    @field_validator("oidc_roles", mode="after")
+    @classmethod
+    def _mapped(cls, value: str) -> str:
+        for part in filter(str.strip, value.split(",")):
+            group, _, role = part.rpartition("=")
+            if not group.strip() or role.strip() not in ("viewer", "operator", "approver", "admin"):
+                raise ValueError("should be group=role, several by commas: staff=viewer")
         return value
 
     @field_validator("home", mode="after")
@@ -363,7 +402,7 @@ class Settings(BaseSettings):
             raise ValueError("should be file, or begin with http:// or https://")
         return value
 
-    @field_validator("public_url", "webhook_url", mode="after")
+    @field_validator("public_url", "webhook_url", "oidc_issuer", mode="after")
     @classmethod
     def _web_address(cls, value: Any) -> Any:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value

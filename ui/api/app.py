@@ -15,6 +15,7 @@ from agenticrs.ui.api import (
     errors,
     governance,
     health,
+    mlflow_webhook,
     recommendations,
     schedules,
 )
@@ -72,6 +73,7 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
         app.include_router(administration.router)
         app.include_router(canary.router)
         app.include_router(schedules.router)
+        app.include_router(mlflow_webhook.router)
         install_console(app)
     # The last one added stands outermost.
     app.add_middleware(Guard, host=deps.settings.host)

@@ -23,6 +23,7 @@ from agenticrs.platform.errors import (
     UnknownDataset,
 )
 from agenticrs.ui.api.credentials import LoginNeeded, TooManyAttempts
+from agenticrs.ui.api.identity import ProviderAway
 from agenticrs.ui.batches import Overloaded
 from agenticrs.ui.serving import NothingServes
 
@@ -30,6 +31,7 @@ STATUS: dict[type[AgenticRSError], int] = {
     LoginNeeded: 401,
     TooManyAttempts: 429,
     NothingServes: 503,
+    ProviderAway: 503,
     Overloaded: 503,
     NotFound: 404,
     UnknownDataset: 404,

@@ -34,6 +34,9 @@ OPEN = frozenset(
         ("POST", "/v1/feedback"),
         ("GET", "/login"),
         ("POST", "/login"),
+        ("GET", "/login/provider"),
+        ("GET", "/login/provider/back"),
+        ("POST", "/v1/mlflow/webhook"),
     }
 )
 """Method and path of the routes that need no login: what the surface and machines call, the way in.

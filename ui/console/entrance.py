@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse
 
 from agenticrs.platform.errors import NotAllowed
 from agenticrs.ui.api.credentials import LoginNeeded, TooManyAttempts, check_password
+from agenticrs.ui.api.dependencies import get_dependencies
 from agenticrs.ui.api.people import Viewer, check_token
 from agenticrs.ui.api.sessions import COOKIE, LIFETIME, LOGIN_COOKIE, Sessions
 from agenticrs.ui.console.rendering import Pages
@@ -20,7 +21,7 @@ Text = Annotated[str, Form(max_length=4000)]
 @router.get("/login")
 def login_form(request: Request, next: str = "/") -> Response:
     """The way in."""
-    return _form(request, next)
+    return login_page(request, next)
 
 
 @router.post("/login")
@@ -34,12 +35,14 @@ def login(
         check_token(waiting, csrf)
         found = check_password(request, name, password)
     except LoginNeeded as error:
-        return _form(request, next, name=name, error=error.message, status=401)
+        return login_page(request, next, name=name, error=error.message, status=401)
     except TooManyAttempts as error:
         said = f"{error.message}: {error.hint}"
-        return _form(request, next, name=name, error=said, status=429, wait=error.seconds)
+        return login_page(request, next, name=name, error=said, status=429, wait=error.seconds)
     except NotAllowed:
-        return _form(request, next, name=name, error="the form was too old: try again", status=403)
+        return login_page(
+            request, next, name=name, error="the form was too old: try again", status=403
+        )
     _end_earlier(request)
     answer = RedirectResponse(inside(next), 303)
     _set(request, answer, COOKIE, sessions.begin(found.name)[1])
@@ -73,7 +76,7 @@ def inside(target: str) -> str:
     return target if safe and target.isprintable() else "/"
 
 
-def _form(
+def login_page(
     request: Request,
     next: str,
     *,
@@ -82,6 +85,7 @@ def _form(
     status: int = 200,
     wait: int = 0,
 ) -> Response:
+    """The form, with what went wrong before; each one has a token of its own."""
     sessions: Sessions = request.app.state.sessions
     pages: Pages = request.app.state.pages
     session, cookie = sessions.begin()
@@ -95,6 +99,7 @@ def _form(
         name=name,
         error=error,
         token=session.csrf,
+        provider=get_dependencies(request).settings.oidc_issuer,
     )
     _set(request, page, LOGIN_COOKIE, cookie)
     return page

@@ -18,7 +18,9 @@ from agenticrs.ui.console import (
     cycle_reports,
     cycles,
     decisions,
+    divergence,
     entrance,
+    identity,
     live,
     memory,
     overview,
@@ -45,6 +47,8 @@ _PARTS = (
     reports,
     audit,
     administration,
+    identity,
+    divergence,
 )
 STATIC = Path(__file__).resolve().parents[1] / "static"
 
