@@ -34,6 +34,7 @@ def test_without_a_champion_people_set_the_margins_and_the_agents_defaults_do_th
     assert found.by == f"{NAME} at its defaults"
 
 
+@pytest.mark.slow
 def test_a_cycle_evolves_it_on_generated_canaries_and_the_next_canary_follows_its_champion(
     world: World,
 ) -> None:

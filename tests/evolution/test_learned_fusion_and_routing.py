@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from agenticrs.agents import catalogue
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import agents, cycles, trials, versions
@@ -48,6 +50,7 @@ def test_asked_for_alone_they_learn_from_the_lists_of_all_champions(world: World
         assert versions.latest(session, "home", "learned_fusion") is not None
 
 
+@pytest.mark.slow
 def test_a_segmenter_is_searched_on_the_best_retrievers_and_composed_with_the_paths_it_learnt(
     world: World,
 ) -> None:

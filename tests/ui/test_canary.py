@@ -682,7 +682,7 @@ def test_up_steps_a_canary_when_its_time_has_come(world: World) -> None:
 
 def test_a_person_sees_the_canary_and_answers_on_the_console_and_by_the_api(world: World) -> None:
     client = world.place.logged_in()
-    assert client.get("/canary").status_code == 404
+    assert "AGENTICRS_CANARY" in client.get("/canary").text
     assert "Canary" not in client.get("/").text
     world.begin(ladder=QUICK.model_copy(update={"patience": 1}))
     assert "is shown to 10 % of the users" in client.get("/").text
@@ -708,4 +708,4 @@ def test_a_person_sees_the_canary_and_answers_on_the_console_and_by_the_api(worl
     said = {"choice": "rollback", "reason": "complaints"}
     gone = world.client.post("/v1/canary/answer", json=said, **known).json()
     assert (gone["state"], gone["under_way"]) == ("rolled back", False)
-    assert "complaints" in client.get("/").text
+    assert "complaints" in client.get("/canary").text
