@@ -84,7 +84,7 @@ def serve(kind: str, home: Path, port: int) -> None:
     else:
         from serving_place import api
 
-        app = api(home, home / f"registry-{kind}-{port}", fused=kind == "graph")
+        app = api(home, home / f"registry-{kind}-{port}", fused=kind.startswith("graph"))
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
 
 
@@ -100,7 +100,11 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, HERE, "--serve", self.kind, "--home", self._home]
-        self._process = subprocess.Popen([*command, "--port", str(self.port)])
+        _, _, wait = self.kind.partition("@")
+        waits = {"AGENTICRS_BATCH_WAIT_MS": wait} if wait else {}
+        self._process = subprocess.Popen(
+            [*command, "--port", str(self.port)], env={**os.environ, **waits}
+        )
         while True:
             try:
                 self.ask(self._somebody)
@@ -190,7 +194,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
-    parser.add_argument("--sides", nargs="+", default=["bare", "ours", "graph"])
+    sides = "bare, ours, graph; ours@5: where requests may wait 5 ms for others"
+    parser.add_argument("--sides", nargs="+", default=["bare", "ours", "graph"], help=sides)
     parser.add_argument("--keep", action="store_true", help="write results/serving.json")
     parser.add_argument("--home", type=Path, help="where models are kept between runs")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -205,7 +210,9 @@ def main() -> None:
             build(home)
         sides = [stack.enter_context(Server(kind, home)) for kind in args.sides]
         some = people_of(home)[::50]
-        shown = [[side.ask(user) for user in some] for side in sides if side.kind != "graph"]
+        shown = [
+            [side.ask(user) for user in some] for side in sides if not side.kind.startswith("graph")
+        ]
         if any(one != shown[0] for one in shown):
             sys.exit("the sides do not show the same lists")
         rows = []

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(default=64, ge=1)
     """Most requests for recommendations that are answered together."""
 
-    batch_wait_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    batch_wait_ms: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Milliseconds that requests may wait for others to join; one that is alone never waits."""
 
     batches_at_once: int = Field(default=1, ge=1)
