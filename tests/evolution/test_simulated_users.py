@@ -167,10 +167,10 @@ def test_low_trust_never_promotes_nor_refuses_and_high_trust_does_both(
         other = make_world(home, world.services.settings.model_copy(update=changed))
         with pytest.MonkeyPatch.context() as patch:
             plant(patch, trust, gain)
-            other.controller().evolve()
+            other.controller().evolve(trials=1)
         return other
 
-    world.controller().evolve()
+    world.controller().evolve(trials=1)
     without = outcome(world)
     for name, gain in (("raving", 50.0), ("rueing", 0.01)):
         other = evolved(name, 0.69, gain)
