@@ -62,13 +62,25 @@ class Trust(_Frozen):
 
     score: float
     threshold: float
-    """From this score on, simulated users decide; below it they inform."""
+    """From this score on, simulated users may decide; below it they inform."""
     parts: dict[str, float | None]
     """None for a part that was not measured."""
+    ordering: tuple[float, float, float] | None
+    """Kendall's tau of known recommenders, outer reward beside held-out accuracy; its interval."""
     users: int
     """Users whom the fidelity was measured on."""
     assumed: tuple[str, ...] = ()
     """What the log cannot tell: priors."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether known recommenders come in their order, and not by chance."""
+        return self.ordering is not None and self.ordering[1] > 0
+
+    @property
+    def decides(self) -> bool:
+        """Whether simulated users may have a share of the score."""
+        return self.score >= self.threshold and self.agrees
 
 
 class Simulation(_Frozen):

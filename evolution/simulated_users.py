@@ -2,8 +2,9 @@
 
 Those who are asked are users of the log whom no search saw (confirm users), as the world fitted to
 the log's history knows them. Their objectives become one outer reward with the weights that a
-person sets. Whether it counts depends on the world's trust score alone: from the threshold on it
-has its share of the outer part of the score, and below it nothing that is decided may depend on it.
+person sets. Whether it counts depends on the world alone: from the threshold of its trust score on,
+and where it puts known recommenders in their order for certain, it has its share of the outer part
+of the score. Otherwise nothing that is decided may depend on it.
 """
 
 from __future__ import annotations
@@ -127,10 +128,12 @@ class SimulatedUsers:
 
 def trust_of(world: JudgedWorld, threshold: float) -> Trust:
     """What is known of a world's trust, as evidence."""
+    order = world.ordering
     return Trust(
         score=world.trust.score,
         threshold=threshold,
         parts=dict(world.trust.parts),
+        ordering=None if order is None else (order.tau, order.low, order.high),
         users=world.users,
         assumed=world.world.assumed,
     )
@@ -149,10 +152,10 @@ def weigh(
 ) -> Verdict:
     """Objectives of the same users (n,) under two compositions, in one reward that is compared.
 
-    ``share`` is what they have of the outer part of the score where the world is trusted; below the
-    threshold it is 0, whatever was asked for.
+    ``share`` is what they have of the outer part of the score where the world is trusted; elsewhere
+    it is 0, whatever was asked for.
     """
-    share = share if trust.score >= trust.threshold else 0.0
+    share = share if trust.decides else 0.0
     old, new = _tensors(before), _tensors(after)
     usual = references(old)
     reward = [outer_reward(one, weights, usual).numpy() for one in (old, new)]
@@ -174,13 +177,22 @@ def _tensors(measured: Measured) -> dict[Objective, torch.Tensor]:
 
 
 def _says(trust: Trust, share: float) -> str:
-    score = f"trust {trust.score:.2f}"
-    if trust.score < trust.threshold:
+    if trust.decides:
         return (
-            f"{score} is below {trust.threshold:.2f}: simulated users inform only, "
-            "and can neither promote nor refuse"
+            f"trust {trust.score:.2f} reaches {trust.threshold:.2f}: simulated users have "
+            f"{share:.0%} of the outer reward in the score"
         )
+    reason = f"trust {trust.score:.2f} is below {trust.threshold:.2f}"
+    if trust.score >= trust.threshold:
+        reason = f"trust {trust.score:.2f} reaches {trust.threshold:.2f}, but {_disorder(trust)}"
+    return f"{reason}: simulated users inform only, and can neither promote nor refuse"
+
+
+def _disorder(trust: Trust) -> str:
+    if trust.ordering is None:
+        return "no ordering of known recommenders could be measured"
+    tau, low, high = trust.ordering
     return (
-        f"{score} reaches {trust.threshold:.2f}: simulated users have {share:.0%} of the outer "
-        "reward in the score"
+        "known recommenders may be in their order by chance "
+        f"(tau {tau:.2f}, {low:.2f} to {high:.2f})"
     )

@@ -51,6 +51,7 @@ def world_of(cycle: Cycle) -> tuple[bytes, JudgedWorld]:
     cycle.say(
         f"simulated users fitted in {outcome.seconds:.1f} s, trust {judged.trust.score:.2f} on "
         f"{judged.users:,} held-out users"
+        + (f", tau {judged.ordering.tau:.2f}" if judged.ordering else "")
     )
     return outcome.value, judged
 

@@ -197,6 +197,7 @@ def published(evidence: Evidence) -> tuple[dict[str, float], dict[str, str]]:
         "simulated_share": found.share,
         "trust": found.trust.score,
         "trust_threshold": found.trust.threshold,
+        **({"trust_tau": found.trust.ordering[0]} if found.trust.ordering else {}),
         **{f"simulated_{one.metric}": one.after.mean for one in found.objectives},
     }
     return metrics, {"simulated_users": found.says}

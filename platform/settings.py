@@ -246,7 +246,7 @@ class Settings(BaseSettings):
     """How much each business objective counts in their outer reward: `name=weight` by commas."""
 
     trust_threshold: float = Field(default=0.7, ge=0, le=1)
-    """Trust score of a simulated world from which its users decide; below it they inform only."""
+    """Trust score of a simulated world from which its users may decide; below they inform only."""
 
     simulated_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the outer reward that simulated users have where they are trusted."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agenticrs.agents.simulation import jobs, network
 from agenticrs.agents.simulation.judged import JudgedWorld
+from agenticrs.agents.simulation.ordering import Ordering
 from agenticrs.agents.simulation.trust import Trust as Score
 from agenticrs.evolution import simulated_users, simulated_world
 from agenticrs.evolution.arena import Arena, Entry
@@ -56,13 +57,21 @@ def lives(seed: int, gain: float = 1.0) -> Measured:
     }
 
 
-def verdict(score: float, gain: float, share: float = 0.5) -> Verdict:
+IN_ORDER = (0.8, 0.2, 1.0)
+
+
+def verdict(
+    score: float,
+    gain: float,
+    share: float = 0.5,
+    order: tuple[float, float, float] | None = IN_ORDER,
+) -> Verdict:
     return weigh(
         lives(10),
         lives(10, gain),
         PLACES,
         weights=Weights(watch_time=1, satisfaction=1, risk=0.5),
-        trust=Trust(score=score, threshold=THRESHOLD, parts={}, users=50),
+        trust=Trust(score=score, threshold=THRESHOLD, parts={}, ordering=order, users=50),
         share=share,
         days=5,
         seed=0,
@@ -88,6 +97,19 @@ def test_below_the_threshold_nothing_that_users_say_moves_the_score(
     told = verdict(score, gain, share)
     assert told.simulation.share == 0
     assert scored(told) == scored(None)
+    assert "inform only" in told.simulation.says
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [(None, "no ordering"), ((0.2, 0.0, 0.4), "by chance"), ((-0.4, -0.8, 0.2), "by chance")],
+)
+def test_a_score_is_not_enough_where_known_recommenders_are_not_in_their_order(
+    order: tuple[float, float, float] | None, reason: str
+) -> None:
+    told = verdict(1.0, 50.0, order=order)
+    assert scored(told) == scored(None)
+    assert reason in told.simulation.says
     assert "inform only" in told.simulation.says
 
 
@@ -124,7 +146,9 @@ def plant(patch: pytest.MonkeyPatch, trust: float, gain: float) -> None:
     class Assumed:
         assumed = ("everything",)
 
-    judged = JudgedWorld(cast(Any, Assumed()), Score(trust, {"choice": trust}), 50, 500, None)
+    judged = JudgedWorld(
+        cast(Any, Assumed()), Score(trust, {"choice": trust}), 50, 500, Ordering(*IN_ORDER)
+    )
 
     def live(
         arena: Arena, entries: Sequence[Entry], world: Any, users: Any, days: int

@@ -242,7 +242,12 @@ def _show_simulation(found: dict[str, Any] | None, why_not: str) -> None:
     trust = found["trust"]
     record(
         "trust",
-        {"score": trust["score"], "threshold": trust["threshold"], **trust["parts"]},
+        {
+            "score": trust["score"],
+            "threshold": trust["threshold"],
+            **trust["parts"],
+            "order_of_recommenders": trust.get("ordering"),
+        },
         as_json=False,
     )
     out.print(found["says"])

@@ -43,6 +43,8 @@ class SimulationView:
     """Name, weight, means before and after, and the difference with its interval."""
     trust: Mapping[str, Any]
     parts: Mapping[str, Any]
+    order: Sequence[Any]
+    """Kendall's tau of known recommenders with its interval; empty where it was not measured."""
     assumed: Sequence[str]
     users: Any
     days: Any
@@ -110,6 +112,7 @@ def _simulation(found: Mapping[str, Any]) -> SimulationView | None:
         objectives=[_objective(_mapping(one), weights) for one in told],
         trust=_complete(trust, _TRUST) or dict.fromkeys(_TRUST),
         parts=_mapping(trust.get("parts")),
+        order=order if len(order := _list(trust.get("ordering"))) == 3 else (),
         assumed=[str(what) for what in _list(trust.get("assumed"))],
         users=found.get("users"),
         days=found.get("days"),

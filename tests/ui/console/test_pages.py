@@ -267,7 +267,8 @@ def simulation(trust: float, share: float) -> dict[str, Any]:
         "trust": {
             "score": trust,
             "threshold": 0.7,
-            "parts": {"choice": 0.4, "ordering": None},
+            "parts": {"choice": 0.4, "visits": None},
+            "ordering": [0.8, 0.2, 1.0],
             "users": 386,
             "assumed": ["how fast moods change"],
         },
@@ -294,6 +295,7 @@ def test_a_proposal_shows_what_simulated_users_say_and_whether_they_decide(
     assert "watch time" in text
     assert "how fast moods change" in text
     assert "not measured" in text
+    assert "tau 0.8 (0.2 … 1)" in text
 
 
 def test_a_proposal_says_why_no_simulated_users_were_asked(place: Any) -> None:
