@@ -8,6 +8,7 @@ the same on a machine that is shared. Fidelity: distances on users that nothing 
 ML-1M, ML-100K and KuaiRand. Ordering: five recommenders, fitted to the history of a split, by what
 they get from simulated users (fitted to that history too, and asked of users who taught neither)
 and by NDCG@10 on the held-out items of the same users; for leave-one-out and for a random quarter.
+Trust: the score anew, out of the parts that were kept and the mean tau of the orderings kept.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from agenticrs.agents.simulation.fidelity import fidelity
 from agenticrs.agents.simulation.ordering import ordering
 from agenticrs.agents.simulation.population import Population
 from agenticrs.agents.simulation.simulate import Rules, acting, simulate
-from agenticrs.agents.simulation.trust import trust
+from agenticrs.agents.simulation.trust import score_of, trust
 from agenticrs.agents.simulation.world import Study, World, fit_world, groups, study
 from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.data.dataset import Dataset
@@ -54,7 +55,7 @@ USERS, LOOPED, PAIRS = 100_000, 200, 3
 DAYS = 3
 SPLITS = ("leave_one_out", "random:valid=0.1,test=0.25")
 OUTER = "enjoyment"
-PARTS = ("ordering", "fidelity", "speed")
+PARTS = ("ordering", "fidelity", "trust", "speed")
 
 
 def dataset_of(name: str) -> Dataset:
@@ -205,6 +206,17 @@ def likeness(name: str, fitted: Study) -> list[dict[str, Any]]:
     return rows
 
 
+def judged_anew(name: str) -> list[dict[str, Any]]:
+    """The row of the trust score, with the orderings that were measured since."""
+    taus = [row["tau"] for row in kept() if row["data"] == name and row["part"] == "ordering"]
+    rows = [row for row in kept() if row["data"] == name and row["part"] == "trust"]
+    for row in rows:
+        row["parts"]["ordering"] = round((1 + statistics.mean(taus)) / 2, 3) if taus else None
+        row["score"] = round(score_of(row["parts"]), 3)
+        print(f"{name:14} trust {row['score']:.3f}  {row['parts']}")
+    return rows
+
+
 def main() -> None:
     """Measure what is asked for, and keep it with what was measured before."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -219,6 +231,8 @@ def main() -> None:
                 put([orders(name, dataset, split)])
         if "fidelity" in asked.only:
             put(likeness(name, study(dataset, seed=0)))
+        if "trust" in asked.only:
+            put(judged_anew(name))
         if "speed" in asked.only:
             put([speed(name, fit_world(dataset, seed=0))])
 

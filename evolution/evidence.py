@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict
 from agenticrs.rewards.significance import Interval
 
 
+LEAST_TAU = 0.6
+"""Of five known recommenders, eight of the ten pairs in order: one random order in eight has it."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,8 +78,8 @@ class Trust(_Frozen):
 
     @property
     def agrees(self) -> bool:
-        """Whether known recommenders come in their order, and not by chance."""
-        return self.ordering is not None and self.ordering[1] > 0
+        """Whether known recommenders come in their order: four pairs in five, and for certain."""
+        return self.ordering is not None and self.ordering[0] >= LEAST_TAU and self.ordering[1] > 0
 
     @property
     def decides(self) -> bool:

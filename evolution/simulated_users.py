@@ -3,8 +3,8 @@
 Those who are asked are users of the log whom no search saw (confirm users), as the world fitted to
 the log's history knows them. Their objectives become one outer reward with the weights that a
 person sets. Whether it counts depends on the world alone: from the threshold of its trust score on,
-and where it puts known recommenders in their order for certain, it has its share of the outer part
-of the score. Otherwise nothing that is decided may depend on it.
+and where it puts known recommenders in their order, it has its share of the outer part of the
+score. Otherwise nothing that is decided may depend on it.
 """
 
 from __future__ import annotations
@@ -193,6 +193,6 @@ def _disorder(trust: Trust) -> str:
         return "no ordering of known recommenders could be measured"
     tau, low, high = trust.ordering
     return (
-        "known recommenders may be in their order by chance "
+        "known recommenders are not in their order for certain "
         f"(tau {tau:.2f}, {low:.2f} to {high:.2f})"
     )

@@ -48,5 +48,10 @@ def trust(fidelity: Fidelity, tau: float | None = None) -> Trust:
     known = one_to_one is not None and one_to_one.users > 0
     parts["choice"] = max(0.0, 2 * one_to_one.auc - 1) if one_to_one and known else None
     parts["ordering"] = None if tau is None else (1 + tau) / 2
+    return Trust(score_of(parts), parts)
+
+
+def score_of(parts: Mapping[str, float | None]) -> float:
+    """The score that these parts make."""
     logs = [math.log(max(_UNKNOWN if x is None else x, _FLOOR)) for x in parts.values()]
-    return Trust(math.exp(math.fsum(logs) / len(logs)), parts)
+    return math.exp(math.fsum(logs) / len(logs))
