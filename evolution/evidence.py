@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 from agenticrs.rewards.significance import Interval
 
-
 LEAST_TAU = 0.6
 """Of five known recommenders, eight of the ten pairs in order: one random order in eight has it."""
 
@@ -77,14 +76,19 @@ class Trust(_Frozen):
     """What the log cannot tell: priors."""
 
     @property
-    def agrees(self) -> bool:
-        """Whether known recommenders come in their order: four pairs in five, and for certain."""
-        return self.ordering is not None and self.ordering[0] >= LEAST_TAU and self.ordering[1] > 0
-
-    @property
-    def decides(self) -> bool:
-        """Whether simulated users may have a share of the score."""
-        return self.score >= self.threshold and self.agrees
+    def doubt(self) -> str:
+        """Why simulated users may decide nothing; empty where they may."""
+        score = f"trust {self.score:.2f}"
+        if self.score < self.threshold:
+            return f"{score} is below {self.threshold:.2f}"
+        reached = f"{score} reaches {self.threshold:.2f}, but"
+        if self.ordering is None:
+            return f"{reached} no ordering of known recommenders could be measured"
+        tau, low, high = self.ordering
+        if tau < LEAST_TAU or low <= 0:
+            order = f"tau {tau:.2f}, {low:.2f} to {high:.2f}"
+            return f"{reached} known recommenders are not in their order for certain ({order})"
+        return ""
 
 
 class Simulation(_Frozen):

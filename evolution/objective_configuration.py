@@ -136,9 +136,8 @@ def _judged(
         return "the weights that were learnt are those that hold", False
     if chosen[0] == chosen[1]:
         return f"old and new weights choose the same ({chosen[0]}): nothing would change", False
-    if trust.score < trust.threshold:
-        low = f"trust {trust.score:.2f} is below {trust.threshold:.2f}"
-        return f"{low}: simulated users cannot verify it (they say {told})", False
+    if trust.doubt:
+        return f"{trust.doubt}: simulated users cannot verify it (they say {told})", False
     if gain.low <= 0:
         return f"what it would choose is not shown to be worth more later: {told}", False
     if risk.difference.low > 0:

@@ -155,7 +155,7 @@ def weigh(
     ``share`` is what they have of the outer part of the score where the world is trusted; elsewhere
     it is 0, whatever was asked for.
     """
-    share = share if trust.decides else 0.0
+    share = 0.0 if trust.doubt else share
     old, new = _tensors(before), _tensors(after)
     usual = references(old)
     reward = [outer_reward(one, weights, usual).numpy() for one in (old, new)]
@@ -177,22 +177,9 @@ def _tensors(measured: Measured) -> dict[Objective, torch.Tensor]:
 
 
 def _says(trust: Trust, share: float) -> str:
-    if trust.decides:
-        return (
-            f"trust {trust.score:.2f} reaches {trust.threshold:.2f}: simulated users have "
-            f"{share:.0%} of the outer reward in the score"
-        )
-    reason = f"trust {trust.score:.2f} is below {trust.threshold:.2f}"
-    if trust.score >= trust.threshold:
-        reason = f"trust {trust.score:.2f} reaches {trust.threshold:.2f}, but {_disorder(trust)}"
-    return f"{reason}: simulated users inform only, and can neither promote nor refuse"
-
-
-def _disorder(trust: Trust) -> str:
-    if trust.ordering is None:
-        return "no ordering of known recommenders could be measured"
-    tau, low, high = trust.ordering
+    if trust.doubt:
+        return f"{trust.doubt}: simulated users inform only, and can neither promote nor refuse"
     return (
-        "known recommenders are not in their order for certain "
-        f"(tau {tau:.2f}, {low:.2f} to {high:.2f})"
+        f"trust {trust.score:.2f} reaches {trust.threshold:.2f}: simulated users have "
+        f"{share:.0%} of the outer reward in the score"
     )

@@ -41,7 +41,7 @@ BAIT, GOOD = lives(1.3, 0.8), lives(0.95, 1.2)
 
 
 def found(score: float = 0.9, **compositions: Lives) -> Finding:
-    trust = Trust(score=score, threshold=0.7, parts={}, users=50)
+    trust = Trust(score=score, threshold=0.7, parts={}, ordering=(0.8, 0.2, 1.0), users=50)
     agent = ObjectiveConfigurator(ConfiguratorConfig(belief=10.0))
     known = {SERVING: lives(1.0, 1.0), **compositions}
     return study(known, TEACH, PRESENT, agent, trust, seed=0)
