@@ -290,6 +290,9 @@ class Settings(BaseSettings):
     oidc_roles: str = ""
     """Groups and the roles that they give, by commas: `staff=viewer,oncall=operator`."""
 
+    requests_per_minute: int = Field(default=1200, ge=0)
+    """Most requests of one caller to console and API, the surface's own left out; 0: no limit."""
+
     mlflow_webhook_secret: SecretStr | None = None
     """Secret with which MLflow signs its webhooks to `/v1/mlflow/webhook`; unset: none expected."""
 

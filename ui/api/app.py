@@ -24,6 +24,7 @@ from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.api.guard import Guard
 from agenticrs.ui.api.metrics import CountRequests, Metrics
 from agenticrs.ui.api.models import ErrorBody
+from agenticrs.ui.api.pace import KeepPace
 from agenticrs.ui.api.sessions import Sessions, session_key
 from agenticrs.ui.api.tracing import TraceRequests
 from agenticrs.ui.batches import Batches, BatchLimits
@@ -76,6 +77,7 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
         app.include_router(mlflow_webhook.router)
         install_console(app)
     # The last one added stands outermost.
+    app.add_middleware(KeepPace, per_minute=deps.settings.requests_per_minute)
     app.add_middleware(Guard, host=deps.settings.host)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     if deps.tracer is not None:
