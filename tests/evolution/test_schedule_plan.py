@@ -106,7 +106,7 @@ def test_a_new_schedule_begins_with_the_first_time_to_come() -> None:
     assert begin(ScheduleSpec(on_drift=True), "a", ANCHOR, hours(5)) == Plan(None, None, None)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     due=st.integers(0, 300),
     waited=st.floats(0, 300),

@@ -61,7 +61,7 @@ def test_a_daily_run_comes_once_a_day_also_when_clocks_change() -> None:
     assert hours == ["Sun 25 01:00", "Sun 25 02:00", "Sun 25 03:00"], "every hour stays every hour"
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     minutes=st.integers(1, 2000), later=st.integers(0, 10**7), jitter=st.floats(0, 60), n=st.just(3)
 )
