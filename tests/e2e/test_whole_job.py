@@ -18,7 +18,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("agenticrs")
@@ -198,6 +198,11 @@ def test_evolve_approve_serve_roll_back_in_mlflow_serve_the_old_one(
         wait_for("the rollback", lambda: service.recommend()["composition"] == first, 10)
     assert traffic.failures == []
     assert traffic.answered > 10
+
+    page.goto(f"{service.api}/agents/popularity")
+    with page.context.expect_page() as opened:
+        page.locator("a.away").first.click()
+    expect(opened.value.get_by_text("home.popularity").first).to_be_visible(timeout=60_000)
 
     audit = service.run("audit", "list")
     newest = next(entry for entry in audit if entry["action"] == "promote")

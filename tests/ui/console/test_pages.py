@@ -439,7 +439,7 @@ def test_events_end_with_the_session(
     client = place.logged_in()
     looks = 0
 
-    def values(engine: Any, cycle_id: int) -> dict[str, Any]:
+    def values(engine: Any, cycle_id: int, page: int) -> dict[str, Any]:
         nonlocal looks
         looks += 1
         if looks == 1 and gone == "logged out":
@@ -450,7 +450,7 @@ def test_events_end_with_the_session(
         if looks == 4:
             with session_scope(engine) as session:
                 cycles.finish(session, cycle_id, "done")
-        return cycle_values(engine, cycle_id)
+        return cycle_values(engine, cycle_id, page)
 
     monkeypatch.setattr(live, "cycle_values", values)
     answer = client.get(f"/cycles/{number}/events")
