@@ -62,8 +62,6 @@ class EvidenceView:
     members: Mapping[str, Sequence[str]]
     users: Any
     segments: Mapping[str, Any]
-    risk: str
-    """How much the change may harm, in a word; "" where nobody has said."""
     trust: Any
     """How far a simulation that took part may be trusted, 0 to 1; None where none did."""
     simulation: SimulationView | None
@@ -91,7 +89,6 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
         },
         users=evidence.get("users"),
         segments=_mapping(evidence.get("segments")),
-        risk=str(evidence.get("risk") or ""),
         trust=evidence.get("trust", simulation.trust["score"] if simulation else None),
         simulation=simulation,
         unsimulated=str(evidence.get("unsimulated") or ""),

@@ -185,6 +185,10 @@ class _Teller:
         )
         title = "New composition: +history_router, ~score_fusion"
         row = self._proposal(cycle, parent, number, title, evidence)
+        with session_scope(self.place.engine) as session:
+            proposals.decide(
+                session, row, verdict="comment", who="bo", reason="Cold users wait for this one."
+            )
         self._finish(
             cycle,
             "waiting",

@@ -40,6 +40,9 @@ PAGES = {
     "canary": "/canary",
     "reports": "/reports",
     "report": "/reports/3",
+    "policies": "/policies",
+    "people": "/people",
+    "account": "/account",
     "audit": "/audit",
     "error": "/compositions/99",
 }
@@ -232,6 +235,9 @@ def test_a_canary_is_rolled_back_with_a_reason(reader: Reader, story: Story) -> 
 
 def test_a_person_approves_and_rolls_back(reader: Reader, story: Story) -> None:
     page = reader.open(path_of("proposal", story))
+    page.get_by_label("Comment").fill("I have looked at the segments")
+    page.get_by_role("button", name="Comment").click()
+    expect(page.get_by_text("I have looked at the segments")).to_be_visible()
     page.get_by_role("button", name="Approve and serve").click()
     assert page.evaluate("document.activeElement.name") == "reason", "a reason is asked for"
     page.get_by_label("Reason").fill("better for every group")
@@ -245,6 +251,19 @@ def test_a_person_approves_and_rolls_back(reader: Reader, story: Story) -> None:
     page.wait_for_load_state()
     expect(page.get_by_text("watch time fell")).to_be_visible()
     expect(page.locator(".head").get_by_role("link", name="#3")).to_be_visible()
+
+
+def test_a_person_asks_for_changes(reader: Reader, story: Story) -> None:
+    place = story.place
+    with session_scope(place.engine) as session:
+        before = compositions.get(session, "home", 3)
+        after = compositions.get(session, "home", 4)
+    row = place.propose(before, after, title="Once more")
+    page = reader.open(f"/proposals/{row.id}")
+    page.get_by_label("Reason").fill("without the router, please")
+    page.get_by_role("button", name="Request changes").click()
+    expect(page.locator(".talk")).to_contain_text("asked for changes")
+    expect(page.locator(".talk")).to_contain_text("without the router, please")
 
 
 def test_a_person_rejects_with_a_reason(reader: Reader, story: Story) -> None:
