@@ -62,7 +62,7 @@ MENU = (
         (
             Entry("/policies", "Policies", "policies"),
             Entry("/people", "People and tokens", "people", role="admin"),
-            Entry("/divergence", "MLflow and registry", "compositions"),
+            Entry("/divergence", "MLflow and registry", "divergence"),
             Entry("/audit", "Audit", "audit"),
         ),
     ),

@@ -43,6 +43,7 @@ PAGES = {
     "policies": "/policies",
     "people": "/people",
     "account": "/account",
+    "divergence": "/divergence",
     "audit": "/audit",
     "error": "/compositions/99",
 }
