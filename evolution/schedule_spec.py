@@ -28,6 +28,8 @@ from agenticrs.evolution.request import CycleKind
 from agenticrs.platform.errors import AgenticRSError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_AHEAD = 500
+"""Times that are looked at to find those outside of blackouts."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 Word = Annotated[str, StringConstraints(max_length=60)]
 Kind = Literal["both", "individual", "compositional"]
@@ -150,7 +152,9 @@ class ScheduleSpec(BaseModel):
     def upcoming(self, after: datetime, anchor: datetime, name: str) -> Iterator[datetime]:
         """When runs will begin, as far as the times say it: with jitter, around the blackouts."""
         due = self.next_due(after, anchor)
-        while due is not None:
+        for _ in range(_AHEAD):  # windows may leave nothing at all
+            if due is None:
+                return
             begins = due + self.jitter(due, name)
             end = self.blackout_end(begins)
             if end is None or self.in_blackout == "wait":

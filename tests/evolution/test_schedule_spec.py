@@ -136,3 +136,19 @@ def test_runs_that_fall_into_a_blackout_are_shown_where_they_will_begin() -> Non
     skipping = spec.model_copy(update={"in_blackout": "skip"})
     shown = [f"{one:%a %H:%M}" for one in islice(skipping.upcoming(friday, ANCHOR, "a"), 3)]
     assert shown == ["Fri 07:00", "Sat 07:00", "Sat 12:00"]
+
+
+def test_windows_that_leave_nothing_do_not_make_anybody_wait_for_ever() -> None:
+    never = ScheduleSpec(every_seconds=3600, blackouts=("daily 00:00-24:00",), in_blackout="skip")
+    assert list(never.upcoming(ANCHOR, ANCHOR, "a")) == []
+
+
+@settings(max_examples=15)
+@given(cron=st.from_regex(r"([0-9*/,-]{1,6} ){4}[0-9*/,a-z-]{1,8}", fullmatch=True))
+def test_whatever_is_typed_is_a_schedule_or_a_refusal_of_that_field(cron: str) -> None:
+    wrong = dict[str, str]()
+    try:
+        spec_of({"cron": cron})
+    except InvalidSchedule as error:
+        wrong = error.fields
+    assert set(wrong) <= {"cron"}
