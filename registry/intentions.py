@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Delete, Engine, Update, delete, update
 from sqlalchemy.exc import IntegrityError
@@ -165,9 +166,19 @@ def _audit(session: Session, row: PromotionRow, action: str, reason: str) -> Non
         action=action,
         subject=f"{row.surface} composition {row.after}",
         reason=reason,
-        before={"composition": row.before},
-        after={"composition": row.after, "cause": row.cause},
+        before=_state(session, row.surface, row.before),
+        after={
+            **_state(session, row.surface, row.after),
+            "cause": row.cause,
+            # Of a cycle or a proposal: what it rests on stands there.
+            "evidence": row.key,
+        },
     )
+
+
+def _state(session: Session, surface: str, number: int | None) -> dict[str, Any]:
+    found = None if number is None else compositions.find(session, surface, number)
+    return {"composition": number, "digest": found.digest if found else None}
 
 
 def _tell_of_a_rollback(session: Session, row: PromotionRow) -> None:

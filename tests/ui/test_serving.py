@@ -104,7 +104,9 @@ def test_an_alias_moved_in_mlflow_is_followed_and_audited_as_external(place: Any
     with session_scope(place.engine) as session:
         entry = audit.entries(session, 1)[0]
     assert entry.who == "mlflow"
-    assert entry.after == {"composition": 1, "cause": "external"}
+    assert (entry.after["composition"], entry.after["cause"]) == (1, "external")
+    assert entry.after["digest"] != entry.before["digest"]
+    assert entry.after["evidence"].startswith("external-home-")
 
 
 def test_no_request_fails_while_compositions_are_swapped(place: Any) -> None:
