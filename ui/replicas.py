@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agenticrs.platform.errors import JobError
 from agenticrs.platform.settings import Settings
@@ -33,13 +33,14 @@ def replicas(
     block. Raises JobError when Ray Serve is not installed or does not start.
     """
     try:
-        from ray import serve
+        from ray import serve as ray_serve
     except ImportError as error:
         raise JobError(
             f"replicas need Ray Serve, which is not installed: {error}",
             hint="pip install 'agenticrs[serve]', or set replicas (AGENTICRS_REPLICAS) to 0",
         ) from None
 
+    serve: Any = ray_serve  # its own types miss what its decorators do
     made_by = build or build_app
 
     def app() -> FastAPI:

@@ -25,6 +25,11 @@ def circuit(clock: Clock) -> Circuit:
     return Circuit(CircuitRules(failures=3, seconds=10), clock)
 
 
+def state(circuit: Circuit) -> str:
+    """As it is now: for mypy a property stays what it was found to be."""
+    return circuit.state
+
+
 def fail(circuit: Circuit, times: int) -> None:
     for _ in range(times):
         circuit.enter()
@@ -36,9 +41,9 @@ def test_failures_open_it_only_when_they_come_in_a_row(circuit: Circuit) -> None
     circuit.enter()
     circuit.succeeded()
     fail(circuit, 2)
-    assert circuit.state == "closed"
+    assert state(circuit) == "closed"
     fail(circuit, 1)
-    assert circuit.state == "open"
+    assert state(circuit) == "open"
     with pytest.raises(CircuitOpen, match="boom"):
         circuit.enter()
 
@@ -48,21 +53,21 @@ def test_after_its_rest_one_call_is_tried_and_success_closes_it(
 ) -> None:
     fail(circuit, 3)
     clock.now += 10
-    assert circuit.state == "half open"
+    assert state(circuit) == "half open"
     circuit.enter()
     with pytest.raises(CircuitOpen):
         circuit.enter()
     circuit.succeeded()
-    assert (circuit.state, circuit.error) == ("closed", "")
+    assert (state(circuit), circuit.error) == ("closed", "")
     fail(circuit, 2)
-    assert circuit.state == "closed", "what was before is forgotten"
+    assert state(circuit) == "closed", "what was before is forgotten"
 
 
 def test_each_failed_try_doubles_the_rest_up_to_a_minute(circuit: Circuit, clock: Clock) -> None:
     fail(circuit, 3)
     for rest in (10, 20, 40, LONGEST_REST, LONGEST_REST):
         clock.now += rest - 1
-        assert circuit.state == "open"
+        assert state(circuit) == "open"
         clock.now += 1
         fail(circuit, 1)
     clock.now += LONGEST_REST
@@ -70,7 +75,7 @@ def test_each_failed_try_doubles_the_rest_up_to_a_minute(circuit: Circuit, clock
     circuit.succeeded()
     fail(circuit, 3)
     clock.now += 10
-    assert circuit.state == "half open", "a success makes the rest short again"
+    assert state(circuit) == "half open", "a success makes the rest short again"
 
 
 def test_calls_that_were_under_way_when_it_opened_do_not_matter(
@@ -79,6 +84,6 @@ def test_calls_that_were_under_way_when_it_opened_do_not_matter(
     circuit.enter()
     fail(circuit, 3)
     circuit.failed("late")
-    assert circuit.state == "open"
+    assert state(circuit) == "open"
     circuit.succeeded()
-    assert circuit.state == "closed", "it has answered after all"
+    assert state(circuit) == "closed", "it has answered after all"

@@ -149,7 +149,8 @@ def test_a_request_is_traced_from_its_caller_down_to_the_versions_of_the_agents(
     client.post("/v1/recommend", json={"k": 0})
     unsampled = {"traceparent": f"00-{trace}-{parent}-00"}
     client.post("/v1/recommend", json={"user_id": "new"}, headers=unsampled)
-    load, batch, *agents, request, refused = kept.get_finished_spans()
+    spans: Any = kept.get_finished_spans()
+    load, batch, *agents, request, refused = spans
     assert load.name == "load composition 2"
     assert request.name == refused.name == "POST /v1/recommend"
     assert refused.attributes["http.response.status_code"] == 422
