@@ -257,7 +257,11 @@ def test_the_prompt_explains_every_kind_of_parameter_of_the_real_space() -> None
     text = load("composition").text
     specs = {name: agent.spec for name, agent in load_agents().items()}
     roles = {name: f"<{spec.role}>" for name, spec in specs.items()}
-    short = {"<retrieval>": "<retriever>", "<routing>": "<router>"}
+    short = {
+        "<retrieval>": "<retriever>",
+        "<routing>": "<router>",
+        "<segmenting>": "<router>",
+    }
     for parameter in blueprint.space(specs):
         head, *rest = parameter.name.split(".")
         if head in specs:
