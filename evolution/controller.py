@@ -132,7 +132,7 @@ class Controller:
         settings, name = self.services.settings, self._dataset(None)
         budget = {"trials": settings.trials, "seconds": settings.seconds}
         with self._lease() as leased:
-            request = leased._request("compositional", (), budget)
+            request = leased._request("compositional", (), budget, "evolution")
             fingerprint = leased._fold_in_feedback(name)
             with leased._cycle(0, name, fingerprint, request) as cycle:
                 return objective_configuration.propose(cycle)

@@ -47,9 +47,9 @@ class Search:
 
     ``given`` points are tried first (a default, what parts of the agent found; parameters outside
     the space are left out). ``remembered`` are done candidates of earlier cycles whose rewards are
-    comparable, ``elsewhere`` those on other data, which are made so (``transfer``). ``beside`` names
-    further metrics to make small (NSGA-II searches the whole front, the other samplers look at the
-    reward alone). ``limits`` are constraints.
+    comparable, ``elsewhere`` those on other data, which are made so (``transfer``). ``beside``
+    names further metrics to make small (NSGA-II searches the whole front, the other samplers look
+    at the reward alone). ``limits`` are constraints.
 
     Raises EvolutionError for a space without parameters.
     """

@@ -56,7 +56,7 @@ def test_each_dataset_has_a_scale_of_its_own() -> None:
 
 def test_a_search_goes_on_where_another_data_set_was_searched() -> None:
     def reward(values: Any) -> float:
-        return 1.0 - abs(values["x"] - 0.3) - 0.5 * (values["kind"] == "a")
+        return float(1.0 - abs(values["x"] - 0.3) - 0.5 * (values["kind"] == "a"))
 
     def run(search: Search, count: int, scale: float) -> list[Tried]:
         tried: list[Tried] = []
