@@ -133,7 +133,8 @@ def picture(data: Mapping[str, Sequence[Mapping[str, Steps]]], file: Path) -> No
             found = curves(seeds, way)
             panel.plot(GRID, found.mean(0), color=COLOURS[way], label=way)
             if len(found) > 1:
-                low, high = t.interval(0.95, len(found) - 1, found.mean(0), sem(found))
+                half = t.ppf(0.975, len(found) - 1) * sem(found)
+                low, high = found.mean(0) - half, found.mean(0) + half
                 panel.fill_between(GRID, low, high, color=COLOURS[way], alpha=0.1, linewidth=0)
         panel.axvline(GOAL, color="#bbbbbb", linewidth=0.8, linestyle=":")
         panel.set(title=f"{name}, {len(seeds)} seeds", xlabel="share of TPE's training seconds")

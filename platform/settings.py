@@ -287,7 +287,7 @@ class Settings(BaseSettings):
     oidc_role_claim: str = Field(default="groups", min_length=1)
     """Claim that holds a person's groups."""
 
-    oidc_roles: str = ""
+    oidc_roles: str | None = None
     """Groups and the roles that they give, by commas: `staff=viewer,oncall=operator`."""
 
     requests_per_minute: int = Field(default=1200, ge=0)
@@ -330,7 +330,9 @@ class Settings(BaseSettings):
     @property
     def oidc_role_map(self) -> dict[str, str]:
         """``oidc_roles`` by group."""
-        pairs = (part.rpartition("=") for part in self.oidc_roles.split(",") if part.strip())
+        pairs = (
+            part.rpartition("=") for part in (self.oidc_roles or "").split(",") if part.strip()
+        )
         return {group.strip(): role.strip() for group, _, role in pairs}
 
     @property
@@ -365,8 +367,8 @@ class Settings(BaseSettings):
 
     @field_validator("oidc_roles", mode="after")
     @classmethod
-    def _mapped(cls, value: str) -> str:
-        for part in filter(str.strip, value.split(",")):
+    def _mapped(cls, value: str | None) -> str | None:
+        for part in filter(str.strip, (value or "").split(",")):
             group, _, role = part.rpartition("=")
             if not group.strip() or role.strip() not in ("viewer", "operator", "approver", "admin"):
                 raise ValueError("should be group=role, several by commas: staff=viewer")

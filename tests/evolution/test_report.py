@@ -32,7 +32,7 @@ from agenticrs.platform.errors import EvolutionError, NotFound
 from agenticrs.platform.settings import load_settings
 from agenticrs.registry import compositions, cycles, promotion, proposals, trials, versions
 from agenticrs.registry.graph import Graph, Node
-from agenticrs.registry.tables import utc_now
+from agenticrs.registry.tables import CompositionRow, utc_now
 
 if TYPE_CHECKING:
     from tests.evolution.conftest import World
@@ -351,6 +351,18 @@ def test_drift_that_was_seen_is_told_with_what_the_change_after_it_gained(world:
             cycles.begin_step(session, cycle.id or 0, "sense")
             look = {"drift": {"detected": detected, "p_value": 0.025}}
             cycles.finish_step(session, cycle.id or 0, "sense", look)
+        session.add(
+            CompositionRow(
+                surface="home",
+                number=2,
+                model="home.composition",
+                run_id="r",
+                graph=FUSED.model_dump(mode="json"),
+                digest=FUSED.digest(),
+                dataset="generated",
+                fingerprint="f",
+            )
+        )
         gained = {
             "metric": "value@10",
             "before": {"mean": 0.1},

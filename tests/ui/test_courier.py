@@ -17,7 +17,8 @@ from agenticrs.platform.errors import SettingsError
 from agenticrs.platform.notices.message import Message, NotDelivered
 from agenticrs.platform.settings import load_settings
 from agenticrs.registry import audit, cycles, outbox, proposals, schema
-from agenticrs.registry.tables import DeliveryRow, NoticeRow, utc_now
+from agenticrs.registry.graph import Graph, Node
+from agenticrs.registry.tables import CompositionRow, DeliveryRow, NoticeRow, utc_now
 from agenticrs.ui.courier import Courier, channels_of
 
 SECRET = "0123456789abcdef"
@@ -181,6 +182,19 @@ def test_proposals_and_failures_are_told_with_what_they_tell_of_or_not_at_all(
             fingerprint="f",
             seed=0,
             request={},
+        )
+        graph = Graph(nodes=(Node(id="ease", agent="ease", version=1),), output="ease")
+        session.add(
+            CompositionRow(
+                surface="home",
+                number=2,
+                model="home.composition",
+                run_id="r",
+                graph=graph.model_dump(mode="json"),
+                digest=graph.digest(),
+                dataset="shop",
+                fingerprint="f",
+            )
         )
     number = cycle.id or 0
 
