@@ -132,10 +132,12 @@ def picture(data: Mapping[str, Sequence[Mapping[str, Steps]]], file: Path) -> No
         for way in seeds[0]:
             found = curves(seeds, way)
             panel.plot(GRID, found.mean(0), color=COLOURS[way], label=way)
-            if len(found) > 1:
+            if len(found) > 2:  # noqa: PLR2004  of two an interval says nothing
                 half = t.ppf(0.975, len(found) - 1) * sem(found)
                 low, high = found.mean(0) - half, found.mean(0) + half
                 panel.fill_between(GRID, low, high, color=COLOURS[way], alpha=0.1, linewidth=0)
+        # Intervals of two or three seeds reach far out: the axis is for the curves.
+        panel.set_ylim(0.0, 1.3 * max(curves(seeds, way).mean(0).max() for way in seeds[0]))
         panel.axvline(GOAL, color="#bbbbbb", linewidth=0.8, linestyle=":")
         panel.set(title=f"{name}, {len(seeds)} seeds", xlabel="share of TPE's training seconds")
         panel.spines[["top", "right"]].set_visible(False)

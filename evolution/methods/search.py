@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _STARTUP = 4
 """Points drawn at random before a model of the rewards is trusted."""
+_JOINT = 5
+"""Done points for each parameter from which TPE models all of them together: fewer are too few to
+see how they depend on each other, and lead it astray (``docs/results.md``)."""
 _WARM = 10
 """Done candidates from which CMA-ES takes its first mean: it looks at the best tenth."""
 _POPULATION = (4, 24)
@@ -88,7 +91,8 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         several = 1 + len(self.beside) if self.method == "nsga2" else 1
         done = [trial for trial in known if trial.state.name == "COMPLETE"]
-        sampler = _sampler(self.method, [self.seed, so_far], done)
+        joint = len(done) >= _JOINT * len(self.space)
+        sampler = _sampler(self.method, [self.seed, so_far], done, joint)
         up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
         study = optuna.create_study(sampler=sampler, directions=[up, *[down] * (several - 1)])
         study.add_trials(known)
@@ -146,9 +150,12 @@ def _distribution(parameter: ConcreteParameter) -> BaseDistribution:
 
 
 def _sampler(
-    method: SearchMethod, entropy: Sequence[int], done: Sequence[FrozenTrial]
+    method: SearchMethod, entropy: Sequence[int], done: Sequence[FrozenTrial], joint: bool
 ) -> BaseSampler:
-    """A sampler seeded by ``entropy``, for a study in which these are ``done``."""
+    """A sampler seeded by ``entropy``, for a study in which these are ``done``.
+
+    ``joint``: whether TPE models all parameters together.
+    """
     from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import (
         CmaEsSampler,
@@ -162,7 +169,7 @@ def _sampler(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if method == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=True)
+            return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=joint)
         if method == "gp":
             return GPSampler(seed=seed, n_startup_trials=_STARTUP)
         if method == "cmaes":
