@@ -132,7 +132,7 @@ def picture(data: Mapping[str, Sequence[Mapping[str, Steps]]], file: Path) -> No
         for way in seeds[0]:
             found = curves(seeds, way)
             panel.plot(GRID, found.mean(0), color=COLOURS[way], label=way)
-            if len(found) > 2:  # noqa: PLR2004  of two an interval says nothing
+            if len(found) > 2:  # of two an interval says nothing
                 half = t.ppf(0.975, len(found) - 1) * sem(found)
                 low, high = found.mean(0) - half, found.mean(0) + half
                 panel.fill_between(GRID, low, high, color=COLOURS[way], alpha=0.1, linewidth=0)
