@@ -32,7 +32,8 @@ def mean_reward(values: PerUser, users: npt.NDArray[Any]) -> float:
 
 def compare(metric: str, before: PerUser, after: PerUser, *, seed: int) -> Comparison:
     """Means with bootstrap intervals and the paired difference, on the same users, shape (n,)."""
-    a, b = torch.as_tensor(after, dtype=torch.float64), torch.as_tensor(before, dtype=torch.float64)
+    # Copies: what a job brought back lies in shared memory that may not be written to.
+    a, b = (torch.from_numpy(np.array(one, dtype=np.float64)) for one in (after, before))
     return Comparison(
         metric=metric,
         before=Estimate.of(bootstrap_mean(b, seed=seed)),

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 _STARTUP = 4
 """Points drawn at random before a model of the rewards is trusted."""
-_JOINT = 5
-"""Done points for each parameter from which TPE models all of them together: fewer are too few to
-see how they depend on each other, and lead it astray (``docs/results.md``)."""
 _WARM = 10
 """Done candidates from which CMA-ES takes its first mean: it looks at the best tenth."""
 _POPULATION = (4, 24)
@@ -91,8 +88,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         several = 1 + len(self.beside) if self.method == "nsga2" else 1
         done = [trial for trial in known if trial.state.name == "COMPLETE"]
-        joint = len(done) >= _JOINT * len(self.space)
-        sampler = _sampler(self.method, [self.seed, so_far], done, joint)
+        sampler = _sampler(self.method, [self.seed, so_far], done)
         up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
         study = optuna.create_study(sampler=sampler, directions=[up, *[down] * (several - 1)])
         study.add_trials(known)
@@ -150,12 +146,9 @@ def _distribution(parameter: ConcreteParameter) -> BaseDistribution:
 
 
 def _sampler(
-    method: SearchMethod, entropy: Sequence[int], done: Sequence[FrozenTrial], joint: bool
+    method: SearchMethod, entropy: Sequence[int], done: Sequence[FrozenTrial]
 ) -> BaseSampler:
-    """A sampler seeded by ``entropy``, for a study in which these are ``done``.
-
-    ``joint``: whether TPE models all parameters together.
-    """
+    """A sampler seeded by ``entropy``, for a study in which these are ``done``."""
     from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import (
         CmaEsSampler,
@@ -169,7 +162,7 @@ def _sampler(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if method == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=joint)
+            return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=True)
         if method == "gp":
             return GPSampler(seed=seed, n_startup_trials=_STARTUP)
         if method == "cmaes":

@@ -40,6 +40,13 @@ def test_noise_alone_is_rarely_accepted_and_a_real_gain_is() -> None:
     assert accepted([real.p_value or 0.0], [real.mean], 0.05) == [True]
 
 
+def test_rewards_that_lie_in_shared_memory_are_compared_without_a_warning() -> None:
+    before, after = np.full(40, 0.25), np.linspace(0.0, 1.0, 40)
+    for one in (before, after):
+        one.flags.writeable = False
+    assert compare("m", before, after, seed=0).difference.mean == pytest.approx(0.25)
+
+
 def test_many_comparisons_are_held_to_the_family_wise_level() -> None:
     assert accepted([0.03], [1.0], 0.05) == [True]
     assert accepted([0.03, 0.5, 0.5], [1.0, 1.0, 1.0], 0.05) == [False, False, False]
