@@ -155,7 +155,7 @@ class _Workshop:
             seed=self.cycle.request.seed + (int(mine[:8], 16) if structured else 0),
             given=given,
             remembered=known,
-            elsewhere=[] if structured else elsewhere(self.cycle, self.agent),
+            elsewhere=[] if structured else self._other_data,
             beside=space.beside,
             limits=space.limits,
         )
@@ -206,6 +206,10 @@ class _Workshop:
     @cached_property
     def _past(self) -> list[Tried]:
         return remembered(self.cycle, self.agent)
+
+    @cached_property
+    def _other_data(self) -> list[list[Tried]]:
+        return elsewhere(self.cycle, self.agent)
 
     def _elsewhere(self) -> list[Values]:
         return list(self.cycle.results["propose"]["begins"][self.agent]["given"])

@@ -27,10 +27,9 @@ def goes_on(reward: float, others: Sequence[float], eta: int = ETA, least: int =
 
     ``others`` are those that came before, in the order of their coming.
     """
-    return all(
-        _is_among_best(reward, known, eta) or len(others) + 1 < least
-        for known in (others, others[-RECENT:])
-    )
+    if 1 + len(others) < least:
+        return True
+    return all(_is_among_best(reward, known, eta) for known in (others, others[-RECENT:]))
 
 
 def _is_among_best(reward: float, others: Sequence[float], eta: int) -> bool:
