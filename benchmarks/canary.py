@@ -26,7 +26,7 @@ from sidebyside import keep
 
 from agenticrs.agents.experimentation.canary import Canary, Ladder, step
 from agenticrs.agents.experimentation.observation import Observation
-from agenticrs.evolution.canary_rules import ladder_of
+from agenticrs.evolution.canaries.rules import ladder_of
 from agenticrs.platform.settings import Settings
 from agenticrs.rewards.experiments.assignment import assign
 from agenticrs.rewards.experiments.cuped import cuped

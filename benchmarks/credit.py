@@ -27,10 +27,10 @@ from agenticrs.agents import artifact, catalogue
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.evolution import blueprint
-from agenticrs.evolution.arena import Files
 from agenticrs.evolution.blueprint import Blueprint
-from agenticrs.evolution.coalitions import at_work, run_without
-from agenticrs.evolution.credit import MOST, plan_of
+from agenticrs.evolution.outer_reward.arena import Files
+from agenticrs.evolution.outer_reward.coalitions import at_work, run_without
+from agenticrs.evolution.outer_reward.credit import MOST, plan_of
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.data.generated import GeneratorConfig, generate
 from agenticrs.platform.data.importers.movielens import read_movielens

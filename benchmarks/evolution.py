@@ -45,7 +45,8 @@ from agenticrs.agents.grammar.structured import architecture, recipe
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.trial import TrialRequest, run_trial
-from agenticrs.evolution.halving import goes_on
+from agenticrs.evolution.candidates.halving import goes_on
+from agenticrs.evolution.candidates.rungs import complete
 from agenticrs.evolution.methods.combination import (
     OWN,
     AlternateOnSaturation,
@@ -59,7 +60,6 @@ from agenticrs.evolution.methods.policy_state import PolicyState
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.transfer import Elsewhere
 from agenticrs.evolution.methods.variation import StructuralVariation
-from agenticrs.evolution.rungs import complete
 from agenticrs.evolution.selection import mean_reward
 from agenticrs.platform.data.dataset import Dataset, Fold
 from agenticrs.platform.data.splits import make_fold, search_users

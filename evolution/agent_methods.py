@@ -14,6 +14,7 @@ from agenticrs.agents.grammar.network import Sizes
 from agenticrs.agents.grammar.structured import architecture, recipe
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
+from agenticrs.evolution.candidates.seeds import ORIGIN as SEED
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.drafting import drafts, language_models
 from agenticrs.evolution.learning import Learning
@@ -29,7 +30,6 @@ from agenticrs.evolution.methods.points import STRUCTURE, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
-from agenticrs.evolution.seeds import ORIGIN as SEED
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.sandbox.permission import permitted
 from agenticrs.registry import trials

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from agenticrs.evolution import agent_methods, stages, turns
-from agenticrs.evolution.credit import credit_of, shapley_means
 from agenticrs.evolution.cycle import Cycle, Result
+from agenticrs.evolution.outer_reward.credit import credit_of, shapley_means
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import cycles, trials
 from agenticrs.registry.graph import Graph

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
-from agenticrs.evolution import blueprint, stages, upstream
-from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
+from agenticrs.evolution import blueprint, stages
+from agenticrs.evolution.candidates import upstream
+from agenticrs.evolution.candidates.rungs import fail, keep, propose, resources, training_seconds
+from agenticrs.evolution.candidates.upstream import Upstream
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
-from agenticrs.evolution.rungs import fail, keep, propose, resources, training_seconds
+from agenticrs.evolution.outer_reward.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.sensing import sense
-from agenticrs.evolution.upstream import Upstream
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Job, Succeeded

@@ -14,8 +14,11 @@ import numpy as np
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
-from agenticrs.evolution import blueprint, stages, trial_files
-from agenticrs.evolution.arena import Arena, Entry, Files, functional_files
+from agenticrs.evolution import blueprint, stages
+from agenticrs.evolution.candidates import trial_files
+from agenticrs.evolution.candidates.rungs import fail, next_number, stored_id
+from agenticrs.evolution.candidates.rungs import propose as propose_trial
+from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.drafting import composition_drafts, language_models
 from agenticrs.evolution.evidence import Evidence
@@ -24,13 +27,11 @@ from agenticrs.evolution.methods.greedy import GreedySelection
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.search import Search
-from agenticrs.evolution.rungs import fail, next_number, stored_id
-from agenticrs.evolution.rungs import propose as propose_trial
+from agenticrs.evolution.outer_reward.arena import Arena, Entry, Files, functional_files
+from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
 from agenticrs.evolution.selection import mean_reward, membership
 from agenticrs.evolution.sensing import sense
-from agenticrs.evolution.simulated_users import SimulatedUsers
 from agenticrs.evolution.stages import INNER, OUTER
-from agenticrs.evolution.trial_files import TrialFiles
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError, InvalidComposition
 from agenticrs.platform.jobs.job import Failed

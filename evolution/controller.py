@@ -14,9 +14,7 @@ from typing import Any
 
 from agenticrs.evolution import (
     bootstrap,
-    canary_outcomes,
     compositional,
-    cycle_report_files,
     individual,
     objective_configuration,
     preflight,
@@ -24,7 +22,9 @@ from agenticrs.evolution import (
     stages,
 )
 from agenticrs.evolution.admitting import admit_first
+from agenticrs.evolution.canaries import outcomes
 from agenticrs.evolution.cycle import Cycle, Event, StepFunction, StepName, Watcher, run
+from agenticrs.evolution.cycle_report import files
 from agenticrs.evolution.drift import Look
 from agenticrs.evolution.request import CycleKind, EvolveRequest
 from agenticrs.evolution.services import Services
@@ -257,7 +257,7 @@ class Controller:
     def _open_test_of_canary(self) -> None:
         """Measure what a canary has let serve on the sealed test split, once."""
         with session_scope(self.services.engine) as session:
-            found = canary_outcomes.unopened(session, self.surface)
+            found = outcomes.unopened(session, self.surface)
         if found is None:
             return
         canary, row = found
@@ -304,9 +304,9 @@ class Controller:
             except LeaseLost:
                 raise  # somebody else writes the report
             except Exception:
-                cycle_report_files.keep(self.services, row.id or 0)
+                files.keep(self.services, row.id or 0)
                 raise
-            cycle_report_files.keep(self.services, row.id or 0)
+            files.keep(self.services, row.id or 0)
 
     def _cycle(
         self,

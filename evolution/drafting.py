@@ -13,6 +13,7 @@ from typing import Any
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar.network import Sizes
 from agenticrs.evolution import remembering
+from agenticrs.evolution.candidates.rungs import fail, next_number, propose
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.combination import OWN, structure_key
 from agenticrs.evolution.methods.method import Tried, Values
@@ -21,7 +22,6 @@ from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_n
 from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.proposer import Proposer, Useless
 from agenticrs.evolution.proposer.structure_task import StructureTask
-from agenticrs.evolution.rungs import fail, next_number, propose
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import LanguageModel
 from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff

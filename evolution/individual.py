@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from agenticrs.agents import catalogue
 from agenticrs.evolution import agent_methods, allotting, blueprint, preflight, stages
-from agenticrs.evolution.agent_search import AgentSearch
-from agenticrs.evolution.arena import Arena, Entry
+from agenticrs.evolution.candidates.agent_search import AgentSearch
+from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
+from agenticrs.evolution.outer_reward.arena import Arena, Entry
+from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
 from agenticrs.evolution.selection import membership
 from agenticrs.evolution.sensing import sense
-from agenticrs.evolution.simulated_users import SimulatedUsers
-from agenticrs.evolution.upstream import AgentInputs
 from agenticrs.evolution.verdicts import judge
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError

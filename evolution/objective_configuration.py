@@ -28,12 +28,12 @@ from agenticrs.agents.objectives.configurator import (
 from agenticrs.agents.simulation.jobs import Measured
 from agenticrs.agents.trial import sample_of
 from agenticrs.evolution import compositional, stages
-from agenticrs.evolution.arena import Arena, Entry
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.evidence import Comparison, Trust
+from agenticrs.evolution.outer_reward.arena import Arena, Entry
+from agenticrs.evolution.outer_reward.simulated_users import trust_of
+from agenticrs.evolution.outer_reward.simulated_world import world_of
 from agenticrs.evolution.selection import compare
-from agenticrs.evolution.simulated_users import trust_of
-from agenticrs.evolution.simulated_world import world_of
 from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agenticrs.agents import catalogue
+from agenticrs.evolution.candidates.rungs import draws_at_random
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.request import EvolveRequest
-from agenticrs.evolution.rungs import draws_at_random
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry import trials

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from agenticrs.agents.trial import CompositionResult, run_composition
-from agenticrs.evolution import canary, trial_files
-from agenticrs.evolution.arena import Arena, Files
+from agenticrs.evolution.canaries import rollout
+from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.cycle import Cycle, Result, Waiting
 from agenticrs.evolution.evidence import Cost, Evidence, Members
+from agenticrs.evolution.outer_reward.arena import Arena, Files
+from agenticrs.evolution.outer_reward.simulated_users import Verdict
 from agenticrs.evolution.remembering import remember
 from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails
-from agenticrs.evolution.simulated_users import Verdict
 from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
@@ -282,7 +283,7 @@ def promote_composition(cycle: Cycle, who: str, reason: str) -> Result | Waiting
             reason = "; ".join(decision.reason for decision in approved)
         cause = "approval"
     if cycle.services.settings.canary:
-        return canary.begin_for(cycle, number, who, reason, cause, proposal)
+        return rollout.begin_for(cycle, number, who, reason, cause, proposal)
     promotion.promote(
         engine,
         cycle.services.tracking,

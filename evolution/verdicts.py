@@ -11,16 +11,17 @@ import numpy as np
 from agenticrs.agents import catalogue
 from agenticrs.agents.simulation.jobs import Measured
 from agenticrs.agents.trial import CompositionResult, TrialResult, evaluate_version
-from agenticrs.evolution import stages, trial_files
-from agenticrs.evolution.arena import Arena, Entry
+from agenticrs.evolution import stages
+from agenticrs.evolution.candidates import trial_files
+from agenticrs.evolution.candidates.rungs import resources, stored_id
+from agenticrs.evolution.candidates.seeds import trained_again
+from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.evidence import Guardrail
-from agenticrs.evolution.rungs import resources, stored_id
-from agenticrs.evolution.seeds import trained_again
+from agenticrs.evolution.outer_reward.arena import Arena, Entry
+from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
 from agenticrs.evolution.selection import PerUser, accepted, blended, compare, guardrails
-from agenticrs.evolution.simulated_users import SimulatedUsers
 from agenticrs.evolution.stages import OUTER
-from agenticrs.evolution.upstream import AgentInputs
 from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed, Job

@@ -1,8 +1,8 @@
 """Canaries: a candidate composition, the share of the users who see it, and who has seen what.
 
 The state of the ladder is JSON here; what it means, and what follows from it, is told by
-``evolution/canary.py``. Whoever changes a canary says which version of it they have read: of two
-at once one is refused.
+``evolution/canaries/rollout.py``. Whoever changes a canary says which version of it they have
+read: of two at once one is refused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Schedules and what they did: the rows that say when cycles begin by themselves.
 
-What a schedule says is JSON here (``evolution/schedule_spec.py`` knows it). Whoever changes a row
+What a schedule says is JSON here (``evolution/scheduling/spec.py`` knows it). Whoever changes a row
 says which version of it they have read: of two at once one is refused, so that a time that is due
 begins one run, however many processes look.
 """

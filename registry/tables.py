@@ -522,7 +522,7 @@ class ScheduleRow(SQLModel, table=True):
     surface: str = Field(index=True)
     name: str
     spec: dict[str, Any] = _json()
-    """Times, triggers and policies (``evolution.schedule_spec.ScheduleSpec``)."""
+    """Times, triggers and policies (``evolution.scheduling.spec.ScheduleSpec``)."""
     state: str
     """active or paused."""
     origin: str

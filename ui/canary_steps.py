@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from agenticrs.evolution import canary
+from agenticrs.evolution.canaries import rollout
 from agenticrs.evolution.controller import Controller
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict
@@ -21,20 +21,20 @@ _log = get_logger(__name__)
 
 
 def stepped(controller: Controller) -> CanaryRow:
-    """One step now (``evolution.canary.step``)."""
+    """One step now (``evolution.canaries.rollout.step``)."""
     services = controller.services
-    row = canary.step(services.engine, services.tracking, services.datasets, controller.surface)
+    row = rollout.step(services.engine, services.tracking, services.datasets, controller.surface)
     return _followed(controller, row)
 
 
 def answered(controller: Controller, choice: str, *, who: str, reason: str) -> CanaryRow:
-    """A person's answer (``evolution.canary.answer``): watch, advance or rollback."""
+    """A person's answer (``evolution.canaries.rollout.answer``): watch, advance or rollback."""
     services = controller.services
-    row = canary.answer(
+    row = rollout.answer(
         services.engine,
         services.tracking,
         controller.surface,
-        canary.ANSWERS[choice],
+        rollout.ANSWERS[choice],
         who=who,
         reason=reason,
     )
@@ -62,7 +62,7 @@ class CanarySteps:
         try:
             with session_scope(self._controller.services.engine) as session:
                 row = canaries.under_way(session, self._controller.surface)
-            if row is None or not canary.is_due(row):
+            if row is None or not rollout.is_due(row):
                 return None
             row = stepped(self._controller)
         except AgenticRSError as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine
 
-from agenticrs.evolution import canary
+from agenticrs.evolution.canaries import rollout
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, TrackingError
 from agenticrs.platform.logs import get_logger
@@ -44,7 +44,7 @@ class Candidate:
     def takes(self, user_id: str) -> bool:
         """Whether it is the candidate that answers this user."""
         share = self.row.share
-        return int(assign([user_id], self.row.salt, (share, 1 - share))[0]) == canary.CANDIDATE
+        return int(assign([user_id], self.row.salt, (share, 1 - share))[0]) == rollout.CANDIDATE
 
 
 class CanaryTraffic:
@@ -172,7 +172,7 @@ class CanaryTraffic:
         if self._broken is None:
             return
         with suppress(Conflict, TrackingError):  # changed meanwhile: again with the next look
-            canary.broke(
+            rollout.broke(
                 self._engine, self._tracking, self._broken[0], who=WHO, reason=self._broken[1]
             )
 

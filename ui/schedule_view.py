@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from agenticrs.evolution.allowance import Account, accounts
 from agenticrs.evolution.controller import lease_name
-from agenticrs.evolution.schedule_spec import ScheduleSpec
-from agenticrs.evolution.scheduler import leader_lease
+from agenticrs.evolution.scheduling.allowance import Account, accounts
+from agenticrs.evolution.scheduling.scheduler import leader_lease
+from agenticrs.evolution.scheduling.spec import ScheduleSpec
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.settings import Settings
 from agenticrs.registry import lease, schedules

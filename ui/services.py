@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, event
 
-from agenticrs.evolution import schedule_edits
 from agenticrs.evolution.controller import Controller
-from agenticrs.evolution.schedule_spec import ScheduleSpec
-from agenticrs.evolution.scheduler import Scheduler
+from agenticrs.evolution.scheduling import edits
+from agenticrs.evolution.scheduling.scheduler import Scheduler
+from agenticrs.evolution.scheduling.spec import ScheduleSpec
 from agenticrs.platform import tracing
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, SettingsError
@@ -157,7 +157,7 @@ class ScheduledCycles:
         """Keep the setting as a row, then look for what is due. Raises SettingsError."""
         services = controller.services
         settings = services.settings
-        schedule_edits.follow_setting(services.engine, settings.surface, settings.schedule)
+        edits.follow_setting(services.engine, settings.surface, settings.schedule)
         self._courier = Courier(
             services.engine, settings.surface, channels_of(settings), settings.public_url or ""
         )

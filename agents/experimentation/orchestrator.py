@@ -5,7 +5,7 @@ users and steps each of them sees, when alpha is spent, how long nothing may be 
 the margins is used, and whether the past is taken out. Its inner reward is the quality of the
 decisions that such rules lead to, on generated canaries (``rewards/experiments/quality.py``). How
 often a decision may be false, and how much may be lost, is set by people and not searched. The
-canaries of a surface follow the rules of its champion (``evolution/canary.py``).
+canaries of a surface follow the rules of its champion (``evolution/canaries/rollout.py``).
 """
 
 from __future__ import annotations

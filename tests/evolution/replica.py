@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from agenticrs.evolution.controller import Controller
-from agenticrs.evolution.scheduler import Scheduler
+from agenticrs.evolution.scheduling.scheduler import Scheduler
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agenticrs.agents import catalogue
-from agenticrs.evolution.agent_search import AgentSearch
+from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
 from agenticrs.platform.database import session_scope

@@ -9,8 +9,8 @@ import pytest
 
 from agenticrs.agents import catalogue
 from agenticrs.evolution import agent_methods, individual
-from agenticrs.evolution.agent_search import AgentSearch
-from agenticrs.evolution.evaluation_cache import Evaluations
+from agenticrs.evolution.candidates.agent_search import AgentSearch
+from agenticrs.evolution.candidates.evaluation_cache import Evaluations
 from agenticrs.evolution.learning import Learning
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import cycles, trials

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agenticrs.agents.trial import TrialResult
-from agenticrs.evolution import agent_search, rungs
+from agenticrs.evolution.candidates import agent_search, rungs
 from agenticrs.evolution.controller import STEPS, Controller
 from agenticrs.evolution.cycle import ORDER, Cycle, Event, Result, StepName, Waiting
 from agenticrs.evolution.request import CycleKind

@@ -11,8 +11,9 @@ from sqlmodel import select
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
-from agenticrs.evolution import agent_methods, rungs
-from agenticrs.evolution.agent_search import AgentSearch
+from agenticrs.evolution import agent_methods
+from agenticrs.evolution.candidates import rungs
+from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.methods.choice import Choice
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage

@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from sqlmodel import select
 
 from agenticrs.agents.experimentation.canary import Ladder
-from agenticrs.evolution import canary, stages
+from agenticrs.evolution import stages
+from agenticrs.evolution.canaries import rollout
 from agenticrs.evolution.controller import Controller
 from agenticrs.evolution.cycle import Cycle, Waiting
 from agenticrs.evolution.request import EvolveRequest
@@ -86,7 +87,7 @@ class World:
     def begin(
         self, tracking: Any = None, ladder: Ladder = QUICK, key: str = "cycle-9"
     ) -> CanaryRow:
-        row = canary.begin(
+        row = rollout.begin(
             self.place.engine,
             tracking or self.place.tracking,
             surface="home",
@@ -139,7 +140,7 @@ class World:
 
     def step(self, tracking: Any = None) -> CanaryRow:
         self.place.serving.refresh()
-        row = canary.step(
+        row = rollout.step(
             self.place.engine,
             tracking or self.place.tracking,
             self.place.datasets,
@@ -311,8 +312,8 @@ def test_what_users_brought_before_is_taken_out_of_the_reward(world: World) -> N
         taste = 1.0 + n * 7919 % 100
         past, now = ({value: taste + n % 3},), ({value: taste},)
         met.append(canaries.Due(n, user, bool(at < 0.1), now, before=past))
-    adjusted = canary.observation(row, met, dataset)
-    plain = canary.observation(
+    adjusted = rollout.observation(row, met, dataset)
+    plain = rollout.observation(
         row.model_copy(update={"ladder": {**row.ladder, "ladder": QUICK.model_dump(mode="json")}}),
         met,
         dataset,
@@ -362,8 +363,8 @@ def test_whom_the_border_has_passed_says_nothing(world: World) -> None:
         canaries.Due(n, user, bool(at < 0.1), ())
         for n, (user, at) in enumerate(zip(ids, unit_interval(ids, row.salt), strict=True))
     ]
-    before = canary.observation(row, met, dataset)
-    after = canary.observation(row.model_copy(update={"share": 0.4}), met, dataset)
+    before = rollout.observation(row, met, dataset)
+    after = rollout.observation(row.model_copy(update={"share": 0.4}), met, dataset)
     assert before.exposed == (before.treatment["reward"].n, before.control["reward"].n)
     assert after.treatment["reward"].n == before.treatment["reward"].n
     assert after.control["reward"].n == after.exposed[1] < before.exposed[1]
@@ -494,15 +495,15 @@ def test_it_asks_when_nothing_is_decided_and_a_person_answers(world: World) -> N
     assert (row.state, row.share) == ("paused", 0.1)
     with pytest.raises(AgentError, match="paused"):
         world.step()
-    assert not canary.is_due(row)
+    assert not rollout.is_due(row)
     tell = (world.place.engine, world.place.tracking, "home")
     with pytest.raises(NotAllowed):
-        canary.answer(*tell, "watch", who="bob", reason=" ")
-    assert canary.answer(*tell, "advance", who="bob", reason="looks fine").share == 0.4
+        rollout.answer(*tell, "watch", who="bob", reason=" ")
+    assert rollout.answer(*tell, "advance", who="bob", reason="looks fine").share == 0.4
     assert world.told()[-1] == ("bob", "canary: advance")
     with pytest.raises(AgentError, match="nothing was asked"):
-        canary.answer(*tell, "watch", who="bob", reason="again")
-    gone = canary.answer(*tell, "roll back", who="bob", reason="complaints")
+        rollout.answer(*tell, "watch", who="bob", reason="again")
+    gone = rollout.answer(*tell, "roll back", who="bob", reason="complaints")
     assert (gone.state, gone.under_way) == ("rolled back", False)
     assert world.aliases() == {"champion": 1}
 
@@ -576,7 +577,7 @@ def test_with_the_setting_a_promotion_begins_a_canary_at_one_percent(world: Worl
     assert world.serving() == 1
     other = stages.promote_composition(cycle_of(world.place, number=78, on=True), "policy", "new")
     assert other == {"composition": None, "waits_for_canary": row.id}
-    canary.broke(world.place.engine, world.place.tracking, row.id or 0, who="x", reason="it broke")
+    rollout.broke(world.place.engine, world.place.tracking, row.id or 0, who="x", reason="it broke")
     later = stages.promote_composition(cycle_of(world.place, number=79, on=True), "policy", "new")
     assert later == {"composition": None, "rejected_by_canary": "it broke"}
 
@@ -603,11 +604,11 @@ def test_what_a_person_approved_waits_for_the_canary_and_a_rollback_rejects_it(
     assert isinstance(waits, Waiting)
     assert waits.result == {"composition": None, "waits_for_canary": first.id}
     tell = (world.place.engine, world.place.tracking, "home")
-    canary.answer(*tell, "roll back", who="bob", reason="mine first")
+    rollout.answer(*tell, "roll back", who="bob", reason="mine first")
     stages.promote_composition(approved, "policy", "")
     row = world.row()
     assert (row.who, row.reason, row.proposal_id) == ("ada", "go", proposal.id)
-    canary.answer(*tell, "roll back", who="bob", reason="complaints")
+    rollout.answer(*tell, "roll back", who="bob", reason="complaints")
     with session_scope(world.place.engine) as session:
         assert proposals.get(session, proposal.id or 0).state == "rejected"
 

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from agenticrs.evolution import schedule_edits
-from agenticrs.evolution.scheduler import leader_lease
+from agenticrs.evolution.scheduling import edits
+from agenticrs.evolution.scheduling.scheduler import leader_lease
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict, SettingsError
 from agenticrs.platform.settings import load_settings
@@ -161,9 +161,9 @@ def controller(registry: Engine, tmp_path: Path) -> Any:
 def started(controller: Any) -> services.ScheduledCycles:
     """Schedules whose only one a person has asked to run: it is at work."""
     engine = controller.services.engine
-    schedule_edits.follow_setting(engine, "home", controller.services.settings.schedule)
+    edits.follow_setting(engine, "home", controller.services.settings.schedule)
     with session_scope(engine) as session:
-        schedule_edits.run_now(session, "home", "setting", who="ada", reason="now")
+        edits.run_now(session, "home", "setting", who="ada", reason="now")
     scheduled = services.ScheduledCycles()
     scheduled.begin(controller)
     assert controller.begun.wait(20)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Depends
 
-from agenticrs.evolution import canary
+from agenticrs.evolution.canaries import rollout
 from agenticrs.registry import canaries
 from agenticrs.ui.api import models
 from agenticrs.ui.api.dependencies import Deps, Registry
@@ -31,11 +31,11 @@ def show_canary(deps: Deps, session: Registry) -> dict[str, Any]:
 @router.post("/canary/answer")
 def answer_canary(said: CanaryAnswer, deps: Deps, who: Approver) -> dict[str, Any]:
     """Answer a paused canary, or roll back one that runs."""
-    row = canary.answer(
+    row = rollout.answer(
         deps.engine,
         deps.tracking,
         deps.settings.surface,
-        canary.ANSWERS[said.choice],
+        rollout.ANSWERS[said.choice],
         who=who.name,
         reason=said.reason,
     )

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from agenticrs.evolution.schedule_spec import InvalidSchedule
+from agenticrs.evolution.scheduling.spec import InvalidSchedule
 from agenticrs.platform.errors import (
     AgenticRSError,
     Conflict,

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from agenticrs.evolution import schedule_edits
-from agenticrs.evolution.schedule_spec import NAME, ScheduleSpec
+from agenticrs.evolution.scheduling import edits
+from agenticrs.evolution.scheduling.spec import NAME, ScheduleSpec
 from agenticrs.registry import schedules
 from agenticrs.registry.tables import ScheduleRow
 from agenticrs.ui.api import models
@@ -97,7 +97,7 @@ def add_schedule(
     wanted: NewSchedule, deps: Deps, session: Registry, who: Operator
 ) -> SchedulePublic:
     """Add a schedule."""
-    row = schedule_edits.add(
+    row = edits.add(
         session,
         deps.settings.surface,
         wanted.name,
@@ -119,7 +119,7 @@ def edit_schedule(
     name: Name, wanted: ChangedSchedule, deps: Deps, session: Registry, who: Operator
 ) -> SchedulePublic:
     """Give it another spec; its next time counts from now."""
-    row = schedule_edits.edit(
+    row = edits.edit(
         session,
         deps.settings.surface,
         name,
@@ -140,7 +140,7 @@ def remove_schedule(
     reason: Annotated[str, Query(min_length=1, max_length=2000)],
 ) -> dict[str, str]:
     """Remove it; what it did stays."""
-    schedule_edits.remove(session, deps.settings.surface, name, who=who.name, reason=reason)
+    edits.remove(session, deps.settings.surface, name, who=who.name, reason=reason)
     return {"removed": name}
 
 
@@ -149,9 +149,7 @@ def pause_schedule(
     name: Name, said: models.DecisionRequest, deps: Deps, session: Registry, who: Operator
 ) -> SchedulePublic:
     """Let nothing begin by it until it is resumed."""
-    row = schedule_edits.pause(
-        session, deps.settings.surface, name, who=who.name, reason=said.reason
-    )
+    row = edits.pause(session, deps.settings.surface, name, who=who.name, reason=said.reason)
     return _public(session, row)
 
 
@@ -160,9 +158,7 @@ def resume_schedule(
     name: Name, said: models.DecisionRequest, deps: Deps, session: Registry, who: Operator
 ) -> SchedulePublic:
     """Let it go on; what would have run meanwhile is not made up for."""
-    row = schedule_edits.resume(
-        session, deps.settings.surface, name, who=who.name, reason=said.reason
-    )
+    row = edits.resume(session, deps.settings.surface, name, who=who.name, reason=said.reason)
     return _public(session, row)
 
 
@@ -171,9 +167,7 @@ def run_schedule(
     name: Name, said: models.DecisionRequest, deps: Deps, session: Registry, who: Operator
 ) -> SchedulePublic:
     """Ask for a run now, also when it is paused or in a blackout."""
-    row = schedule_edits.run_now(
-        session, deps.settings.surface, name, who=who.name, reason=said.reason
-    )
+    row = edits.run_now(session, deps.settings.surface, name, who=who.name, reason=said.reason)
     return _public(session, row)
 
 

@@ -53,7 +53,7 @@ def answer(
 ) -> None:
     """Answer a paused canary: watch on, advance, or roll back (also while it runs)."""
     with friendly():
-        from agenticrs.evolution.canary import ANSWERS
+        from agenticrs.evolution.canaries.rollout import ANSWERS
         from agenticrs.platform.errors import NotAllowed
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.canary_steps import answered

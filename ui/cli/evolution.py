@@ -157,9 +157,9 @@ def report_cycle(
 ) -> None:
     """Print what a cycle tried, what won, why and what it cost; and keep it in its folder."""
     with friendly():
-        from agenticrs.evolution.cycle_report import report_of
-        from agenticrs.evolution.cycle_report_files import write
-        from agenticrs.evolution.cycle_report_text import document, markdown
+        from agenticrs.evolution.cycle_report.contents import report_of
+        from agenticrs.evolution.cycle_report.files import write
+        from agenticrs.evolution.cycle_report.text import document, markdown
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.wiring import build_services
 

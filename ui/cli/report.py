@@ -9,7 +9,7 @@ import typer
 from agenticrs.ui.cli.output import JsonOption, emit, friendly, out, record, table
 
 if TYPE_CHECKING:
-    from agenticrs.evolution.report_card import Dimension, ReportCard
+    from agenticrs.evolution.report_card.card import Dimension, ReportCard
 
 
 def report(
@@ -23,8 +23,8 @@ def report(
 ) -> None:
     """Measure a composition, and keep the card for the console."""
     with friendly():
-        from agenticrs.evolution import report_card
-        from agenticrs.evolution.reporting import report_on
+        from agenticrs.evolution.report_card import shelf
+        from agenticrs.evolution.report_card.making import report_on
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.cli.progress import watching
         from agenticrs.ui.wiring import build_services
@@ -32,7 +32,7 @@ def report(
         services = build_services(load_settings())
         with watching(quiet=as_json) as watch:
             card = report_on(services, composition, shapley=shapley, watch=watch)
-        report_card.store(services.settings.home, card)
+        shelf.store(services.settings.home, card)
         if as_json:
             emit(card.model_dump(mode="json"))
             return

@@ -126,7 +126,7 @@ def add(
 ) -> None:
     """Add a schedule: by a cron expression, an interval, new data or drift."""
     with friendly():
-        from agenticrs.evolution import schedule_edits
+        from agenticrs.evolution.scheduling import edits
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.wiring import build_services
@@ -134,9 +134,7 @@ def add(
         values = _given(locals())
         services = build_services(load_settings())
         with session_scope(services.engine) as session:
-            schedule_edits.add(
-                session, services.settings.surface, name, values, who=who, reason=reason
-            )
+            edits.add(session, services.settings.surface, name, values, who=who, reason=reason)
         _show(services, name, as_json)
 
 
@@ -166,7 +164,7 @@ def edit(
 ) -> None:
     """Change what is given, and keep the rest."""
     with friendly():
-        from agenticrs.evolution import schedule_edits
+        from agenticrs.evolution.scheduling import edits
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings
         from agenticrs.registry import schedules
@@ -179,7 +177,7 @@ def edit(
             # The other way of telling a time goes when one is given.
             other = {"cron": ("every_seconds", None), "every_seconds": ("cron", "")}
             instead = dict(other[key] for key in other if values.get(key))
-            schedule_edits.edit(
+            edits.edit(
                 session,
                 services.settings.surface,
                 name,
@@ -213,20 +211,20 @@ def run(name: Name, reason: Reason, who: Who, as_json: JsonOption = False) -> No
 def remove(name: Name, reason: Reason, who: Who, as_json: JsonOption = False) -> None:
     """Remove a schedule; what it did stays in the record."""
     with friendly():
-        from agenticrs.evolution import schedule_edits
+        from agenticrs.evolution.scheduling import edits
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.wiring import build_services
 
         services = build_services(load_settings())
         with session_scope(services.engine) as session:
-            schedule_edits.remove(session, services.settings.surface, name, who=who, reason=reason)
+            edits.remove(session, services.settings.surface, name, who=who, reason=reason)
         record(f"schedule {name}", {"state": "removed"}, as_json=as_json)
 
 
 def _do(change: str, name: str, reason: str, who: str, as_json: bool) -> None:
     with friendly():
-        from agenticrs.evolution import schedule_edits
+        from agenticrs.evolution.scheduling import edits
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.schedule_view import overview
@@ -234,9 +232,7 @@ def _do(change: str, name: str, reason: str, who: str, as_json: bool) -> None:
 
         services = build_services(load_settings())
         with session_scope(services.engine) as session:
-            getattr(schedule_edits, change)(
-                session, services.settings.surface, name, who=who, reason=reason
-            )
+            getattr(edits, change)(session, services.settings.surface, name, who=who, reason=reason)
         _show(services, name, as_json)
         if not as_json and overview(services.engine, services.settings).leader is None:
             out.print(

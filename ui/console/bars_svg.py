@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from agenticrs.evolution.report_card import Figure
+from agenticrs.evolution.report_card.card import Figure
 
 WIDTH = 460
 _LEFT, _RIGHT, _ROW, _TOP = 150, 62, 26, 6

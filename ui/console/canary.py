@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.agents.experimentation.canary import Canary
-from agenticrs.evolution import canary
+from agenticrs.evolution.canaries import rollout
 from agenticrs.platform.errors import NotAllowed, NotFound
 from agenticrs.registry import canaries
 from agenticrs.registry.tables import CanaryRow
@@ -56,13 +56,13 @@ def answer_canary(
 ) -> Response:
     """Watch on, advance or roll back, with a reason."""
     check_token(someone.session, csrf)
-    if choice not in canary.ANSWERS:
+    if choice not in rollout.ANSWERS:
         raise NotAllowed("an answer is watch, advance or rollback", hint="use the page's buttons")
-    canary.answer(
+    rollout.answer(
         deps.engine,
         deps.tracking,
         deps.settings.surface,
-        canary.ANSWERS[choice],
+        rollout.ANSWERS[choice],
         who=someone.name,
         reason=reason,
     )

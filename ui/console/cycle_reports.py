@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request, Response
 from markupsafe import Markup
 
-from agenticrs.evolution.cycle_report import report_of
-from agenticrs.evolution.cycle_report_text import body, markdown
+from agenticrs.evolution.cycle_report.contents import report_of
+from agenticrs.evolution.cycle_report.text import body, markdown
 from agenticrs.ui.api.dependencies import Deps
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console.rendering import pages_of

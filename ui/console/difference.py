@@ -14,8 +14,8 @@ from typing import Any
 from markupsafe import Markup
 from sqlmodel import Session
 
-from agenticrs.evolution import report_card
-from agenticrs.evolution.report_card import Figure, ReportCard
+from agenticrs.evolution.report_card import shelf
+from agenticrs.evolution.report_card.card import Figure, ReportCard
 from agenticrs.registry import agents, versions
 from agenticrs.registry.graph import Graph, Node
 from agenticrs.registry.tables import CompositionRow, ProposalRow
@@ -258,7 +258,7 @@ def _metrics(before: CompositionRow | None, after: CompositionRow) -> list[tuple
 def _measured(
     home: Path, before: CompositionRow, after: CompositionRow
 ) -> dict[str, Sequence[Pair]]:
-    cards = [report_card.load(home, row.surface, row.number) for row in (before, after)]
+    cards = [shelf.load(home, row.surface, row.number) for row in (before, after)]
     one, other = cards
     if one is None or other is None or not _same_data(one, other):
         return {}

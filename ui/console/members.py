@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlmodel import Session
 
-from agenticrs.evolution import report_card
-from agenticrs.evolution.report_card import Figure, ReportCard
+from agenticrs.evolution.report_card import shelf
+from agenticrs.evolution.report_card.card import Figure, ReportCard
 from agenticrs.registry import agents, versions
 from agenticrs.registry.graph import Graph, Node
 from agenticrs.registry.tables import AgentRow, CompositionRow
@@ -44,7 +44,7 @@ class Member:
 def members_of(session: Session, deps: AppDependencies, row: CompositionRow) -> list[Member]:
     """The members in the order in which they act."""
     known = {agent.name: agent for agent in agents.list_all(session)}
-    card = report_card.load(deps.settings.home, row.surface, row.number)
+    card = shelf.load(deps.settings.home, row.surface, row.number)
     return [
         _member(session, deps, row.surface, node, known.get(node.agent), card)
         for node in Graph.model_validate(row.graph).order()

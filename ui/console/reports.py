@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 from markupsafe import Markup
 
-from agenticrs.evolution import report_card
-from agenticrs.evolution.report_card import Dimension, Figure
+from agenticrs.evolution.report_card import shelf
+from agenticrs.evolution.report_card.card import Dimension, Figure
 from agenticrs.platform.errors import NotFound
 from agenticrs.registry import compositions, promotion
 from agenticrs.ui.api.dependencies import Deps, Registry
@@ -43,7 +43,7 @@ def list_reports(request: Request, someone: Someone, deps: Deps, session: Regist
     """The cards that there are, and whether what serves has one."""
     settings = deps.settings
     serving = promotion.serving(session, settings.surface)
-    cards = report_card.stored(settings.home, settings.surface)
+    cards = shelf.stored(settings.home, settings.surface)
     pages: Pages = request.app.state.pages
     return pages.page(
         request,
@@ -68,7 +68,7 @@ def show_report(
     settings = deps.settings
     if compositions.find(session, settings.surface, number) is None:
         raise NotFound(f"there is no composition {number}", hint="the overview lists what served")
-    card = report_card.load(settings.home, settings.surface, number)
+    card = shelf.load(settings.home, settings.surface, number)
     serving = promotion.serving(session, settings.surface)
     pages: Pages = request.app.state.pages
     return pages.page(

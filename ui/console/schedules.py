@@ -12,8 +12,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from sqlmodel import Session
 from starlette.responses import RedirectResponse
 
-from agenticrs.evolution import schedule_edits
-from agenticrs.evolution.schedule_spec import NAME, InvalidSchedule, ScheduleSpec
+from agenticrs.evolution.scheduling import edits
+from agenticrs.evolution.scheduling.spec import NAME, InvalidSchedule, ScheduleSpec
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict
 from agenticrs.registry import agents, schedules
@@ -54,7 +54,7 @@ def add_schedule(
     name = filled.get("name", "").strip()
     try:
         with session_scope(deps.engine) as session:
-            schedule_edits.add(
+            edits.add(
                 session,
                 deps.settings.surface,
                 name,
@@ -93,7 +93,7 @@ def edit_schedule(
     version = filled.get("version", "")
     try:
         with session_scope(deps.engine) as session:
-            schedule_edits.edit(
+            edits.edit(
                 session,
                 deps.settings.surface,
                 name,
@@ -120,10 +120,10 @@ def change_schedule(
     """Pause, resume, run now or remove, with a reason."""
     check_token(someone.session, csrf)
     carried_out = {
-        "pause": schedule_edits.pause,
-        "resume": schedule_edits.resume,
-        "run": schedule_edits.run_now,
-        "remove": schedule_edits.remove,
+        "pause": edits.pause,
+        "resume": edits.resume,
+        "run": edits.run_now,
+        "remove": edits.remove,
     }[change]
     with session_scope(deps.engine) as session:
         carried_out(session, deps.settings.surface, name, who=someone.name, reason=reason)
@@ -171,7 +171,7 @@ def _one(
         agents=[one.name for one in agents.list_all(session)],
         form=form,
         problems=problems,
-        by_setting=row.origin == schedule_edits.SETTING,
+        by_setting=row.origin == edits.SETTING,
     )
 
 

@@ -25,8 +25,8 @@ from agenticrs.agents.grammar import generated
 from agenticrs.agents.grammar.generated import BlockReport, confinement
 from agenticrs.agents.health.report import HealthReport
 from agenticrs.agents.retrieval.sasrec import SASRec
-from agenticrs.evolution import agent_search
-from agenticrs.evolution.agent_search import AgentSearch
+from agenticrs.evolution.candidates import agent_search
+from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.drafting import drafts
 from agenticrs.evolution.proposer.answer import schema
 from agenticrs.evolution.proposer.structure_task import StructureTask

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agenticrs.evolution import report_card
-from agenticrs.evolution.report_card import Dimension, Figure
+from agenticrs.evolution.report_card import shelf
+from agenticrs.evolution.report_card.card import Dimension, Figure
 from agenticrs.evolution.services import Services
 from agenticrs.platform.jobs.inline import InlineRunner
 from agenticrs.ui import wiring
@@ -50,7 +50,7 @@ def test_the_command_measures_what_serves_and_keeps_the_card(place: Any, command
     assert answer.exit_code == 0, answer.output
     told = json.loads(answer.stdout)
     assert told["composition"] == 1
-    card = report_card.load(place.settings.home, "home", 1)
+    card = shelf.load(place.settings.home, "home", 1)
     assert card is not None
     assert card.model_dump(mode="json") == told
     assert place.logged_in().get("/reports/1").text.count("<section") == 5

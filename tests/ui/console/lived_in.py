@@ -19,11 +19,11 @@ from agenticrs.agents.artifact import pack
 from agenticrs.agents.catalogue import build, installed
 from agenticrs.agents.experimentation.canary import Canary, Ladder
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.evolution import report_card
 from agenticrs.evolution.evidence import Comparison, Cost, Estimate, Evidence, Guardrail, Members
 from agenticrs.evolution.remembering import lesson_of
-from agenticrs.evolution.report_card import Dimension, Figure, ReportCard
-from agenticrs.evolution.schedule_spec import ScheduleSpec
+from agenticrs.evolution.report_card import shelf
+from agenticrs.evolution.report_card.card import Dimension, Figure, ReportCard
+from agenticrs.evolution.scheduling.spec import ScheduleSpec
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import (
     agents,
@@ -250,7 +250,7 @@ class _Teller:
 
     def cards(self) -> None:
         for number, shift in ((2, 0.0), (3, 0.004)):
-            report_card.store(self.place.settings.home, _card(number, self.data.fingerprint, shift))
+            shelf.store(self.place.settings.home, _card(number, self.data.fingerprint, shift))
 
     def schedule(self) -> None:
         spec = ScheduleSpec(cron="0 2 * * *", timezone="Europe/Berlin")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agenticrs.evolution import report_card
-from agenticrs.evolution.report_card import Dimension, Figure, ReportCard
+from agenticrs.evolution.report_card import shelf
+from agenticrs.evolution.report_card.card import Dimension, Figure, ReportCard
 from agenticrs.registry.tables import utc_now
 from agenticrs.ui.console import bars_svg
 
@@ -66,7 +66,7 @@ def test_reports_are_for_those_who_are_logged_in(place: Any) -> None:
 
 
 def test_a_card_is_shown_with_how_each_figure_was_measured(place: Any) -> None:
-    report_card.store(place.settings.home, card_of(1))
+    shelf.store(place.settings.home, card_of(1))
     client = place.logged_in()
     overview = client.get("/reports").text
     assert "has no report card yet" not in overview
@@ -81,7 +81,7 @@ def test_a_card_is_shown_with_how_each_figure_was_measured(place: Any) -> None:
 
 
 def test_a_card_obeys_the_content_policy(place: Any) -> None:
-    report_card.store(place.settings.home, card_of(1))
+    shelf.store(place.settings.home, card_of(1))
     client = place.logged_in()
     for path in ("/reports", "/reports/1"):
         text = client.get(path).text
@@ -91,7 +91,7 @@ def test_a_card_obeys_the_content_policy(place: Any) -> None:
 
 
 def test_the_colours_of_pictures_follow_the_readers_setting(place: Any) -> None:
-    report_card.store(place.settings.home, card_of(1))
+    shelf.store(place.settings.home, card_of(1))
     client = place.logged_in()
     assert not re.search(r"fill=|stroke=|#[0-9a-f]{6}", bars_of(client.get("/reports/1").text))
     rules = re.findall(r"\.bars [^{]*\{[^}]*\}", client.get("/static/pictures.css").text)
@@ -106,7 +106,7 @@ def bars_of(html: str) -> str:
 
 
 def test_a_card_of_another_release_is_no_card(place: Any) -> None:
-    path = report_card.store(place.settings.home, card_of(1))
+    path = shelf.store(place.settings.home, card_of(1))
     path.write_text("{}")
     client = place.logged_in()
     assert "agenticrs report 1" in client.get("/reports/1").text
@@ -114,7 +114,7 @@ def test_a_card_of_another_release_is_no_card(place: Any) -> None:
 
 
 def test_what_a_card_holds_cannot_become_markup(place: Any) -> None:
-    report_card.store(place.settings.home, card_of(1, of=ATTACK))
+    shelf.store(place.settings.home, card_of(1, of=ATTACK))
     assert "<script>alert" not in place.logged_in().get("/reports/1").text
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import delete
 from tests.ui.conftest import build_place, csrf_of
 
-from agenticrs.evolution import schedule_edits
+from agenticrs.evolution.scheduling import edits
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import accounts, cycles, schedules
 from agenticrs.registry.tables import ScheduleRow, ScheduleRunRow
@@ -43,7 +43,7 @@ def client(built: Any) -> Any:
 
 def add(place: Any, name: str = "nightly", **values: Any) -> None:
     with session_scope(place.engine) as session:
-        schedule_edits.add(session, "home", name, values or {"cron": "30 2 * * *"}, who="ada")
+        edits.add(session, "home", name, values or {"cron": "30 2 * * *"}, who="ada")
 
 
 def row(place: Any, name: str = "nightly") -> Any:
@@ -145,7 +145,7 @@ def test_buttons_pause_resume_run_and_remove_with_a_reason(place: Any, client: A
 
 
 def test_the_settings_schedule_offers_no_edit(place: Any, client: Any) -> None:
-    schedule_edits.follow_setting(place.engine, "home", "0 3 * * *")
+    edits.follow_setting(place.engine, "home", "0 3 * * *")
     page = client.get("/schedules/setting").text
     assert "AGENTICRS_SCHEDULE" in page
     assert "/schedules/setting/edit" not in page

@@ -1,0 +1,1 @@
+"""Canaries carried out: rules, steps of the ladder, what one leaves behind."""

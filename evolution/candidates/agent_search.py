@@ -1,0 +1,316 @@
+"""One agent's search: static check, health checks, short training, full training.
+
+Asks the agent's method for candidates in waves as large as the runner is parallel, stops what
+cannot win at each rung, and leaves every finished trial as a row with files. The rows are all that
+the method is told. Run again after a kill, it first finishes the trials that were open, with the
+same seeds. What was paid for before, here or in another cycle, is taken instead of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from agenticrs.agents.agent import Agent
+from agenticrs.agents.health.check import check
+from agenticrs.agents.health.report import HealthReport
+from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
+from agenticrs.evolution.candidates.evaluation_cache import SHORT_TOTALS, Evaluations
+from agenticrs.evolution.candidates.halving import goes_on
+from agenticrs.evolution.candidates.rungs import (
+    complete,
+    draws_at_random,
+    fail,
+    keep,
+    next_number,
+    propose,
+    resources,
+    stored_id,
+    training_seconds,
+)
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.methods.method import Method
+from agenticrs.evolution.methods.points import STRUCTURE, tried
+from agenticrs.evolution.methods.saturation import saturated
+from agenticrs.evolution.selection import mean_reward
+from agenticrs.platform.data.dataset import Fold
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import AgentError
+from agenticrs.platform.jobs.job import Failed, Job, Outcome, Resources, Succeeded
+from agenticrs.registry import trials
+from agenticrs.registry.spec import AgentSpec
+from agenticrs.registry.tables import TrialRow
+
+OPEN = ("proposed", "short")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """How a job of a candidate ended, and what of a GPU it took."""
+
+    row: TrialRow
+    outcome: Outcome
+    gpu_seconds: float
+
+
+@dataclass(frozen=True)
+class AgentSearch:
+    """The search of one agent in one cycle."""
+
+    cycle: Cycle
+    spec: AgentSpec
+    implementation: type[Agent[Any]]
+    method: Method
+    trials: int
+    """Most candidates that it may try."""
+    seconds: float | None = None
+    """Trial seconds after which it draws no more; the cycle's own budget holds besides."""
+    gpu_seconds: float | None = None
+    """The same for seconds times the share of a GPU."""
+    inputs: Any = ()
+    """Reference to the upstream candidates of all held-out users (shared), or ()."""
+    stops_early: bool = False
+    """End when the search has nothing more to give; not for methods that then turn to another."""
+
+    def run(self) -> str:
+        """Try candidates until the budget is used up or nothing more is worth trying; say which.
+
+        A wave that has begun goes through all its rungs: what was paid for is kept.
+        """
+        while True:
+            rows = self._rows()
+            wave = [row for row in rows if row.state in OPEN]
+            if not wave:
+                if ended := self._ended(rows):
+                    self.cycle.say(f"{self.spec.name}: {ended}")
+                    return ended
+                wave = self._draw(rows)
+            if not wave:
+                return "its method has nothing more to try"
+            self._evaluate(wave)
+
+    def _ended(self, rows: Sequence[TrialRow]) -> str:
+        """Why no more candidates may be drawn; empty: they may."""
+        left, cycle, name = self.trials - len(rows), self.cycle, self.spec.name
+        if left <= 0:
+            return f"all {self.trials} trials of its turn are used up"
+        caps: list[tuple[str, Callable[..., float], float | None, float | None]] = [
+            ("trial seconds", cycle.spent_seconds, cycle.request.seconds, self.seconds)
+        ]
+        if draws_at_random(self.implementation):  # the others never ask for a GPU
+            most = cycle.request.gpu_seconds
+            caps.append(("GPU-seconds", cycle.spent_gpu_seconds, most, self.gpu_seconds))
+        for unit, spent, most, of_turn in caps:
+            if most is not None and spent() >= most:
+                return f"the cycle's {most:g} {unit} are used up"
+            if of_turn is not None and spent(name) >= of_turn:
+                return f"the {of_turn:g} {unit} of its turn are used up"
+        ended = saturated([tried(row) for row in rows], left=left) if self.stops_early else None
+        return f"saturated: {ended.reason}" if ended else ""
+
+    def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
+        """The next wave, one by one: what was paid for a candidate is in its row at once."""
+        wanted = min(self.trials - len(rows), self.cycle.runner.parallel)
+        drawn: list[TrialRow] = []
+        while len(drawn) < wanted:
+            found = self.method.ask([tried(row) for row in self._rows()], 1)
+            if not found:
+                break
+            drawn += [
+                propose(
+                    self.cycle,
+                    agent=self.spec.name,
+                    number=next_number(self.cycle, self.spec.name),
+                    method=candidate.origin,
+                    config=complete(self.implementation, candidate.values),
+                    note=candidate.note,
+                )
+                for candidate in found
+            ]
+        return drawn
+
+    def _evaluate(self, wave: Sequence[TrialRow]) -> None:
+        wave = self._healthy([row for row in wave if self._passes_static_check(row)])
+        wave = [self._evaluations.named(row) for row in wave]
+        short = [row for row in wave if row.state == "proposed" and self._deserves_short(row)]
+        survivors = {row.id for row in wave} - {row.id for row in short}
+        known = {row.id: found for row in short if (found := self._evaluations.short(row))}
+        paid = {
+            answer.row.id: answer
+            for answer in self._answers([r for r in short if r.id not in known], "short")
+        }
+        for row in sorted(short, key=lambda row: row.number):
+            if row.id in known:
+                on = self._take_short(row, known[row.id])
+            else:
+                on = self._finish_short(paid[row.id])
+            if on:
+                survivors.add(row.id)
+            self.cycle.forget_checkpoints(row)
+        full = [row for row in wave if row.id in survivors and not self._evaluations.take_full(row)]
+        for answer in self._answers(full, "full"):
+            self._finish_full(answer)
+            self.cycle.forget_checkpoints(answer.row)
+
+    def _passes_static_check(self, row: TrialRow) -> bool:
+        dataset = self.cycle.dataset
+        try:
+            config = self.implementation.config_type.model_validate(row.config)
+            self.implementation.static_check(config, dataset.n_users, dataset.n_items)
+        except (ValidationError, AgentError) as error:
+            fail(self.cycle, row, f"static check: {error}")
+            return False
+        return True
+
+    def _healthy(self, wave: Sequence[TrialRow]) -> list[TrialRow]:
+        """Those that pass the health checks; only a new structure can be ill, so others pass."""
+        drawn = {
+            f"cycle-{row.cycle_id}/{row.agent}/{row.number}/health": row
+            for row in wave
+            if row.state == "proposed" and row.config.get(STRUCTURE)
+        }
+        ill = set()
+        for outcome in self.cycle.runner.run([self._examination(k, r) for k, r in drawn.items()]):
+            row = drawn[outcome.key]
+            if not isinstance(outcome, Succeeded):
+                fail(
+                    self.cycle, row, f"health, {outcome.cause}: {outcome.message}", outcome.seconds
+                )
+                ill.add(row.id)
+            elif not outcome.value.passed:
+                fail(self.cycle, row, f"health: {outcome.value.summary()}", outcome.seconds)
+                ill.add(row.id)
+        return [row for row in wave if row.id not in ill]
+
+    def _examination(self, key: str, row: TrialRow) -> Job:
+        settings = self.cycle.services.settings
+        return Job(
+            key,
+            examine,
+            (self.cycle.shared_fold, TrialRequest(row.agent, row.config, row.seed), self.inputs),
+            Resources(cpus=settings.cpus_per_trial, gpus=0.0, time_limit=settings.trial_seconds),
+        )
+
+    def _deserves_short(self, row: TrialRow) -> bool:
+        # A closed-form agent costs the same at every effort: a short rung would only add to it.
+        return row.method != "given" and draws_at_random(self.implementation)
+
+    def _answers(self, rows: Sequence[TrialRow], rung: str) -> list[_Answer]:
+        by_key = {f"cycle-{row.cycle_id}/{row.agent}/{row.number}/{rung}": row for row in rows}
+        jobs = {key: self._job(key, row, rung) for key, row in by_key.items()}
+        answers = []
+        for outcome in self.cycle.runner.run(list(jobs.values())):
+            row = by_key[outcome.key]
+            if isinstance(outcome, Succeeded):
+                told, on_gpu = f"{outcome.seconds:.1f} s", outcome.device == "cuda"
+            else:  # does not say where it ran
+                told, on_gpu = outcome.cause, self._evaluations.on_gpu
+            self.cycle.say(f"{row.agent} #{row.number} {rung} {told}")
+            share = jobs[outcome.key].resources.gpus if on_gpu else 0.0
+            answers.append(_Answer(row, outcome, share * outcome.seconds))
+        return answers
+
+    def _job(self, key: str, row: TrialRow, rung: str) -> Job:
+        short, request = rung == "short", self.cycle.request
+        return Job(
+            key,
+            run_trial,
+            (
+                self.cycle.shared_fold,
+                TrialRequest(
+                    agent=row.agent,
+                    config=row.config,
+                    seed=row.seed,
+                    effort=request.short_effort if short else 1.0,
+                    user_fraction=request.short_users if short else 1.0,
+                    seconds=training_seconds(self.cycle) * (request.short_effort if short else 1.0),
+                    checkpoint=str(self.cycle.checkpoint(row, rung)),
+                ),
+                self.inputs,
+            ),
+            resources(self.cycle, self.implementation),
+        )
+
+    def _finish_short(self, answer: _Answer) -> bool:
+        """Record what the short rung found; whether the candidate goes on."""
+        outcome = answer.outcome
+        if not isinstance(outcome, Succeeded):
+            self._fail(answer, "short")
+            return False
+        result: TrialResult = outcome.value
+        return self._judge_short(
+            answer.row,
+            metrics=result.totals,
+            reward=mean_reward(result.per_user[str(self.spec.inner_reward)], result.users),
+            seconds=outcome.seconds,
+            gpu_seconds=answer.gpu_seconds,
+            device=result.device,
+        )
+
+    def _take_short(self, row: TrialRow, known: TrialRow) -> bool:
+        """The same for what an earlier trial's short rung found."""
+        return self._judge_short(
+            row,
+            metrics=known.note[SHORT_TOTALS],
+            reward=known.note["short_reward"],
+            seconds=0.0,
+            device=known.device,
+            known=known.id,
+        )
+
+    def _judge_short(
+        self, row: TrialRow, *, reward: float, known: int | None = None, **found: Any
+    ) -> bool:
+        others = [
+            other.note["short_reward"]
+            for other in self._rows()
+            if "short_reward" in other.note and other.id != row.id
+        ]
+        on = goes_on(reward, others)
+        note = {SHORT_TOTALS: found["metrics"]}
+        if known is not None:
+            note |= {"short_cached_from": known} if on else {"cached_from": known}
+        with session_scope(self.cycle.services.engine) as session:
+            record = trials.record_short if on else trials.record_pruned
+            record(session, stored_id(row), reward=reward, note=note, **found)
+        return on
+
+    def _finish_full(self, answer: _Answer) -> None:
+        outcome = answer.outcome
+        if not isinstance(outcome, Succeeded):
+            self._fail(answer, "full")
+            return
+        keep(
+            self.cycle,
+            self.spec,
+            answer.row,
+            outcome.value,
+            outcome.seconds,
+            gpu_seconds=answer.gpu_seconds,
+        )
+
+    def _fail(self, answer: _Answer, rung: str) -> None:
+        failed = answer.outcome
+        assert isinstance(failed, Failed)  # noqa: S101  who asks has looked
+        error = f"{rung} rung, {failed.cause}: {failed.message}"
+        fail(self.cycle, answer.row, error, failed.seconds, answer.gpu_seconds)
+
+    @cached_property
+    def _evaluations(self) -> Evaluations:
+        asked = resources(self.cycle, self.implementation)
+        return Evaluations.of(self.cycle, self.spec, self.implementation, self.inputs, asked)
+
+    def _rows(self) -> list[TrialRow]:
+        with session_scope(self.cycle.services.engine) as session:
+            return list(trials.of_cycle(session, self.cycle.id, self.spec.name))
+
+
+def examine(
+    fold: Fold, request: TrialRequest, inputs: Sequence[CandidateArrays] = ()
+) -> HealthReport:
+    """The health checks of a candidate, as a job: it may crash, and ends alone."""
+    return check(fold, request, [source.agent for source in inputs])

@@ -1,0 +1,209 @@
+"""Evaluations that were paid for before: a trial with the same content is not trained again.
+
+Content is all that a trial's result depends on: the agent and its config, the seed where anything
+is drawn, data and split, what agents above it put out, how much the short rung trains, the code,
+the packages and the machine. The code counts by its text: a commit says nothing of what was changed
+since, or of a plug-in's code. What a time limit cut short, and what failed, is never taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from agenticrs.agents.agent import Agent, OutcomeLearner
+from agenticrs.agents.trial import CandidateArrays, device_of
+from agenticrs.evolution.candidates import trial_files
+from agenticrs.evolution.candidates.rungs import draws_at_random
+from agenticrs.evolution.cycle import Cycle
+from agenticrs.platform.database import session_scope
+from agenticrs.platform.jobs.job import Job, Resources, Succeeded
+from agenticrs.registry import provenance, trials
+from agenticrs.registry.spec import AgentSpec
+from agenticrs.registry.tables import TrialRow
+
+_OWN = "agenticrs"
+SHORT_TOTALS = "short_totals"
+"""Where a trial's note keeps what was measured at the short rung."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trials of an agent run, as one of them would find it, and what they are given."""
+
+    device: str
+    hardware: str
+    """Name of the GPU; empty on the CPU."""
+    torch: str
+    threads: int
+    inputs: str
+    """Digest of the candidates that agents above put out; empty when there are none."""
+
+
+def place_of(inputs: Sequence[CandidateArrays] = ()) -> Place:
+    """What a worker finds, as a job: only there the device and the shared inputs are known."""
+    import torch
+
+    digest = hashlib.sha256()
+    for source in inputs:
+        for part in (source.items, source.scores):
+            digest.update(f"{source.agent} {part.dtype} {part.shape}".encode())
+            digest.update(part.tobytes())
+    device = device_of("auto")
+    hardware = torch.cuda.get_device_name() if device == "cuda" else ""
+    found = digest.hexdigest() if len(inputs) else ""
+    return Place(device, hardware, torch.__version__, torch.get_num_threads(), found)
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Trials of one agent in one cycle, and where to look for those that were paid for before.
+
+    ``place`` is None when it could not be found out: then every trial is trained.
+    """
+
+    cycle: Cycle
+    spec: AgentSpec
+    implementation: type[Agent[Any]]
+    place: Place | None
+
+    @classmethod
+    def of(
+        cls,
+        cycle: Cycle,
+        spec: AgentSpec,
+        implementation: type[Agent[Any]],
+        inputs: Any,
+        resources: Resources,
+    ) -> Evaluations:
+        """Look, with the resources of a trial, what a trial with these inputs would find."""
+        job = Job(f"cycle-{cycle.id}/{spec.name}/place", place_of, (inputs,), resources)
+        (outcome,) = cycle.runner.run([job])
+        found = outcome.value if isinstance(outcome, Succeeded) else None
+        return cls(cycle, spec, implementation, found)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether trials get the share of a GPU that they ask for."""
+        return self.place is not None and self.place.device == "cuda"
+
+    def named(self, row: TrialRow) -> TrialRow:
+        """The row, whose config is known to be valid, with its content noted."""
+        content = self._content(row)
+        if row.state != "proposed" and row.content != content:
+            content = ""  # its short rung ran elsewhere, or with other code: it is neither
+        with session_scope(self.cycle.services.engine) as session:
+            trials.set_content(session, row.id or 0, content)
+            return trials.get(session, row.id or 0)
+
+    def short(self, row: TrialRow) -> TrialRow | None:
+        """A trial whose short rung was this one's; its totals are in its note."""
+        for known in self._known(row):
+            totals = known.note.get(SHORT_TOTALS, {})
+            if "short_reward" in known.note and _whole(totals):
+                return known
+        return None
+
+    def take_full(self, row: TrialRow) -> bool:
+        """Whether an earlier trial's full training, with its files, could be taken for this."""
+        for known in self._known(row):
+            if known.state != "done" or not _whole(known.metrics):
+                continue
+            told = f"{row.agent} #{row.number}"
+            try:
+                trial_files.take_over(self.cycle.trial_folder(known), self.cycle.trial_folder(row))
+            except (OSError, ValueError) as error:
+                self.cycle.say(f"{told} is trained, trial {known.id} cannot be taken: {error}")
+                continue
+            with session_scope(self.cycle.services.engine) as session:
+                trials.record_full(
+                    session,
+                    row.id or 0,
+                    metrics=known.metrics,
+                    reward=known.reward or 0.0,
+                    seconds=0.0,
+                    device=known.device,
+                    note={"cached_from": known.id},
+                )
+            self.cycle.say(f"{told} full as in trial {known.id}: not trained again")
+            return True
+        return False
+
+    def _known(self, row: TrialRow) -> list[TrialRow]:
+        if self.place is None:
+            return []
+        with session_scope(self.cycle.services.engine) as session:
+            found = trials.same_content(session, row.content)
+        return [t for t in found if t.id != row.id and t.device == self.place.device]
+
+    def _content(self, row: TrialRow) -> str:
+        code = _code_of(self.implementation)
+        if self.place is None or code is None:
+            return ""
+        request = self.cycle.request
+        config = self.implementation.config_type.model_validate(row.config)
+        content = {
+            "agent": row.agent,
+            "config": config.model_dump(mode="json"),
+            "seed": row.seed if seed_counts(self.implementation) else None,
+            "data": [row.fingerprint, row.split],
+            "short rung": [request.short_effort, request.short_users],
+            "reward": str(self.spec.inner_reward),
+            "place": asdict(self.place),
+            "code": code,
+            "packages": provenance.environment(),
+        }
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def seed_counts(implementation: type[Agent[Any]]) -> bool:
+    """Whether another seed may give another result; of a plug-in nobody knows."""
+    own = implementation.__module__.partition(".")[0] == _OWN
+    return draws_at_random(implementation) or not own or issubclass(implementation, OutcomeLearner)
+
+
+def _whole(totals: Mapping[str, Any]) -> bool:
+    """Whether training came to its planned end: no time limit cut it short."""
+    return bool(totals.get("trained_share", 0.0) >= 1.0)
+
+
+def _code_of(implementation: type[Agent[Any]]) -> str | None:
+    """Digest of the code of AgenticRS and of the package that the agent comes from, if any."""
+    packages = sorted({_OWN, implementation.__module__.partition(".")[0]})
+    found = [_source(package) for package in packages]
+    return None if None in found else " ".join(str(one) for one in found)
+
+
+@cache
+def _source(package: str) -> str | None:
+    """Digest of a package's Python files, or None where there are none to be seen."""
+    module = sys.modules.get(package)
+    file = getattr(module, "__file__", None)
+    texts: dict[str, Path] = {}
+    for folder in map(Path, getattr(module, "__path__", [])):
+        texts |= {str(one.relative_to(folder)): one for one in _python_files(folder)}
+    if not texts and file is not None:
+        texts = {Path(file).name: Path(file)}
+    digest = hashlib.sha256()
+    for name, one in sorted(texts.items()):
+        digest.update(f"{name} ".encode())
+        digest.update(one.read_bytes())
+    return digest.hexdigest() if texts else None
+
+
+def _python_files(folder: Path) -> list[Path]:
+    """All of them below a folder, through links, each folder once."""
+    found, seen = list[Path](), set[str]()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(here))
+        folders[:] = [f for f in folders if os.path.realpath(os.path.join(here, f)) not in seen]
+        found += [Path(here, name) for name in names if name.endswith(".py")]
+    return found

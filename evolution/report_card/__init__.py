@@ -1,0 +1,1 @@
+"""A composition's report card: figures in five dimensions, over the real runtime."""

@@ -1,0 +1,1 @@
+"""When cycles begin by themselves, and what people do to schedules."""
