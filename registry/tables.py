@@ -497,6 +497,19 @@ class LoginRow(SQLModel, table=True):
     seen_at: datetime = _moment()
 
 
+class FailedLoginRow(SQLModel, table=True):
+    """Somebody showed a wrong password or token; kept for minutes."""
+
+    __tablename__: ClassVar[str] = "failed_login"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(index=True)
+    """Keyed digest of what was typed as the name, which may be a password; empty for a token."""
+    address: str = Field(index=True)
+    at: datetime = Field(
+        default_factory=utc_now, sa_column=Column(UtcDateTime, nullable=False, index=True)
+    )
+
+
 class TokenRow(SQLModel, table=True):
     """With which a script acts for a person."""
 

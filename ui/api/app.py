@@ -61,8 +61,9 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
         responses={"default": {"model": ErrorBody, "description": "Any error"}},
     )
     app.state.dependencies = deps
-    app.state.sessions = Sessions(session_key(deps.settings.home), deps.engine)
-    app.state.attempts = LoginAttempts()
+    key = session_key(deps.settings.home)
+    app.state.sessions = Sessions(key, deps.engine)
+    app.state.attempts = LoginAttempts(deps.engine, key)
     app.state.metrics = Metrics(deps.serving, deps.settings.surface)
     app.state.batches = Batches(_answering(deps, app.state.metrics), _limits(deps.settings))
     errors.install(app)

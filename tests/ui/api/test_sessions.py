@@ -1,4 +1,4 @@
-"""Sessions and attempts, by themselves."""
+"""Sessions, by themselves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from sqlmodel import select
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.registry import accounts, logins, schema
 from agenticrs.registry.tables import LoginRow
-from agenticrs.ui.api import attempts as limits
-from agenticrs.ui.api.attempts import LoginAttempts
 from agenticrs.ui.api.sessions import Sessions, same_token
 
 KEY = b"k" * 48
@@ -148,38 +146,3 @@ def test_the_database_does_not_hold_what_a_cookie_holds(engine: Engine, sessions
     with session_scope(engine) as registry:
         (row,) = registry.exec(select(LoginRow)).all()
     assert session.id not in row.model_dump_json()
-
-
-def test_failures_count_for_a_while_and_a_success_forgives() -> None:
-    now = [0.0]
-    tries = LoginAttempts(clock=lambda: now[0])
-    for _ in range(limits.MOST_PER_NAME_AND_ADDRESS):
-        assert tries.wait("maria", "10.0.0.1") == 0
-        tries.failed("maria", "10.0.0.1")
-    assert tries.wait("maria", "10.0.0.1") > 0
-    assert tries.wait("maria", "10.0.0.2") == 0, "elsewhere she may still log in"
-    now[0] = limits.WINDOW + 1
-    assert tries.wait("maria", "10.0.0.1") == 0
-    tries.failed("maria", "10.0.0.1")
-    tries.succeeded("maria", "10.0.0.1")
-    assert tries.wait("maria", "10.0.0.1") == 0
-
-
-def test_one_address_cannot_try_many_names_nor_many_addresses_one_name() -> None:
-    tries = LoginAttempts(clock=lambda: 0.0)
-    for i in range(limits.MOST_PER_ADDRESS):
-        tries.failed(f"name{i}", "10.0.0.1")
-    assert tries.wait("fresh", "10.0.0.1") > 0
-    for i in range(limits.MOST_PER_NAME):
-        tries.failed("maria", f"10.1.0.{i}")
-    assert tries.wait("maria", "10.9.9.9") > 0
-
-
-def test_memory_of_failures_is_bounded_by_time() -> None:
-    now = [0.0]
-    tries = LoginAttempts(clock=lambda: now[0])
-    for i in range(100):
-        tries.failed(f"name{i}", f"10.0.0.{i}")
-    now[0] = limits.WINDOW + 1
-    tries.wait("x", "y")
-    assert not tries._failures
