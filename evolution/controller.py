@@ -17,6 +17,7 @@ from agenticrs.evolution import (
     compositional,
     individual,
     objective_configuration,
+    outages,
     preflight,
     sensing,
     stages,
@@ -297,13 +298,23 @@ class Controller:
         return row.id or 0
 
     def _run(self, row: CycleRow, look: Look | None = None) -> None:
+        """Run a cycle to its end; a service that is away for a while is waited for."""
+
+        def tell(error: Exception, wait: float) -> None:
+            self.watch(Event(row.id or 0, "sense", f"goes on in {wait:g} s: {error}"))
+
+        outages.through(lambda: self._run_once(row, look), tell)
+
+    def _run_once(self, row: CycleRow, look: Look | None) -> None:
         request = EvolveRequest.model_validate(row.request)
         with self._cycle(row.id or 0, row.dataset, row.fingerprint, request, look) as cycle:
             try:
                 run(cycle, STEPS[request.kind])
             except LeaseLost:
                 raise  # somebody else writes the report
-            except Exception:
+            except Exception as error:
+                if outages.is_outage(error):
+                    raise
                 files.keep(self.services, row.id or 0)
                 raise
             files.keep(self.services, row.id or 0)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agenticrs.evolution.drift import Look
+from agenticrs.evolution.outages import is_outage
 from agenticrs.evolution.request import EvolveRequest
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.dataset import Dataset, Fold
@@ -184,8 +185,9 @@ StepFunction = Callable[[Cycle], Result | Waiting]
 def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
     """Run the steps that are not done yet; return the cycle's state: done or waiting.
 
-    An error marks the step and the cycle as failed and is raised again. KeyboardInterrupt, a kill
-    and a lost lease leave the cycle running: the next start goes on from the last row.
+    An error marks the step and the cycle as failed and is raised again. KeyboardInterrupt, a kill,
+    a lost lease and a service that is away leave the cycle running: the next start goes on from the
+    last row.
     """
     engine = cycle.services.engine
     with session_scope(engine) as session:
@@ -205,6 +207,8 @@ def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
         except LeaseLost:
             raise
         except Exception as error:
+            if is_outage(error):
+                raise
             cycle.check_lease()  # what went wrong may be that somebody else is at the same rows
             with session_scope(engine) as session:
                 text = f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ AgenticRSError                      anything a caller may want to show to a pers
 │   └── UnknownDataset              no stored dataset has that name
 ├── JobError                        the job runner itself cannot work (not: a job failed)
 ├── TrackingError                   the MLflow server refuses or cannot be reached
+│   └── TrackingAway                it cannot be reached: what was asked may be tried again
 ├── LanguageModelError              there is no answer of a language model (tree in llm/port.py)
 ├── SandboxError                    a program in the sandbox has no result (sandbox/errors.py)
 ├── RegistryError                   the record of truth refuses a change
@@ -55,6 +56,10 @@ class JobError(AgenticRSError):
 
 class TrackingError(AgenticRSError):
     """The MLflow server refuses or cannot be reached."""
+
+
+class TrackingAway(TrackingError):
+    """The MLflow server cannot be reached, or was lost before it had answered."""
 
 
 class RegistryError(AgenticRSError):

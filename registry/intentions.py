@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import Conflict, TrackingError
+from agenticrs.platform.errors import Conflict, TrackingAway, TrackingError
 from agenticrs.platform.tracking.port import Tracking
 from agenticrs.registry import audit, compositions, outbox, versions
 from agenticrs.registry.graph import Graph
@@ -130,8 +130,9 @@ def _carry_out(engine: Engine, tracking: Tracking, row: PromotionRow) -> Promoti
     try:
         for model, number in _pins(composition).items():
             tracking.set_alias(model, "champion", number)
+    except TrackingAway:
+        raise  # what it has done of it is not known: the intention stays, and is completed later
     except TrackingError as refusal:
-        tracking.aliases([composition.model])  # raises when MLflow is only away
         for model, number in _pins(before).items() if before else ():
             try:
                 tracking.set_alias(model, "champion", number)

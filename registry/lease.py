@@ -27,6 +27,8 @@ from agenticrs.registry.tables import LeaseRow, utc_now
 
 _BEATS = 4
 """How often a lease is renewed in the time that it lasts."""
+_WAITS = (0.2, 1.0, 3.0, 6.0)
+"""Seconds between attempts to give a lease back."""
 _log = get_logger(__name__)
 
 
@@ -170,7 +172,20 @@ def hold(
         stopped.set()
         heartbeat.join()
         if not held.lost:
-            release(engine, name, holder)
+            _give_back(engine, name, holder)
+
+
+def _give_back(engine: Engine, name: str, holder: str) -> None:
+    """Release it, also when the database is away for a moment: else everybody must wait."""
+    for wait in (*_WAITS, None):
+        try:
+            return release(engine, name, holder)
+        except SQLAlchemyError as error:
+            if wait is None:
+                _log.warning("lease was not given back", lease=name, error=str(error))
+                return None
+            time.sleep(wait)
+    return None
 
 
 def is_dead(holder: str) -> bool:

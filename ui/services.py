@@ -41,6 +41,7 @@ from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.jobs.ray_runner import RayRunner
 from agenticrs.platform.logs import get_logger
 from agenticrs.platform.settings import Settings
+from agenticrs.platform.tracking.kept_server import KeptServer
 from agenticrs.platform.tracking.server import MlflowServer
 from agenticrs.registry import accounts, schedules
 from agenticrs.ui.api.app import create_app
@@ -78,7 +79,7 @@ def up(
         listening = stack.enter_context(_listen(settings.host, settings.port))
         addresses = {"console and API": _url(settings.host, settings.port)}
         if settings.mlflow_uri is None:
-            server = MlflowServer(settings.home, "127.0.0.1", settings.mlflow_port)
+            server = KeptServer(MlflowServer(settings.home, "127.0.0.1", settings.mlflow_port))
             with out.status("starting MLflow"):
                 server.start()
             stack.callback(server.stop)

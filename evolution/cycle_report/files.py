@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from agenticrs.evolution.cycle_report.blocks import Report
 from agenticrs.evolution.cycle_report.contents import report_of
 from agenticrs.evolution.cycle_report.text import document, markdown
@@ -17,6 +19,8 @@ from agenticrs.platform.errors import AgenticRSError
 from agenticrs.platform.logs import get_logger
 from agenticrs.platform.tracking.port import RunRecord
 
+_WRONG = (AgenticRSError, SQLAlchemyError, OSError, LookupError, TypeError, ValueError)
+"""What may go wrong with a report without its cycle."""
 _log = get_logger(__name__)
 
 
@@ -27,7 +31,7 @@ def keep(services: Services, cycle_id: int) -> Path | None:
         folder = write(services.settings.home, report)
         if report.state in ("done", "failed"):
             _log_run(services, report)
-    except (AgenticRSError, OSError, LookupError, TypeError, ValueError) as error:
+    except _WRONG as error:
         _log.warning("no report of the cycle was kept", cycle=cycle_id, error=str(error))
         return None
     return folder

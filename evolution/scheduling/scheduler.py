@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from agenticrs.evolution import outages
 from agenticrs.evolution.controller import Controller, lease_name
 from agenticrs.evolution.scheduling import plan, triggers
 from agenticrs.evolution.scheduling.allowance import Allowance, UsedUp
@@ -230,10 +231,14 @@ class Scheduler:
 
     def _work(self, run: ScheduleRunRow) -> None:
         """Evolve, and write down how it ended; cut off, the row stays as it is."""
-        try:
-            state, why, done, tell = self._evolved(run)
+
+        def finish() -> None:
             with session_scope(self._engine) as session:
                 schedules.finish(session, run, state, why=why, cycles=done, tell=tell)
+
+        try:
+            state, why, done, tell = outages.through(lambda: self._evolved(run), pause=self._pause)
+            outages.through(finish, pause=self._pause)
         except SystemExit:
             pass  # the process is ending, which has been told
         except Exception as error:  # the edge of a thread: nothing may be lost
@@ -266,14 +271,21 @@ class Scheduler:
             ran = self._cycles_since(before)
             return ("done" if ran else "refused"), str(error), ran, False
         except Exception as error:  # how a run ends is its outcome
+            ran = self._cycles_since(before)
+            if outages.is_outage(error):
+                if not ran:
+                    raise  # nothing has begun: tried again
+                return "cut off", str(error), ran, False
             why = (
                 str(error)
                 if isinstance(error, AgenticRSError)
                 else f"{type(error).__name__}: {error}"
             )
             _log.error("scheduled run failed", schedule=run.schedule, error=why)
-            ran = self._cycles_since(before)
             return "failed", why, ran, not self._has_failed(ran)
+
+    def _pause(self, seconds: float) -> None:
+        self._stopped.wait(seconds)
 
     def _newest_cycle(self) -> int:
         with session_scope(self._engine) as session:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from agenticrs.platform.errors import TrackingError
+from agenticrs.platform.errors import TrackingAway, TrackingError
 from agenticrs.platform.masking import masked
 from agenticrs.platform.tracking.artifacts import refuse_pickles, write_files
 from agenticrs.platform.tracking.port import Alias, RunRecord
@@ -224,9 +224,8 @@ class MlflowTracking:
         else:
             hint = f"see whether {where} can be read and written"
         first = masked(str(error)).strip().splitlines()
-        return TrackingError(
-            f"MLflow could not {what}: {first[0] if first else error!r}", hint=hint
-        )
+        kind = TrackingAway if _lost(error) else TrackingError
+        return kind(f"MLflow could not {what}: {first[0] if first else error!r}", hint=hint)
 
     def _experiment_id(self, client: MlflowClient, name: str) -> str:
         found: Experiment | None = client.get_experiment_by_name(name)
@@ -299,6 +298,17 @@ def _prepare_sqlite(uri: str) -> None:
     # WAL stays with the file: readers (the server's pages) and our writer do not block each other.
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _lost(error: BaseException | None) -> bool:
+    """Whether no answer came, not one that says no: MLflow wraps what ``requests`` raises."""
+    if error is None:
+        return False
+    from requests.exceptions import HTTPError, RequestException
+
+    if isinstance(error, RequestException) and not isinstance(error, HTTPError):
+        return True
+    return _lost(error.__cause__ or error.__context__)
 
 
 def _common_start(names: Sequence[str]) -> str:

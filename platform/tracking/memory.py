@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from agenticrs.platform.errors import TrackingError
+from agenticrs.platform.errors import TrackingAway, TrackingError
 from agenticrs.platform.tracking.artifacts import refuse_pickles, write_files
 from agenticrs.platform.tracking.port import Alias, RunRecord
 
@@ -131,7 +131,7 @@ class MemoryTracking:
 
     def _check(self) -> None:
         if not self.reachable:
-            raise TrackingError("MLflow cannot be reached", hint="the test said so")
+            raise TrackingAway("MLflow cannot be reached", hint="the test said so")
 
     def _version(self, model: str, version: int) -> MemoryVersion:
         if model not in self.models or version not in self.models[model].versions:

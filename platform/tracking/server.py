@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
@@ -80,6 +81,11 @@ class MlflowServer:
         return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     @property
+    def ended(self) -> int | None:
+        """The status of a server that was started and has ended by itself; None otherwise."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def log_file(self) -> Path:
         """Where the server's own output goes."""
         return self._home / "logs" / "mlflow.log"
@@ -122,11 +128,12 @@ class MlflowServer:
 
     def wait(self, seconds: float = _START_WITHIN) -> None:
         """Wait until the server answers; TrackingError (and no server) when it does not."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             raise TrackingError("the MLflow server was not started")
         deadline = time.monotonic() + seconds
         while not answers(self.url):
-            ended = self._process.poll()
+            ended = process.poll()
             if ended is not None or time.monotonic() > deadline:
                 self.stop()
                 what = (
@@ -150,6 +157,9 @@ class MlflowServer:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        if process.returncode < 0:  # a guard that was killed has ended nobody
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _refuse_taken_port(self) -> None:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
