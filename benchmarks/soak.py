@@ -5,10 +5,10 @@
 A generated platform of 150 users. ``agenticrs up`` with its embedded MLflow works on a PostgreSQL
 and a Ray cluster of one node; an operator asks for a run again and again (an individual and a
 compositional cycle), users ask for recommendations and click, a person approves what is proposed,
-another one now and then has what served before serve again. Meanwhile a plan drawn beforehand kills ``up``, workers, processes of MLflow and connections to the
-database with signal 9, at moments drawn at random. ``up`` is started again as an init system would
-do it; all else is left to itself. In the last third ``up`` itself is spared, so that its memory can
-be seen to grow.
+another one now and then has what served before serve again. Meanwhile a plan drawn beforehand kills
+``up``, workers, processes of MLflow and connections to the database with signal 9, at moments drawn
+at random. ``up`` is started again as an init system would do it; all else is left to itself. In the
+last third ``up`` itself is spared, so that its memory can be seen to grow.
 
 Every 20 cycles and at the end everything is looked at from outside (``soak_checks.py``). Processor
 seconds and memory are those of a machine that may be busy with other work.

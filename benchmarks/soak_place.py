@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -206,7 +207,8 @@ class Place:
                 with urllib.request.urlopen(request, timeout=120) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
-                what = f"{method} {path.partition('?')[0]} {error.code}"
+                what = re.sub(r"\d+", "N", path.partition("?")[0].removeprefix("/v1"))
+                what = f"{method} {what}: {error.code}"
                 self.refusals[what] = self.refusals.get(what, 0) + 1
             except (OSError, ValueError):  # not there, or gone in the middle
                 pass
