@@ -113,3 +113,31 @@ def test_an_expired_lease_is_nobodys(engine: Engine) -> None:
     assert not lease.is_held(engine, "g")
     assert lease.acquire(engine, "g", "me:1:y", 60)
     assert not lease.renew(engine, "g", "elsewhere:1:x", 60)
+
+
+def test_it_is_given_back_as_soon_as_the_database_answers_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, tried = lease.release, []
+
+    def away_at_first(*given: Any) -> None:
+        tried.append(given)
+        if len(tried) < 3:
+            broken()
+        release(*given)
+
+    monkeypatch.setattr(lease, "release", away_at_first)
+    monkeypatch.setattr(lease, "_WAITS", (0.0, 0.0))
+    with lease.hold(engine, "f", 60):
+        pass
+    assert len(tried) == 3
+    assert lease.holder_of(engine, "f") is None
+
+
+def test_a_database_that_stays_away_hides_no_error_of_the_block(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "release", broken)
+    monkeypatch.setattr(lease, "_WAITS", (0.0,))
+    with pytest.raises(LookupError, match="the block"), lease.hold(engine, "the block", 60):
+        raise LookupError("the block")

@@ -14,7 +14,7 @@ from sqlmodel import col, select, update
 
 from agenticrs.agents import catalogue
 from agenticrs.platform.database import make_engine, session_scope
-from agenticrs.platform.errors import Conflict, NotFound, TrackingError
+from agenticrs.platform.errors import Conflict, NotFound, TrackingAway, TrackingError
 from agenticrs.platform.tracking.memory import MemoryTracking
 from agenticrs.platform.tracking.port import RunRecord
 from agenticrs.registry import (
@@ -428,6 +428,17 @@ def test_while_mlflow_is_away_the_intention_stays(world: World) -> None:
     with pytest.raises(TrackingError, match="reached"):
         promotion.finish_pending(world.engine, world.mlflow, "home")
     world.mlflow.reachable = True
+    assert promotion.finish_pending(world.engine, world.mlflow, "home") == 1
+    assert world.champions() == (2, 2, 2)
+
+
+def test_mlflow_that_is_away_for_a_moment_has_refused_nothing(world: World) -> None:
+    def away() -> None:
+        raise TrackingAway("the connection was lost")
+
+    with pytest.raises(TrackingAway):
+        world.promote(2, tracking=Meddled(world.mlflow, before=once("set_alias", away, at=2)))
+    assert world.promotions()[-1] == (1, 2, "pending"), "it answers again, but was only away"
     assert promotion.finish_pending(world.engine, world.mlflow, "home") == 1
     assert world.champions() == (2, 2, 2)
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Engine
 
+from agenticrs.evolution import outages
 from agenticrs.evolution.controller import Controller, lease_name
 from agenticrs.evolution.drift import Drift, Look, Signal
 from agenticrs.evolution.scheduling import edits
@@ -28,6 +29,7 @@ from agenticrs.platform.errors import (
     EvolutionError,
     NotAllowed,
     SettingsError,
+    TrackingAway,
 )
 from agenticrs.platform.settings import load_settings
 from agenticrs.registry import (
@@ -429,6 +431,30 @@ def test_how_a_run_ends_is_written_down_and_people_hear_of_failures(
     assert str(error) in stage.last().why
     with session_scope(stage.engine) as session:
         assert [notice.event for notice in outbox.latest(session, "home")] == told
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_outage_before_anything_has_begun_is_waited_for_and_else_cuts_the_run_off(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    monkeypatch.setattr(outages, "WAITS", (0.0,))
+    stage.add()
+    evolve = stage.controller.evolve
+    answers: list[Callable[..., list[int]]] = [evolve]
+
+    def away(*_: Any, **__: Any) -> list[int]:
+        if begun:
+            stage.controller.cycle("running")
+        monkeypatch.setattr(stage.controller, "evolve", answers.pop())
+        raise TrackingAway("MLflow does not answer")
+
+    monkeypatch.setattr(stage.controller, "evolve", away)
+    stage.later(hours=1, seconds=1)
+    scheduler = stage.scheduler()
+    scheduler.look()
+    stage.finish(scheduler)
+    assert stage.runs() == [("time", "cut off" if begun else "done")]
+    assert len(stage.last().cycles["ids"]) == 1
 
 
 def spend(stage: Stage, seconds: float, money: float = 0.0) -> None:

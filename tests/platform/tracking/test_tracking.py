@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from agenticrs.platform.errors import TrackingError
+from agenticrs.platform.errors import TrackingAway, TrackingError
 from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.client import MlflowTracking, mlflow_name
 from agenticrs.platform.tracking.memory import MemoryTracking
@@ -369,7 +369,7 @@ def test_metric_names_are_spelt_as_mlflow_allows() -> None:
 @quiet
 def test_a_server_that_is_gone_is_an_error_that_hides_its_password(tmp_path: Path) -> None:
     tracking = MlflowTracking(f"http://me:hunter2@127.0.0.1:{free_port()}", tmp_path)
-    with pytest.raises(TrackingError, match="is the MLflow server at") as caught:
+    with pytest.raises(TrackingAway, match="is the MLflow server at") as caught:
         tracking.aliases(["home.bpr"])
     assert "hunter2" not in str(caught.value)
 
