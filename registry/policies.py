@@ -29,7 +29,7 @@ class Rule(_Frozen):
     changes: tuple[Change, ...] = Field(min_length=1)
     risk: Level
     """The highest level that the rule is for."""
-    largest_effect: float | None = Field(default=None, gt=0)
+    largest_effect: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The largest blended lift, as a share; None: any."""
     approvals: int = Field(ge=0, le=2)
 

@@ -16,6 +16,7 @@ from agenticrs.ui.api import (
     governance,
     health,
     mlflow_webhook,
+    openapi,
     recommendations,
     schedules,
 )
@@ -23,7 +24,6 @@ from agenticrs.ui.api.attempts import LoginAttempts
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.api.guard import Guard
 from agenticrs.ui.api.metrics import CountRequests, Metrics
-from agenticrs.ui.api.models import ErrorBody
 from agenticrs.ui.api.pace import KeepPace
 from agenticrs.ui.api.sessions import Sessions, session_key
 from agenticrs.ui.api.tracing import TraceRequests
@@ -58,7 +58,6 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         lifespan=lifespan,
-        responses={"default": {"model": ErrorBody, "description": "Any error"}},
     )
     app.state.dependencies = deps
     key = session_key(deps.settings.home)
@@ -67,6 +66,7 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
     app.state.metrics = Metrics(deps.serving, deps.settings.surface)
     app.state.batches = Batches(_answering(deps, app.state.metrics), _limits(deps.settings))
     errors.install(app)
+    openapi.install(app)
     app.state.feedback = Gate(FEEDBACK_AT_ONCE)
     app.include_router(recommendations.router)
     app.include_router(health.router)

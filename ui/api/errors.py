@@ -9,9 +9,11 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Match
 
 from agenticrs.evolution.scheduling.spec import InvalidSchedule
 from agenticrs.platform.errors import (
@@ -42,6 +44,7 @@ STATUS: dict[type[AgenticRSError], int] = {
 }
 """Status of an error; any other AgenticRSError is 400."""
 _FOR_PROGRAMS = ("/v1/", "/healthz", "/metrics")
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _HINTS = {404: "see /v1/openapi.json for what there is", 413: "send smaller batches"}
 
 
@@ -61,6 +64,7 @@ def install(app: FastAPI) -> None:
     """Answer every kind of error of the app."""
     app.add_exception_handler(AgenticRSError, _intended)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(DataError, _unkeepable)
     app.add_exception_handler(HTTPException, _http)
 
 
@@ -119,16 +123,36 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return answer(request, Problem(422, text, "correct the named fields", fields=fields))
 
 
+async def _unkeepable(request: Request, _error: Exception) -> Response:
+    # PostgreSQL takes no zero byte in a text and no number beyond its columns; SQLite takes both.
+    hint = "leave out zero bytes, and numbers beyond all measure"
+    return answer(request, Problem(422, "the database cannot hold a value of the request", hint))
+
+
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_allowed(request))
     problem = Problem(
         error.status_code,
         str(error.detail).lower(),
         _HINTS.get(error.status_code, ""),
-        headers=dict(error.headers or {}),
+        headers=headers,
     )
     return answer(request, problem)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes with that path; a router names those of the first one alone."""
+    routes = request.app.router.routes
+    asked = [{**request.scope, "method": method} for method in _METHODS]
+    return [
+        str(scope["method"])
+        for scope in asked
+        if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    ]
 
 
 def _name(place: Sequence[str | int]) -> str:

@@ -322,7 +322,9 @@ class Versions(_Public):
 class RollbackRequest(_Request):
     """Which composition shall serve again, and why."""
 
-    to: int | None = Field(default=None, ge=1, description="None = the one before the present.")
+    to: int | None = Field(
+        default=None, ge=1, le=2**53, description="None = the one before the present."
+    )
     reason: Reason
 
 

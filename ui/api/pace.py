@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agenticrs.ui.api.errors import Problem, answer
 from agenticrs.ui.api.sessions import COOKIE
 
-_FREE = ("/v1/recommend", "/v1/feedback", "/healthz", "/metrics", "/static/")
+FREE = ("/v1/recommend", "/v1/feedback", "/healthz", "/metrics", "/static/")
 _MOST_CALLERS = 10_000
 
 
@@ -57,7 +57,7 @@ class KeepPace:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 429."""
-        if self._pace is None or scope["type"] != "http" or scope["path"].startswith(_FREE):
+        if self._pace is None or scope["type"] != "http" or scope["path"].startswith(FREE):
             await self._app(scope, receive, send)
             return
         request = Request(scope)

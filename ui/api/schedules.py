@@ -81,7 +81,9 @@ class ChangedSchedule(_Frozen):
     """The whole spec that it shall have."""
 
     spec: ScheduleSpec
-    version: int | None = Field(default=None, ge=0, description="Refused when it is another one.")
+    version: int | None = Field(
+        default=None, ge=0, le=2**53, description="Refused when it is another one."
+    )
     reason: Annotated[str, Field(max_length=2000)] = ""
 
 
