@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.agents.experimentation.canary import Canary
 from agenticrs.evolution.canaries import rollout
+from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import NotAllowed, NotFound
 from agenticrs.registry import canaries
-from agenticrs.registry.tables import CanaryRow
 from agenticrs.ui.api.credentials import Person
 from agenticrs.ui.api.dependencies import AppDependencies, Deps, Registry
 from agenticrs.ui.api.people import Approver, Someone, check_token
@@ -31,7 +31,7 @@ def show_canary(request: Request, someone: Someone, deps: Deps, session: Registr
     row = next(iter(canaries.all_of(session, deps.settings.surface, limit=1)), None)
     if row is None:
         return pages_of(request).page(request, "no_canary.html", person=someone)
-    return _page(request, someone, deps, session, row)
+    return _page(request, someone, deps, row.id or 0)
 
 
 @router.get("/canaries/{number}")
@@ -39,15 +39,10 @@ def show_earlier(
     request: Request,
     someone: Someone,
     deps: Deps,
-    session: Registry,
     number: Annotated[int, Path(ge=1, le=2**53)],
 ) -> Response:
     """A canary of earlier."""
-    rows = canaries.all_of(session, deps.settings.surface, limit=1000)
-    row = next((row for row in rows if row.id == number), None)
-    if row is None:
-        raise NotFound(f"there was no canary {number}", hint="/canary lists them")
-    return _page(request, someone, deps, session, row)
+    return _page(request, someone, deps, number)
 
 
 @router.post("/canary/answer")
@@ -70,22 +65,29 @@ def answer_canary(
     return RedirectResponse("/canary", 303)
 
 
-def _page(
-    request: Request, someone: Person, deps: AppDependencies, session: Registry, row: CanaryRow
-) -> Response:
+def canary_values(deps: AppDependencies, number: int) -> dict[str, Any]:
+    """What the page of a canary shows. Raises NotFound."""
+    with session_scope(deps.engine) as session:
+        rows = canaries.all_of(session, deps.settings.surface, limit=1000)
+        row = next((row for row in rows if row.id == number), None)
+        if row is None:
+            raise NotFound(f"there was no canary {number}", hint="/canary lists them")
+        decisions = canaries.decisions(session, row)
     view = canary_view(deps.engine, row)
     state = Canary.model_validate(row.ladder)
-    return pages_of(request).page(
-        request,
-        "canary.html",
-        person=someone,
-        row=row,
-        view=view,
-        picture=forest_svg.draw(view.metrics, name="gains"),
-        stages=[(share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)],
-        decisions=canaries.decisions(session, row),
-        earlier=canaries.all_of(session, deps.settings.surface, limit=_EARLIER),
-    )
+    return {
+        "row": row,
+        "view": view,
+        "picture": forest_svg.draw(view.metrics, name="gains"),
+        "stages": [(share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)],
+        "decisions": decisions,
+        "earlier": rows[:_EARLIER],
+    }
+
+
+def _page(request: Request, someone: Person, deps: AppDependencies, number: int) -> Response:
+    values = canary_values(deps, number)
+    return pages_of(request).page(request, "canary.html", person=someone, **values)
 
 
 def _stage(state: Canary, place: int) -> str:

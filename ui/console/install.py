@@ -34,11 +34,11 @@ _PARTS = (
     entrance,
     appearance,
     overview,
+    live,  # before the pages: /proposals/events is no proposal
     proposals,
     decisions,
     cycles,
     cycle_reports,
-    live,
     schedules,
     agents,
     compositions,

@@ -18,8 +18,10 @@ from agenticrs.ui.api.dependencies import AppDependencies, Deps
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.api.sessions import COOKIE, Sessions
 from agenticrs.ui.console import curves
+from agenticrs.ui.console.canary import canary_values
 from agenticrs.ui.console.overview import overview_values
 from agenticrs.ui.console.paging import PageNumber, page_of
+from agenticrs.ui.console.proposals import list_values, proposal_values
 from agenticrs.ui.console.rendering import Pages, pages_of
 from agenticrs.ui.console.timeline import timeline
 
@@ -30,8 +32,9 @@ TRIALS = 100
 _HEARTBEAT = 15.0
 """Seconds after which silence is broken by a comment, so that no proxy closes the connection."""
 _CALM = 5
-"""The overview changes seldom, and looking costs more: it looks so much less often."""
+"""All but cycles change seldom, and looking costs more: they are looked at so much less often."""
 Values = Mapping[str, Any]
+Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/events")
@@ -53,7 +56,7 @@ async def cycle_events(
     request: Request,
     someone: Someone,
     deps: Deps,
-    cycle_id: Annotated[int, Path(ge=1, le=2**53)],
+    cycle_id: Key,
     page: PageNumber = 1,
 ) -> StreamingResponse:
     """The cycle's live part, until the cycle ends."""
@@ -65,6 +68,54 @@ async def cycle_events(
         lambda: with_links(cycle_values(deps.engine, cycle_id, page), deps),
         lambda values: values["cycle"].state != "running",
         pause=deps.live_seconds,
+    )
+
+
+@router.get("/proposals/events")
+async def proposals_events(
+    request: Request, someone: Someone, deps: Deps, page: PageNumber = 1
+) -> StreamingResponse:
+    """The list of proposals, for as long as somebody looks at it."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "proposals_live.html",
+        lambda: list_values(deps, page),
+        lambda _: False,
+        pause=_CALM * deps.live_seconds,
+    )
+
+
+@router.get("/proposals/{proposal_id}/events")
+async def proposal_events(
+    request: Request, someone: Someone, deps: Deps, proposal_id: Key
+) -> StreamingResponse:
+    """A proposal and what people say to it, until it no longer waits."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "proposal_live.html",
+        lambda: proposal_values(deps, proposal_id, someone),
+        lambda values: values["row"].state != "waiting",
+        pause=_CALM * deps.live_seconds,
+    )
+
+
+@router.get("/canaries/{number}/events")
+async def canary_events(
+    request: Request, someone: Someone, deps: Deps, number: Key
+) -> StreamingResponse:
+    """A canary, until it is over."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "canary_live.html",
+        lambda: canary_values(deps, number),
+        lambda values: not values["view"].under_way,
+        pause=_CALM * deps.live_seconds,
     )
 
 
@@ -85,12 +136,13 @@ async def _stream(
     pages: Pages = pages_of(request)
     sessions: Sessions = request.app.state.sessions
     cookie = request.cookies.get(COOKIE)
+    csrf = someone.session.csrf if someone.session else ""
     first = await run_in_threadpool(look)
 
     async def events() -> AsyncIterator[str]:
         values, last, silent = first, "", 0.0
         while True:
-            html = pages.fragment(template, **values)
+            html = pages.fragment(template, person=someone, csrf=csrf, **values)
             if html != last:
                 last, silent = html, 0.0
                 yield "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"

@@ -1,17 +1,33 @@
-// Keeps the live part of a page up to date with what the server sends: what is open stays open, and
-// the focus where it is. Without it the page of a running cycle reloads.
+// Keeps the live part of a page up to date with what the server sends: what is open stays open, what
+// was typed stays in its field, and the focus where it is. Without it the page of a running cycle
+// reloads.
 "use strict";
 const part = document.getElementById("live");
+const FIELDS = "textarea, select, input:not([type=hidden])";
+function nameOf(each) {
+  const form = each.form ? each.form.getAttribute("action") : "";
+  return [form, each.getAttribute("href"), each.name, each.tagName === "BUTTON" && each.value].join(" ");
+}
+function find(name, kinds) {
+  return [...part.querySelectorAll(kinds)].find((each) => nameOf(each) === name);
+}
+function replace(html) {
+  const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
+  const typed = [...part.querySelectorAll(FIELDS)].map((each) => [nameOf(each), each.value]);
+  const held = part.contains(document.activeElement) && document.activeElement;
+  const at = held && "selectionStart" in held ? [held.selectionStart, held.selectionEnd] : null;
+  part.innerHTML = html;
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const [name, value] of typed) {
+    const field = find(name, FIELDS);
+    if (field) field.value = value;
+  }
+  const again = held && find(nameOf(held), `[href], button, ${FIELDS}`);
+  again?.focus({ preventScroll: true });
+  if (again && at && at[0] !== null) again.setSelectionRange(...at);
+}
 if (part && part.dataset.events) {
   const source = new EventSource(part.dataset.events);
-  source.addEventListener("message", (event) => {
-    const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
-    const held = part.contains(document.activeElement) && document.activeElement;
-    const href = held && held.getAttribute("href");
-    part.innerHTML = event.data;
-    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    const again = [...part.querySelectorAll("[href]")].find((a) => a.getAttribute("href") === href);
-    again?.focus({ preventScroll: true });
-  });
+  source.addEventListener("message", (event) => replace(event.data));
   source.addEventListener("end", () => source.close());
 }
