@@ -58,6 +58,13 @@ def approved(session: Session, surface: str) -> ObjectiveRow | None:
     ).first()
 
 
+def waiting(session: Session, surface: str) -> ObjectiveRow | None:
+    """The one that waits for a person, or None."""
+    return session.exec(
+        select(ObjectiveRow).where(ObjectiveRow.surface == surface, ObjectiveRow.state == "waiting")
+    ).first()
+
+
 def decide(
     session: Session, surface: str, number: int, *, verdict: Verdict, who: str, reason: str
 ) -> ObjectiveRow:

@@ -16,6 +16,7 @@ from agenticrs.ui.api import (
     governance,
     health,
     mlflow_webhook,
+    objectives,
     openapi,
     recommendations,
     schedules,
@@ -74,6 +75,7 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
         app.include_router(governance.router)
         app.include_router(administration.router)
         app.include_router(canary.router)
+        app.include_router(objectives.router)
         app.include_router(schedules.router)
         app.include_router(mlflow_webhook.router)
         install_console(app)

@@ -26,14 +26,14 @@ def show(as_json: JsonOption = False) -> None:
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings
         from agenticrs.registry import objectives
+        from agenticrs.ui.objective_view import held_weights
         from agenticrs.ui.wiring import build_services
 
         services = build_services(load_settings())
         with session_scope(services.engine) as session:
             rows = objectives.list_all(session, services.settings.surface)
-            held = objectives.approved(session, services.settings.surface)
-        holds = services.settings.objectives if held is None else in_words(held.after)
-        origin = "settings" if held is None else f"proposal {held.id}, approved by {held.who}"
+            held = held_weights(session, services.settings)
+        holds, origin = in_words(held.shares), held.source
         found = [_fields(row) for row in rows]
         if as_json:
             record("objectives", {"holds": holds, "from": origin, "proposals": found}, as_json=True)

@@ -79,7 +79,9 @@ def canary_values(deps: AppDependencies, number: int) -> dict[str, Any]:
         "row": row,
         "view": view,
         "picture": forest_svg.draw(view.metrics, name="gains"),
-        "stages": [(share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)],
+        "stages": [
+            (share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)
+        ],
         "decisions": decisions,
         "earlier": rows[:_EARLIER],
     }

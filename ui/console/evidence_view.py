@@ -76,7 +76,7 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
         reason=str(evidence.get("reason") or ""),
         score=_complete(evidence.get("score"), _ESTIMATE),
         comparisons=[
-            _comparison(name, title, _mapping(evidence[name]))
+            comparison_view(name, title, _mapping(evidence[name]))
             for name, title in _KINDS.items()
             if _mapping(evidence.get(name))
         ],
@@ -95,6 +95,18 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
     )
 
 
+def comparison_view(name: str, title: str, found: Mapping[str, Any]) -> ComparisonView:
+    """One comparison (``evolution.evidence.Comparison`` as a dict); ``name`` names the picture."""
+    return ComparisonView(
+        title=title,
+        metric=str(found.get("metric", "")),
+        picture=interval_svg.draw(found, name=f"interval-{name}"),
+        before=_complete(found.get("before"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
+        after=_complete(found.get("after"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
+        difference=_complete(found.get("difference"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
+    )
+
+
 def _simulation(found: Mapping[str, Any]) -> SimulationView | None:
     if not found:
         return None
@@ -105,7 +117,7 @@ def _simulation(found: Mapping[str, Any]) -> SimulationView | None:
     return SimulationView(
         says=str(found.get("says") or ""),
         decides=isinstance(share, int | float) and share > 0,
-        reward=_comparison("simulated", title, reward) if reward else None,
+        reward=comparison_view("simulated", title, reward) if reward else None,
         objectives=[_objective(_mapping(one), weights) for one in told],
         trust=_complete(trust, _TRUST) or dict.fromkeys(_TRUST),
         parts=_mapping(trust.get("parts")),
@@ -125,17 +137,6 @@ def _objective(one: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, 
         "after": _mapping(one.get("after")).get("mean"),
         "difference": _complete(one.get("difference"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
     }
-
-
-def _comparison(name: str, title: str, found: Mapping[str, Any]) -> ComparisonView:
-    return ComparisonView(
-        title=title,
-        metric=str(found.get("metric", "")),
-        picture=interval_svg.draw(found, name=f"interval-{name}"),
-        before=_complete(found.get("before"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
-        after=_complete(found.get("after"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
-        difference=_complete(found.get("difference"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
-    )
 
 
 def _complete(found: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ MENU = (
             Entry("/schedules", "Schedules", "schedules"),
             Entry("/agents", "Agents", "agents"),
             Entry("/compositions", "Compositions", "compositions"),
+            Entry("/objectives", "Objectives", "objectives"),
             Entry("/memory", "Memory", "memory"),
         ),
     ),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import agents, canaries, cycles, promotion, proposals, schedules
+from agenticrs.registry import agents, canaries, cycles, objectives, promotion, proposals, schedules
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import ScheduleRow
 from agenticrs.ui.api.dependencies import AppDependencies, Deps
@@ -58,6 +58,7 @@ def overview_values(deps: AppDependencies) -> dict[str, Any]:
                 if serving and number != serving.number
             ],
             "waiting": proposals.list_all(session, surface, "waiting"),
+            "weights": objectives.waiting(session, surface),
             "canary": next(iter(canaries.all_of(session, surface, limit=1)), None),
             "cycles": cycles.list_all(session, surface, limit=6),
             "coming": _coming(session, surface),

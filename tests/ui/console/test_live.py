@@ -54,9 +54,7 @@ def test_a_proposal_brings_what_others_say_and_ends_with_the_decision(
     place: Any, proposed: Any, meanwhile: Any
 ) -> None:
     client, path = place.logged_in(), f"/proposals/{proposed.id}"
-    meanwhile(
-        "proposal_values", lambda: said(place, proposed.id, "reject", "too slow for phones")
-    )
+    meanwhile("proposal_values", lambda: said(place, proposed.id, "reject", "too slow for phones"))
     page = client.get(path).text
     assert f'data-events="{path}/events"' in page
     answer = client.get(f"{path}/events")

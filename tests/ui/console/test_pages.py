@@ -456,22 +456,3 @@ def test_events_end_with_the_session(
     answer = client.get(f"/cycles/{number}/events")
     assert answer.status_code == 200
     assert looks == 1, "nothing more is looked up for somebody who is gone"
-
-
-def test_proposed_weights_of_objectives_are_shown_with_why(place: Any) -> None:
-    with session_scope(place.engine) as session:
-        objectives.file(
-            session,
-            ObjectiveRow(
-                surface="home",
-                proposed_by="objective_configurator version 3",
-                before={"watch_time": 1.0},
-                after={"watch_time": 0.25, "retention": 0.75},
-                state="refused",
-                reason="not shown to be worth more later",
-            ),
-        )
-    text = place.logged_in().get("/proposals").text
-    assert "Weights of the objectives" in text
-    assert "not shown to be worth more later" in text
-    assert "refused" in text
