@@ -114,7 +114,7 @@ def _of_graphs(before: Graph, after: Graph, roles: Mapping[str, str]) -> list[Re
     routed = [i for i in both if was[i].when != now[i].when]
     if routed:
         segments = sorted({s for i in routed for node in (was[i], now[i]) for s in _whom(node)})
-        text = f"{', '.join(routed)} act for other users: {', '.join(segments)}"
+        text = f"other users for {', '.join(routed)}: {', '.join(segments)}"
         found.append(Reason(level="medium", text=text))
     rewired = [i for i in both if (was[i].inputs, was[i].keep) != (now[i].inputs, now[i].keep)]
     if rewired:
@@ -146,7 +146,7 @@ def _of_evidence(evidence: Mapping[str, Any]) -> list[Reason]:
         if (_number(value) or 0.0) < 0
     )
     if worse:
-        text = f"users in {len(worse)} segments get less: {', '.join(worse)}"
+        text = f"some users get less: {', '.join(worse)}"
         found.append(Reason(level="medium", text=text))
     low = _number(_mapping(_mapping(evidence.get("reward")).get("difference")).get("low"))
     if low is not None and low < 0:

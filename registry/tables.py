@@ -448,6 +448,47 @@ class ExposureRow(SQLModel, table=True):
     """Of all these answers together."""
 
 
+class ExperimentRow(SQLModel, table=True):
+    """Two arms whose users are answered by whoever asks for it, and what was seen of them so far."""
+
+    __tablename__: ClassVar[str] = "experiment"
+    id: int | None = Field(default=None, primary_key=True)
+    surface: str = Field(index=True)
+    title: str
+    treatment: str
+    """What the users of that arm see, in words."""
+    control: str
+    state: str = "running"
+    """running, treatment (is better), control (stays), ask (a person), stopped."""
+    version: int = 0
+    """Counts the writes: whoever has read an older one may not write."""
+    experiment: dict[str, Any] = _json()
+    """Plan and state (``agents.experimentation.experiment.Experiment``)."""
+    steps: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False)
+    )
+    """What each step has shown: users of both arms, the reward's interval, what CUPED explained."""
+    adjust: bool = True
+    """Whether what users brought before is taken out of the reward."""
+    salt: str
+    planned_by: str
+    """The agent and its version."""
+    who: str
+    reason: str
+    begun_at: datetime = _moment()
+    seen_at: datetime | None = _moment(nullable=True)
+    finished_at: datetime | None = _moment(nullable=True)
+
+
+class ExperimentUserRow(SQLModel, table=True):
+    """A user who has counted in an experiment; nobody counts twice."""
+
+    __tablename__: ClassVar[str] = "experiment_user"
+    experiment_id: int = Field(foreign_key="experiment.id", primary_key=True)
+    user_id: str = Field(primary_key=True)
+    step: int
+
+
 class ObjectiveRow(SQLModel, table=True):
     """A proposal to weigh the business objectives anew, and what was decided."""
 

@@ -50,6 +50,8 @@ class CanaryView:
     reason: str
     met_candidate: int
     met_champion: int
+    ratio_p: float
+    """Always valid p-value of the arms' shares of the users who came due."""
     started: datetime
     stepped: datetime
     metrics: Sequence[MetricView]
@@ -93,6 +95,7 @@ def canary_view(engine: Engine, row: CanaryRow) -> CanaryView:
         reason=state.reason,
         met_candidate=candidate,
         met_champion=champion,
+        ratio_p=state.ratio_p,
         started=row.started_at,
         stepped=row.stepped_at,
         metrics=metrics,

@@ -113,6 +113,11 @@ class Canary(_Frozen):
         stages = self.ladder.stages
         return stages[min(self.stage + 1, len(stages) - 1)]
 
+    @property
+    def ratio_p(self) -> float:
+        """Always valid p-value of the arms' shares of the users, over all stages."""
+        return min(1.0, math.exp(-_ratio_evidence(self)))
+
     def verdicts(self) -> dict[str, Judged]:
         """Each metric, judged for the next stage."""
         rules = self.ladder

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 from agenticrs.agents.agent import Agent, AgentConfig
 from agenticrs.agents.batch import Candidates, Route, UserBatch
 from agenticrs.agents.experimentation.canary import Ladder
+from agenticrs.agents.experimentation.experiment import Design, Plan
 from agenticrs.registry.spec import (
     AgentSpec,
     Choice,
@@ -127,6 +128,29 @@ class ExperimentOrchestrator(Agent[ExperimentConfig]):
             patience=max(c.patience, c.steps),
             planned=c.planned,
             adjust=c.adjust,
+        )
+
+    def plan(
+        self,
+        reward: Guardrail,
+        guardrails: Sequence[Guardrail] = (),
+        *,
+        alpha: float,
+        allocation: float,
+        horizon: int,
+        users: int,
+    ) -> Plan:
+        """The plan of an experiment within what people allow, with alpha spent as in a canary.
+
+        ``users``: expected a step, of both arms together. Raises ValueError for what is no design.
+        """
+        effective = horizon * users * allocation * (1 - allocation)
+        spent = min(1.0, self.config.planned / effective) if effective > 0 else 1.0
+        return Plan(
+            design=Design(allocation=allocation, horizon=horizon, spent=spent, alpha=alpha),
+            users=users,
+            reward=reward.tightened(self.config.caution),
+            guardrails=tuple(one.tightened(self.config.caution) for one in guardrails),
         )
 
     def arms(self, ids: Ids) -> Route:

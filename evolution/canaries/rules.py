@@ -44,13 +44,17 @@ def ladder_of(settings: Settings, config: ExperimentConfig | None = None) -> Lad
 
 def rules_of(engine: Engine, tracking: Tracking, settings: Settings, surface: str) -> Rules:
     """What the next canary on the surface follows. Raises TrackingError when MLflow is away."""
+    config, by = course_of(engine, tracking, surface)
+    return Rules(ladder_of(settings, config), by)
+
+
+def course_of(engine: Engine, tracking: Tracking, surface: str) -> tuple[ExperimentConfig, str]:
+    """The course of the agent's champion on the surface, else its defaults, and whose it is."""
     name = ExperimentOrchestrator.spec.name
     model = versions.model_name(surface, name)
     number = tracking.aliases([model]).get(model, {}).get("champion")
     if number is None:
-        return Rules(ladder_of(settings), f"{name} at its defaults")
+        return ExperimentConfig(), f"{name} at its defaults"
     with session_scope(engine) as session:
         config = versions.get(session, surface, name, number).config
-    return Rules(
-        ladder_of(settings, ExperimentConfig.model_validate(config)), f"{name} version {number}"
-    )
+    return ExperimentConfig.model_validate(config), f"{name} version {number}"

@@ -110,7 +110,7 @@ def write(engine: Engine, policy: Policy, replaces: int = 0) -> None:
             {},
             "composition",
             "medium",
-            "act for other users: cold, everybody",
+            "other users for ease: cold, everybody",
         ),
         (
             Graph(nodes=graph().nodes[:1], output="popularity"),
@@ -132,7 +132,7 @@ def write(engine: Engine, policy: Policy, replaces: int = 0) -> None:
             {"segments": {"short": -0.1, "long": 0.2}},
             "versions",
             "medium",
-            "1 segments get less: short",
+            "some users get less: short",
         ),
         (graph(ease={"version": 2}), {"score": {"mean": 0.9}}, "versions", "medium", "mistake"),
         (graph(ease={"version": 2}), {"score": None}, "versions", "medium", "no effect"),

@@ -13,6 +13,7 @@ from agenticrs.ui.api import (
     administration,
     canary,
     errors,
+    experiments,
     governance,
     health,
     mlflow_webhook,
@@ -75,6 +76,7 @@ def create_app(deps: AppDependencies, *, surface_only: bool = False) -> FastAPI:
         app.include_router(governance.router)
         app.include_router(administration.router)
         app.include_router(canary.router)
+        app.include_router(experiments.router)
         app.include_router(objectives.router)
         app.include_router(schedules.router)
         app.include_router(mlflow_webhook.router)

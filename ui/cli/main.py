@@ -10,6 +10,7 @@ from agenticrs.ui.cli import (
     canary,
     data,
     evolution,
+    experiments,
     memory,
     messages,
     objectives,
@@ -34,6 +35,7 @@ app.add_typer(evolution.cycles, name="cycles")
 app.add_typer(evolution.proposals, name="proposals")
 app.add_typer(memory.app, name="memory")
 app.add_typer(canary.app, name="canary")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(objectives.app, name="objectives")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(messages.app, name="messages")

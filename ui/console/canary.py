@@ -18,20 +18,22 @@ from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.canary_view import canary_view
 from agenticrs.ui.console import forest_svg
 from agenticrs.ui.console.decisions import Text
+from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
-_EARLIER = 50
-"""Most canaries that are listed."""
+_KEPT = 10_000
 
 
 @router.get("/canary")
-def show_canary(request: Request, someone: Someone, deps: Deps, session: Registry) -> Response:
+def show_canary(
+    request: Request, someone: Someone, deps: Deps, session: Registry, page: PageNumber = 1
+) -> Response:
     """The last canary, its interval, and the history of its decisions."""
     row = next(iter(canaries.all_of(session, deps.settings.surface, limit=1)), None)
     if row is None:
         return pages_of(request).page(request, "no_canary.html", person=someone)
-    return _page(request, someone, deps, row.id or 0)
+    return _page(request, someone, deps, row.id or 0, page)
 
 
 @router.get("/canaries/{number}")
@@ -40,9 +42,10 @@ def show_earlier(
     someone: Someone,
     deps: Deps,
     number: Annotated[int, Path(ge=1, le=2**53)],
+    page: PageNumber = 1,
 ) -> Response:
     """A canary of earlier."""
-    return _page(request, someone, deps, number)
+    return _page(request, someone, deps, number, page)
 
 
 @router.post("/canary/answer")
@@ -65,10 +68,10 @@ def answer_canary(
     return RedirectResponse("/canary", 303)
 
 
-def canary_values(deps: AppDependencies, number: int) -> dict[str, Any]:
+def canary_values(deps: AppDependencies, number: int, page: int = 1) -> dict[str, Any]:
     """What the page of a canary shows. Raises NotFound."""
     with session_scope(deps.engine) as session:
-        rows = canaries.all_of(session, deps.settings.surface, limit=1000)
+        rows = canaries.all_of(session, deps.settings.surface, limit=_KEPT)
         row = next((row for row in rows if row.id == number), None)
         if row is None:
             raise NotFound(f"there was no canary {number}", hint="/canary lists them")
@@ -83,12 +86,20 @@ def canary_values(deps: AppDependencies, number: int) -> dict[str, Any]:
             (share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)
         ],
         "decisions": decisions,
-        "earlier": rows[:_EARLIER],
+        "table": page_of(
+            lambda limit, offset: rows[offset : offset + limit],
+            total=len(rows),
+            number=page,
+            path=f"/canaries/{number}",
+            size=20,
+        ),
     }
 
 
-def _page(request: Request, someone: Person, deps: AppDependencies, number: int) -> Response:
-    values = canary_values(deps, number)
+def _page(
+    request: Request, someone: Person, deps: AppDependencies, number: int, page: int
+) -> Response:
+    values = canary_values(deps, number, page)
     return pages_of(request).page(request, "canary.html", person=someone, **values)
 
 

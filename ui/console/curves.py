@@ -35,8 +35,9 @@ class Measured:
 def of_cycle(trials: Sequence[TrialRow]) -> dict[str, Markup]:
     """A picture for each agent that has more than one candidate: rewards, and the best so far."""
     found: dict[str, Markup] = {}
-    for agent in dict.fromkeys(trial.agent for trial in trials):
-        own = [trial for trial in trials if trial.agent == agent]
+    groups = {trial.agent: [t for t in trials if t.agent == trial.agent] for trial in trials}
+    groups = {agent: own for agent, own in groups.items() if len(own) > 1}
+    for agent, own in groups.items():
         places = range(1, len(own) + 1)
         marks = [_mark(t, place, f"#trial-{t.id}") for t, place in zip(own, places, strict=True)]
         picture = lines_svg.draw(
@@ -46,8 +47,9 @@ def of_cycle(trials: Sequence[TrialRow]) -> dict[str, Markup]:
             marks=[mark for mark in marks if mark is not None],
             ticks=[Tick(place, f"{place}") for place in _whole(places)],
             height=170,
+            width=lines_svg.WIDE if len(groups) == 1 else lines_svg.WIDTH,
         )
-        if len(own) > 1 and picture:
+        if picture:
             found[agent] = picture
     return found
 
@@ -76,6 +78,7 @@ def of_agent(trials: Sequence[TrialRow], versions: Sequence[VersionRow]) -> Mark
         lines=lines,
         marks=[mark for mark in marks if mark is not None],
         ticks=[*ticks, *([Tick(place, f"trial {place}")] if place > 1 else ())],
+        width=lines_svg.WIDE,
     )
 
 
@@ -99,6 +102,36 @@ def of_serving(measured: Sequence[Measured]) -> Markup:
             for x, one in zip(xs, measured, strict=True)
         ],
         ticks=_days(xs[0], xs[-1]),
+    )
+
+
+def of_experiment(steps: Sequence[Mapping[str, Any]]) -> Markup:
+    """Gain of the treatment in percent after each step that has an interval."""
+    known = [
+        (place, 100 * step["gain"], 100 * step["low"], 100 * step["high"])
+        for place, step in enumerate(steps, start=1)
+        if step["low"] is not None
+    ]
+    if not known:
+        return Markup("")
+    first, last = known[0][0], known[-1][0]
+    return lines_svg.draw(
+        name="course",
+        title="Gain of the reward in percent: "
+        + ", ".join(f"step {place} {gain:+.1f}" for place, gain, _, _ in known),
+        lines=[
+            Line([(first, 0.0), (last, 0.0)], kind="nothing"),
+            Line(
+                [(place, gain) for place, gain, _, _ in known],
+                band=[(low, high) for _, _, low, high in known],
+            ),
+        ],
+        marks=[
+            Mark(p, gain, "small", f"step {p}: {gain:+.1f} % ({low:+.1f} to {high:+.1f})")
+            for p, gain, low, high in known
+        ],
+        ticks=[Tick(place, f"step {place}") for place in dict.fromkeys((first, last))],
+        width=lines_svg.WIDE,
     )
 
 

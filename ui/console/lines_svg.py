@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 480, 200
+WIDE = 960
+"""Of a picture that has a row of the page for itself."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 26
 
 
@@ -56,9 +58,11 @@ class _Frame:
     y_low: float
     y_high: float
     height: int
+    width: int
 
     def x(self, value: float) -> float:
-        return _LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (WIDTH - _LEFT - _RIGHT)
+        room = self.width - _LEFT - _RIGHT
+        return _LEFT + (value - self.x_low) / (self.x_high - self.x_low) * room
 
     def y(self, value: float) -> float:
         room = self.height - _TOP - _BOTTOM
@@ -73,6 +77,7 @@ def draw(
     marks: Sequence[Mark] = (),
     ticks: Sequence[Tick] = (),
     height: int = HEIGHT,
+    width: int = WIDTH,
 ) -> Markup:
     """The picture as an ``<svg>`` element; nothing at all where no number is finite.
 
@@ -80,14 +85,16 @@ def draw(
     """
     lines = [line for line in map(_finite, lines) if line.points]
     marks = [m for m in marks if math.isfinite(m.x) and (m.y is None or math.isfinite(m.y))]
-    frame = _frame(lines, marks, ticks, height)
+    frame = _frame(lines, marks, ticks, height, width)
     if frame is None:
         return Markup("")
     role = "group" if any(mark.href for mark in marks) else "img"
     head = Markup(
-        '<svg class="lines" role="{role}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+        '<svg class="lines{wide}" role="{role}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
         'aria-labelledby="{name}-title"><title id="{name}-title">{title}</title>'
-    ).format(role=role, w=WIDTH, h=height, name=name, title=title)
+    ).format(
+        wide=" wide" if width > WIDTH else "", role=role, w=width, h=height, name=name, title=title
+    )
     return Markup("").join(
         [
             head,
@@ -123,7 +130,11 @@ def _finite(line: Line) -> Line:
 
 
 def _frame(
-    lines: Sequence[Line], marks: Sequence[Mark], ticks: Sequence[Tick], height: int
+    lines: Sequence[Line],
+    marks: Sequence[Mark],
+    ticks: Sequence[Tick],
+    height: int,
+    width: int,
 ) -> _Frame | None:
     ys = [y for line in lines for _, y in line.points]
     ys += [end for line in lines for ends in line.band for end in ends]
@@ -136,7 +147,7 @@ def _frame(
     x_low, x_high = min(xs), max(xs)
     if not x_high > x_low:
         x_low, x_high = x_low - 1.0, x_high + 1.0
-    return _Frame(x_low, x_high, min(ys) - room, max(ys) + room, height)
+    return _Frame(x_low, x_high, min(ys) - room, max(ys) + room, height, width)
 
 
 def _grid(frame: _Frame) -> list[Markup]:
@@ -148,7 +159,7 @@ def _grid(frame: _Frame) -> list[Markup]:
             '<text class="tick" x="{tx}" y="{ty:.1f}" text-anchor="end">{value}</text>'
         ).format(
             a=_LEFT,
-            b=WIDTH - _RIGHT,
+            b=frame.width - _RIGHT,
             y=frame.y(value),
             tx=_LEFT - 8,
             ty=frame.y(value) + 4,
@@ -161,7 +172,7 @@ def _grid(frame: _Frame) -> list[Markup]:
 def _tick(tick: Tick, frame: _Frame) -> Markup:
     x = frame.x(tick.x)
     foot = frame.height - _BOTTOM
-    share = (x - _LEFT) / (WIDTH - _LEFT - _RIGHT)
+    share = (x - _LEFT) / (frame.width - _LEFT - _RIGHT)
     anchor = "start" if share < 0.05 else "end" if share > 0.95 else "middle"
     divide = (
         Markup('<line class="divide" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{foot}"/>').format(

@@ -105,7 +105,7 @@ async def proposal_events(
 
 @router.get("/canaries/{number}/events")
 async def canary_events(
-    request: Request, someone: Someone, deps: Deps, number: Key
+    request: Request, someone: Someone, deps: Deps, number: Key, page: PageNumber = 1
 ) -> StreamingResponse:
     """A canary, until it is over."""
     return await _stream(
@@ -113,7 +113,7 @@ async def canary_events(
         someone,
         deps,
         "canary_live.html",
-        lambda: canary_values(deps, number),
+        lambda: canary_values(deps, number, page),
         lambda values: not values["view"].under_way,
         pause=_CALM * deps.live_seconds,
     )
@@ -199,5 +199,5 @@ def cycle_values(engine: Engine, cycle_id: int, page: int = 1) -> dict[str, Any]
 def with_links(values: dict[str, Any], deps: AppDependencies) -> dict[str, Any]:
     """The values with where MLflow shows each run, for those trials that have one."""
     rows = values["table"].rows
-    links = {row.id: deps.tracking.run_url(row.run_id) for row in rows if row.run_id}
-    return values | {"runs": links}
+    found = {row.id: deps.tracking.run_url(row.run_id) for row in rows if row.run_id}
+    return values | {"runs": {number: link for number, link in found.items() if link}}

@@ -54,6 +54,7 @@ MENU = (
     Group(
         "Evidence",
         (
+            Entry("/experiments", "Experiments", "experiments"),
             Entry("/canary", "Canaries", "canaries", also=("/canaries",)),
             Entry("/reports", "Reports", "reports"),
         ),

@@ -19,6 +19,7 @@ from agenticrs.agents.artifact import pack
 from agenticrs.agents.catalogue import build, installed
 from agenticrs.agents.experimentation.canary import Canary, Ladder
 from agenticrs.agents.training_data import TrainingData
+from agenticrs.evolution import experiments
 from agenticrs.evolution.evidence import Comparison, Cost, Estimate, Evidence, Guardrail, Members
 from agenticrs.evolution.remembering import lesson_of
 from agenticrs.evolution.report_card import shelf
@@ -32,6 +33,7 @@ from agenticrs.registry import (
     cycles,
     feedback,
     memory,
+    objectives,
     promotion,
     proposals,
     schedules,
@@ -45,14 +47,19 @@ from agenticrs.registry.graph import Condition, Graph, Node
 from agenticrs.registry.tables import (
     CanaryRow,
     CycleRow,
+    ExperimentRow,
     MemoryRow,
+    ObjectiveRow,
     ScheduleRow,
     StepRow,
     TrialRow,
 )
+from agenticrs.rewards.experiments.guardrails import Guardrail as Guard
 from agenticrs.rewards.experiments.sequential import Gathered, Sample
 
 BEGIN = datetime(2026, 11, 3, 2, 0, tzinfo=UTC)
+MLFLOW = "http://127.0.0.1:5000/#"
+"""Where its pages would be: nobody follows the links."""
 STEPS = ("sense", "plan", "propose", "evaluate", "select", "approve", "promote", "observe")
 
 
@@ -65,12 +72,18 @@ class Story:
     searched: int = 0
     failed: int = 0
     waiting: int = 0
+    weights: int = 0
+    experiment: int = 0
     serving: int = 0
 
 
 def live_in(place: Place) -> Story:
     """Let the place have a past; composition 3 serves, a proposal waits, a cycle runs."""
     _admit(place)
+    place.tracking.run_url = lambda run: f"{MLFLOW}/runs/{run}"  # type: ignore[method-assign]
+    place.tracking.version_url = lambda model, number: (  # type: ignore[method-assign]
+        f"{MLFLOW}/models/{model}/versions/{number}"
+    )
     told = _Teller(place)
     story = Story(place)
     told.bootstrap()
@@ -82,6 +95,8 @@ def live_in(place: Place) -> Story:
     told.search("itemknn", days=8, n=14, better=True)
     story.waiting = told.waiting_proposal(days=9)
     told.canary(days=9)
+    story.weights = told.weights(days=9)
+    story.experiment = told.experiment(days=2)
     told.feedback()
     told.cards()
     told.schedule()
@@ -231,6 +246,85 @@ class _Teller:
                 [Exposure(f"u{n}", n % 10 == 0, 1_700_000_000 + n) for n in range(900)],
             )
 
+    def weights(self, *, days: float) -> int:
+        gained = Estimate(mean=1.9, low=0.8, high=3.0, p_value=0.001)
+        worth = Comparison(
+            metric="long_term_value, 3 times as long",
+            before=Estimate(mean=21.4, low=20.6, high=22.2),
+            after=Estimate(mean=23.3, low=22.5, high=24.1),
+            difference=gained,
+        )
+        risk = Comparison(
+            metric="risk",
+            before=Estimate(mean=0.041, low=0.032, high=0.05),
+            after=Estimate(mean=0.039, low=0.03, high=0.048),
+            difference=Estimate(mean=-0.002, low=-0.011, high=0.007, p_value=0.66),
+        )
+        before = {"watch_time": 0.4, "retention": 0.3, "satisfaction": 0.2, "risk": 0.1}
+        told = [
+            ("refused", "old and new weights choose the same (serving): nothing would change"),
+            ("waiting", "ease + itemknn instead of serving is worth more later: +1.9 (+0.8 to +3)"),
+        ]
+        row = ObjectiveRow(surface="home", proposed_by="", state="", reason="")
+        with session_scope(self.place.engine) as session:
+            for number, (state, reason) in enumerate(told):
+                row = objectives.file(
+                    session,
+                    ObjectiveRow(
+                        surface="home",
+                        proposed_by="objective_configurator version 2",
+                        before=before,
+                        after={**before, "watch_time": 0.21, "retention": 0.49},
+                        evidence={
+                            "chosen_before": "serving",
+                            "chosen_after": ("serving", "ease + itemknn")[number],
+                            "worth": worth.model_dump(mode="json") if number else None,
+                            "risk": risk.model_dump(mode="json") if number else None,
+                            "trust": {"score": 0.74, "threshold": 0.6},
+                            "users": 740,
+                            "days": 7,
+                        },
+                        state=state,
+                        reason=reason,
+                        at=BEGIN + timedelta(days=days + number),
+                    ),
+                )
+        return row.id or 0
+
+    def experiment(self, *, days: float) -> int:
+        place = self.place
+        where = (place.engine, place.tracking, place.settings)
+        calm = experiments.Wanted(
+            title="Does a calmer page bring more watch time?",
+            treatment="one item at a time",
+            control="the list of ten",
+            users=600,
+            guardrails=(Guard("leaving", margin=0.3),),
+        )
+        dense = experiments.Wanted("Do larger covers help?", "large covers", "small covers")
+        stopped = experiments.begin(*where, dense, who="bo", reason="a wish of the designers")
+        experiments.stop(
+            place.engine, "home", stopped.id or 0, who="bo", reason="covers were missing"
+        )
+        row = experiments.begin(*where, calm, who="ada", reason="people scroll past good items")
+        for step in range(5):
+            users = [f"u{step}-{n}" for n in range(600)]
+            told = []
+            for user, arm in zip(users, experiments.arms(row, users), strict=True):
+                past = float(self.rng.gamma(4.0, 0.25))
+                gain = 0.012 if arm == "treatment" else 0.0
+                reward = past + gain + float(self.rng.normal(0.0, 0.3))
+                left = float(self.rng.random() < 0.3)
+                told.append(experiments.Told(user, {"reward": reward, "leaving": left}, past))
+            row = experiments.observe(place.engine, "home", row.id or 0, told, who="cron")
+        with session_scope(place.engine) as session:
+            for number, kept in enumerate((stopped, row)):
+                found = session.get_one(ExperimentRow, kept.id)
+                found.begun_at = BEGIN + timedelta(days=days + 3 * number)
+                found.seen_at = BEGIN + timedelta(days=9) if number else None
+                session.add(found)
+        return row.id or 0
+
     def feedback(self) -> None:
         events = [
             FeedbackEvent(
@@ -254,7 +348,7 @@ class _Teller:
 
     def schedule(self) -> None:
         spec = ScheduleSpec(cron="0 2 * * *", timezone="Europe/Berlin")
-        start = BEGIN + timedelta(days=24)
+        start = BEGIN + timedelta(days=24, hours=-1)  # two o'clock in Berlin
         with session_scope(self.place.engine) as session:
             row = ScheduleRow(
                 surface="home",

@@ -16,7 +16,7 @@ from tests.ui.console.browsing import Reader, chromium, reader_of, served
 from tests.ui.console.lived_in import Story, live_in
 
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import compositions, trials
+from agenticrs.registry import compositions, proposals, trials
 
 expect.set_options(timeout=20_000)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -36,6 +36,10 @@ PAGES = {
     "compositions": "/compositions",
     "composition": "/compositions/3",
     "compare": "/compositions/compare?before=2&after=3",
+    "experiments": "/experiments",
+    "experiment": "/experiments/{experiment}",
+    "objectives": "/objectives",
+    "objective": "/objectives/{weights}",
     "memory": "/memory?words=itemknn+neighbours",
     "canary": "/canary",
     "reports": "/reports",
@@ -78,7 +82,12 @@ def reader(browser: Browser, address: str) -> Iterator[Reader]:
 
 def path_of(name: str, story: Story) -> str:
     return PAGES[name].format(
-        waiting=story.waiting, searched=story.searched, running=story.running, failed=story.failed
+        waiting=story.waiting,
+        searched=story.searched,
+        running=story.running,
+        failed=story.failed,
+        weights=story.weights,
+        experiment=story.experiment,
     )
 
 
@@ -201,6 +210,32 @@ def test_a_running_cycle_grows_while_it_is_looked_at(reader: Reader, story: Stor
     expect(row).to_contain_text("0.1234")
     expect(page.locator("#log")).to_have_attribute("open", "")
     expect(page.locator(".lines circle")).to_have_count(7)
+
+
+def test_what_others_say_appears_while_somebody_writes(reader: Reader, story: Story) -> None:
+    page = reader.open(path_of("proposal", story))
+    reason = page.get_by_label("Reason")
+    reason.fill("better for ever")
+    with session_scope(story.place.engine) as session:
+        proposals.decide(
+            session, story.waiting, verdict="comment", who="cy", reason="Mind the weekend."
+        )
+    expect(page.get_by_text("Mind the weekend.")).to_be_visible()
+    expect(reason).to_have_value("better for ever")
+    expect(reason).to_be_focused()
+    page.keyboard.type("ybody")
+    expect(reason).to_have_value("better for everybody")
+
+
+def test_a_person_approves_other_weights(reader: Reader, story: Story) -> None:
+    page = reader.open("/")
+    page.get_by_role("link", name="Other weights of the objectives").click()
+    page.get_by_label("Reason").fill("who comes back counts for more")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("h1")).to_contain_text("approved")
+    expect(page.get_by_text("who comes back counts for more")).to_be_visible()
+    page = reader.open("/objectives")
+    expect(page.get_by_text("approved by admin")).to_be_visible()
 
 
 def test_two_compositions_are_chosen_and_compared(reader: Reader) -> None:

@@ -10,6 +10,7 @@ from tests.ui.conftest import csrf_of
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import audit, cycles, memory
 from agenticrs.registry.tables import MemoryRow
+from agenticrs.ui.console.audit import Change, changes
 
 
 def remember(place: Any, key: str, proposal: str, verdict: str) -> None:
@@ -52,6 +53,16 @@ def test_the_audit_log_is_filtered_and_pages_keep_the_filter(empty_place: Any) -
     assert "action=tried&amp;who=ada&amp;before=" in text
     assert client.get("/audit?about=50_50").text.count("<tr>") == 2, "a letter is no wildcard"
     assert "No entry fits" in client.get("/audit?who=nobody").text
+
+
+def test_an_audit_entry_says_what_changed_and_nothing_else() -> None:
+    before = {"state": "waiting", "share": 0.1, "same": 1, "spec": {"cron": None, "every": 60}}
+    after = {"state": "approved", "digest": "ab" * 32, "same": 1, "spec": {"every": 60}, "a": []}
+    assert changes(before, after) == [
+        Change("state", "waiting", "approved"),
+        Change("share", "0.1", ""),
+        Change("digest", "", "abababababab"),
+    ]
 
 
 def test_cycles_come_a_page_at_a_time(empty_place: Any) -> None:

@@ -86,9 +86,8 @@ def test_a_person_approves_weights_with_a_reason_and_goes_back(empty_place: Plac
     assert held(place) is None
     with session_scope(place.engine) as session:
         actions = [row.action for row in audit.entries(session, 10)]
-    assert ["objectives: reset", "objectives: approve", "objectives: propose"] == [
-        action for action in actions if action.startswith("objectives")
-    ]
+    told = [action for action in actions if action.startswith("objectives")]
+    assert told == ["objectives: reset", "objectives: approve", "objectives: propose"]
 
 
 @pytest.mark.parametrize("state", ["refused", "superseded"])

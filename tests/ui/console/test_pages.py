@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import compositions, cycles, objectives, promotion, trials
-from agenticrs.registry.tables import ObjectiveRow
+from agenticrs.registry import compositions, cycles, promotion, trials
 from agenticrs.ui.api import sessions
 from agenticrs.ui.console import live
 from agenticrs.ui.console.entrance import inside

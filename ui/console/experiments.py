@@ -1,0 +1,67 @@
+"""Experiments: the list, and one with its arms, intervals, guardrails and verdict."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import RedirectResponse
+
+from agenticrs.evolution import experiments as carried_out
+from agenticrs.registry import experiments
+from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.people import Approver, Someone, check_token
+from agenticrs.ui.console import curves, forest_svg
+from agenticrs.ui.console.decisions import Text
+from agenticrs.ui.console.paging import PageNumber, page_of
+from agenticrs.ui.console.rendering import pages_of
+from agenticrs.ui.experiment_view import experiment_view
+
+router = APIRouter(include_in_schema=False)
+Key = Annotated[int, Path(ge=1, le=2**53)]
+
+
+@router.get("/experiments")
+def list_experiments(
+    request: Request, someone: Someone, deps: Deps, session: Registry, page: PageNumber = 1
+) -> Response:
+    """Experiments, newest first."""
+    rows = experiments.all_of(session, deps.settings.surface)
+    return pages_of(request).page(
+        request,
+        "experiments.html",
+        person=someone,
+        table=page_of(
+            lambda limit, offset: [experiment_view(row) for row in rows[offset : offset + limit]],
+            total=len(rows),
+            number=page,
+            path="/experiments",
+        ),
+    )
+
+
+@router.get("/experiments/{number}")
+def show_experiment(
+    request: Request, someone: Someone, deps: Deps, session: Registry, number: Key
+) -> Response:
+    """One: who is shared how, the interval so far, guardrails, CUPED, the verdict."""
+    row = experiments.get(session, deps.settings.surface, number)
+    view = experiment_view(row)
+    return pages_of(request).page(
+        request,
+        "experiment.html",
+        person=someone,
+        view=view,
+        why=row.reason,
+        course=curves.of_experiment(row.steps),
+        picture=forest_svg.draw(view.metrics, name="gains"),
+        decisions=experiments.decisions(session, row),
+    )
+
+
+@router.post("/experiments/{number}/stop")
+def stop(someone: Approver, deps: Deps, number: Key, reason: Text = "", csrf: Text = "") -> Response:
+    """End one without a conclusion."""
+    check_token(someone.session, csrf)
+    carried_out.stop(deps.engine, deps.settings.surface, number, who=someone.name, reason=reason)
+    return RedirectResponse(f"/experiments/{number}", 303)
