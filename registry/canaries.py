@@ -80,7 +80,7 @@ def begin(session: Session, row: CanaryRow) -> CanaryRow:
             f"a canary is under way on {row.surface!r} already",
             hint="wait for it, or answer it: `agenticrs canary show`",
         ) from error
-    _audit(session, row, row.who, "canary begins", row.reason, 0.0)
+    _audit(session, row, row.who, "canary begins", row.reason, row.share, before=0.0)
     return row
 
 
@@ -296,7 +296,13 @@ def _fresh(session: Session, row: CanaryRow) -> CanaryRow:
 
 
 def _audit(
-    session: Session, row: CanaryRow, who: str, action: str, reason: str, share: float
+    session: Session,
+    row: CanaryRow,
+    who: str,
+    action: str,
+    reason: str,
+    share: float,
+    before: float | None = None,
 ) -> None:
     audit.record(
         session,
@@ -304,7 +310,7 @@ def _audit(
         action=action,
         subject=_subject(row),
         reason=reason,
-        before={"composition": row.before, "share": row.share},
+        before={"composition": row.before, "share": row.share if before is None else before},
         after={"composition": row.after, "share": share},
     )
 

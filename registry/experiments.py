@@ -129,8 +129,8 @@ def _audit(session: Session, row: ExperimentRow, who: str, action: str, reason: 
         action=action,
         subject=_subject(row),
         reason=reason,
-        before={"shown": row.control},
-        after={"shown": row.treatment, "steps": len(row.steps)},
+        before={} if row.state == "running" else {"state": "running"},
+        after={"state": row.state, "arms": [row.treatment, row.control], "steps": len(row.steps)},
     )
 
 

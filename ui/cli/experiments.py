@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agenticrs.platform.errors import DataError
-from agenticrs.ui.cli.output import JsonOption, friendly, record, table
+from agenticrs.ui.cli.output import JsonOption, emit, friendly, record, table
 
 if TYPE_CHECKING:
     from agenticrs.evolution.experiments import Told
@@ -121,6 +121,7 @@ def begin(
 def arms(
     number: Number,
     users: Annotated[list[str] | None, typer.Argument(help="Ids; none: one a line, piped")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the arm of each user as CSV: the same whenever and wherever it is asked."""
     with friendly():
@@ -134,9 +135,12 @@ def arms(
         with session_scope(services.engine) as session:
             row = experiments.get(session, services.settings.surface, number)
         asked = users or [line.strip() for line in sys.stdin if line.strip()]
+        found = list(zip(asked, carried_out.arms(row, asked), strict=True))
+        if as_json:
+            emit([{"user": user, "arm": arm} for user, arm in found])
+            return
         written = csv.writer(sys.stdout, lineterminator="\n")
-        written.writerow(("user", "arm"))
-        written.writerows(zip(asked, carried_out.arms(row, asked), strict=True))
+        written.writerows([("user", "arm"), *found])
 
 
 @app.command()

@@ -125,7 +125,7 @@ def plain(value: Any) -> str:
     """A number without needless zeros."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return figure(value)
-    return f"{value:,.4g}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
 def signed(value: Any) -> str:

@@ -22,7 +22,7 @@ function replace(html) {
     const field = find(name, FIELDS);
     if (field) field.value = value;
   }
-  const again = held && find(nameOf(held), `[href], button, ${FIELDS}`);
+  const again = held ? find(nameOf(held), `[href], button, ${FIELDS}`) : null;
   again?.focus({ preventScroll: true });
   if (again && at && at[0] !== null) again.setSelectionRange(...at);
 }
