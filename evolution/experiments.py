@@ -78,6 +78,11 @@ def begin(
     Raises NotAllowed without a reason, EvolutionError for what is no design, TrackingError when
     MLflow is away.
     """
+    if not (wanted.title.strip() and wanted.treatment.strip() and wanted.control.strip()):
+        raise EvolutionError(
+            "that is no design of an experiment: the question or an arm has no words",
+            hint="say what is asked, and what the users of each arm see",
+        )
     config, by = course_of(engine, tracking, settings.surface)
     try:
         plan = ExperimentOrchestrator(config).plan(

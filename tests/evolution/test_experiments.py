@@ -85,6 +85,8 @@ def test_it_is_planned_by_the_agent_within_what_people_allow(ground: Ground) -> 
     assert [one.metric for one in plan.metrics] == ["reward", "leaving"]
     with pytest.raises(NotAllowed, match="reason"):
         experiments.begin(*ground, WANTED, who="ada", reason=" ")
+    with pytest.raises(EvolutionError, match="no words"):
+        begun(ground, Wanted(" ", "a", "b"))
     for wrong in ({"allocation": 1.0}, {"horizon": 0}, {"users": 0}, {"margin": 0.0}):
         with pytest.raises(EvolutionError, match="no design"):
             begun(ground, Wanted("?", "a", "b", **wrong))
