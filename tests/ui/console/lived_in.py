@@ -80,10 +80,8 @@ class Story:
 def live_in(place: Place) -> Story:
     """Let the place have a past; composition 3 serves, a proposal waits, a cycle runs."""
     _admit(place)
-    place.tracking.run_url = lambda run: f"{MLFLOW}/runs/{run}"  # type: ignore[method-assign]
-    place.tracking.version_url = lambda model, number: (  # type: ignore[method-assign]
-        f"{MLFLOW}/models/{model}/versions/{number}"
-    )
+    place.tracking.run_url = _run_url  # type: ignore[method-assign]
+    place.tracking.version_url = _version_url  # type: ignore[method-assign]
     told = _Teller(place)
     story = Story(place)
     told.bootstrap()
@@ -104,6 +102,14 @@ def live_in(place: Place) -> Story:
     place.serving.refresh()
     story.serving = 3
     return story
+
+
+def _run_url(run_id: str) -> str | None:
+    return f"{MLFLOW}/runs/{run_id}"
+
+
+def _version_url(model: str, version: int) -> str | None:
+    return f"{MLFLOW}/models/{model}/versions/{version}"
 
 
 def _admit(place: Place) -> None:
