@@ -13,7 +13,7 @@ function show(target) {
   const list = document.createElement("dl");
   [...row.cells].forEach((cell, i) => {
     const said = cell.innerText.trim() || cell.textContent.trim();
-    if (!said || said === "–") return;
+    if (!said || said === "–" || row.cells[i].querySelector(".away")) return;
     const name = document.createElement("dt");
     const value = document.createElement("dd");
     name.textContent = names[i].textContent;
