@@ -11,6 +11,10 @@ from torch import Tensor
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.platform.errors import AgentError
 
+_MOST_SPREAD = 32
+"""Pairs of users and items, for each that is looked at, up to which every pair has a mark; beyond,
+histories are sorted."""
+
 
 def allowed(items: Tensor, users: UserBatch, n_items: int) -> Tensor:
     """Which entries may stay, (B, K) bool: in the catalogue, not in the history, not repeated."""
@@ -71,10 +75,21 @@ def check(answer: object, n_users: int, n_items: int) -> Candidates:
 
 
 def _in_history(items: Tensor, users: UserBatch, n_items: int) -> Tensor:
-    seen = users.rows * n_items + users.items
-    seen = seen[users.items < n_items].sort().values
+    rows, seen = users.rows, users.items
+    known = seen < n_items
+    if not bool(known.all()):
+        rows, seen = rows[known], seen[known]
     if not len(seen):
         return torch.zeros_like(items, dtype=torch.bool)
-    keys = torch.arange(len(users), device=items.device)[:, None] * n_items + items
-    place = torch.searchsorted(seen, keys).clamp(max=len(seen) - 1)
-    return (seen[place] == keys) & (items >= 0) & (items < n_items)
+    real = (items >= 0) & (items < n_items)
+    first = torch.arange(len(users), device=items.device)[:, None] * n_items
+    keys, wanted = rows * n_items + seen, first + items.clamp(0, n_items - 1)
+    cells = len(users) * n_items
+    if cells <= _MOST_SPREAD * (len(keys) + wanted.numel()):
+        # A third of the time of sorting and searching.
+        marks = torch.zeros(cells, dtype=torch.bool, device=items.device)
+        marks[keys] = True
+        return marks[wanted] & real
+    keys = keys.sort().values
+    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    return (keys[place] == wanted) & real

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_LEAST_SAVING = 16
-"""Groups pay when what is left to be searched is smaller than the row by this factor."""
+_MOST_LEFT = 0.5
+"""Groups pay when less than this share of the row is left to be searched one by one."""
 
 
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -20,13 +20,14 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     k = min(k, n)
     size = round((n / max(k, 1)) ** 0.5)
     groups = n // max(size, 1)
-    if size < 2 or groups <= k or (groups + k * size) * _LEAST_SAVING > n:
+    if size < 2 or groups <= k or groups + k * size > n * _MOST_LEFT:
         found = scores.topk(k, dim=1)
         return found.values, found.indices
     whole = groups * size
-    maxima = scores[:, :whole].view(batch, groups, size).amax(2)
-    best = maxima.topk(k, dim=1).indices
-    place = (best[:, :, None] * size + torch.arange(size, device=scores.device)).flatten(1)
+    # A group is every so manieth entry: maxima of long stretches at once, twice as fast or more.
+    maxima = scores[:, :whole].unflatten(1, (size, groups)).amax(1)
+    best = maxima.topk(k, dim=1, sorted=False).indices
+    place = (best[:, :, None] + torch.arange(0, whole, groups, device=scores.device)).flatten(1)
     if whole < n:  # what is left over after the last whole group is looked at in any case
         rest = torch.arange(whole, n, device=scores.device).expand(batch, -1)
         place = torch.cat([place, rest], 1)

@@ -25,10 +25,12 @@ def search(
     n_items, k = len(table), min(k, len(table))
     if not len(queries):
         return Candidates.empty(0, k, queries.device)
-    # In order of the item, so that a block's part of the histories is a slice.
-    order = users.items.argsort()
-    seen_items, seen_rows = users.items[order], users.rows[order]
     width = min(n_items, max(k, _GROUP, _CELLS_AT_ONCE // len(queries)))
+    seen_items, seen_rows = users.items, users.rows
+    first, last = 0, len(seen_items)
+    if width < n_items:  # in order of the item, so that a block's part of them is a slice
+        order = seen_items.argsort()
+        seen_items, seen_rows = seen_items[order], seen_rows[order]
     buffer = queries.new_empty(len(queries), width)  # fresh memory costs more than the product
     best = _Best(len(queries), k)
     for start in range(0, n_items, width):
@@ -37,7 +39,9 @@ def search(
         torch.mm(queries, table[start:stop].T, out=scores)
         if bias is not None:
             scores += bias[start:stop]
-        first, last = torch.searchsorted(seen_items, seen_items.new_tensor([start, stop])).tolist()
+        if width < n_items:
+            ends = seen_items.new_tensor([start, stop])
+            first, last = torch.searchsorted(seen_items, ends).tolist()
         scores[seen_rows[first:last], seen_items[first:last] - start] = -torch.inf
         best.see(scores, start)
     return best.candidates()

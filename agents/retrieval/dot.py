@@ -49,8 +49,10 @@ class DotRetriever(Retriever[ConfigT]):
         users = users.within(self.n_users, self.n_items)
         parts = [Candidates.empty(0, min(k, self.n_items), self.device)]
         for start in range(0, len(users), self.chunk):
-            rows = torch.arange(start, min(start + self.chunk, len(users)), device=self.device)
-            batch = users.take(rows)
+            batch = users
+            if len(users) > self.chunk:
+                rows = torch.arange(start, min(start + self.chunk, len(users)), device=self.device)
+                batch = users.take(rows)
             parts.append(self._search(self.queries(batch), self.table, k, batch))
         return Candidates(
             torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts])

@@ -38,6 +38,14 @@ def test_only_the_first_unseen_entry_of_a_known_item_may_stay(
         assert (kept.scores[at, len(want) :] == -torch.inf).all()
 
 
+def test_what_was_seen_is_left_out_of_large_catalogues_too() -> None:
+    shown = torch.tensor([[4, 7, 4, 10**9, -1], [7, 4, 0, 3, 5]])
+    seen = batch([[7, 10**9 + 1], [0, 5]])
+    wanted = [[True, False, False, False, False], [True, True, False, True, False]]
+    for n_items in (8, 10**9):
+        assert lists.allowed(shown, seen, n_items).tolist() == wanted
+
+
 def test_lists_are_widened_with_pads_or_cut() -> None:
     two = Candidates(torch.tensor([[1, 2]]), torch.tensor([[0.5, 0.25]]))
     assert lists.widen(two, 3).items.tolist() == [[1, 2, -1]]
