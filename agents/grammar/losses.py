@@ -7,13 +7,13 @@ matrices, and leave out those that are the target itself.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agenticrs.agents.retrieval.sampled_loss import sampled_loss
 from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16, softmax_loss
 
 Loss = Literal["softmax", "sampled", "bce", "gbce", "bpr"]
@@ -39,32 +39,13 @@ def catalogue_loss(
     sampling (Petrov & Macdonald 2023, arXiv 2308.07192, eq. 5 to 8). ``bpr`` is -log sigmoid of
     the difference (Rendle 2009), the mean over the draws.
     """
+    low = fast_bfloat16(query.device)
     if kind == "softmax":
-        return softmax_loss(query, table, target, bfloat16=fast_bfloat16(query.device))
-    n_items = len(table)
-    drawn = torch.randint(n_items, (negatives,), generator=generator, device=query.device)
-    right = (query * functional.embedding(target, table)).sum(1)
-    wrong = query @ table[drawn].T
-    same = drawn == target[:, None]
-    if kind == "sampled":
-        wrong = (wrong + math.log(n_items / negatives)).masked_fill(same, -torch.inf)
-        return (torch.logsumexp(torch.cat([right[:, None], wrong], 1), 1) - right).mean()
-    weight = (~same).to(wrong.dtype) / negatives
-    if kind == "bpr":
-        return (functional.softplus(wrong - right[:, None]) * weight).sum(1).mean()
-    false = (functional.softplus(wrong) * weight).sum(1)
-    if kind == "bce":
-        return (functional.softplus(-right) + false).mean()
-    power = _power(negatives, n_items, calibration)
-    return (power * functional.softplus(-right) + negatives * false).mean()
+        return softmax_loss(query, table, target, bfloat16=low)
+    drawn = torch.randint(len(table), (negatives,), generator=generator, device=query.device)
+    return sampled_loss(kind, query, table, target, drawn, calibration=calibration, bfloat16=low)
 
 
 def as_cosines(query: Tensor, table: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Query and table whose products are the cosines of these over a ``temperature`` above 0."""
     return functional.normalize(query, dim=1) / temperature, functional.normalize(table, dim=1)
-
-
-def _power(negatives: int, n_items: int, calibration: float) -> float:
-    """GBCE's beta: between 1 (no calibration) and the sampling rate (full calibration)."""
-    rate = negatives / max(1, n_items - 1)
-    return rate * (calibration * (1 - 1 / rate) + 1 / rate)

@@ -12,6 +12,7 @@ from typing import ClassVar, cast
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
@@ -28,7 +29,8 @@ from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import TrainingLoop
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
 
-_CELLS_AT_ONCE = 8_000_000
+_CELLS_AT_ONCE = 1_000_000
+"""Numbers of systems and of vectors in memory at a time: few enough to stay in cache."""
 
 
 class IalsConfig(AgentConfig):
@@ -94,6 +96,7 @@ class Ials(DotRetriever[IalsConfig]):
         config, size = self.config, other.shape[1]
         shared = config.unobserved_weight * (other.T @ other)
         lengths = rows.lengths
+        padded = torch.cat([other, other.new_zeros(1, size)])  # what a pad adds to a system
         strength = (lengths + config.unobserved_weight * len(other)) ** config.power * config.l2
         solved = other.new_zeros(len(rows), size)
         order = torch.argsort(lengths)
@@ -103,8 +106,8 @@ class Ials(DotRetriever[IalsConfig]):
             stop = _fitting(lengths[order[start:]], size) + start
             chosen = order[start:stop]
             items, _ = rows.take(chosen).newest(int(lengths[chosen[-1]]))
-            known = other[items.clamp(min=0)] * (items >= 0)[..., None]
-            system = known.transpose(1, 2) @ known + shared
+            known = functional.embedding(items.remainder(len(padded)), padded)
+            system = torch.baddbmm(shared, known.transpose(1, 2), known)
             system.diagonal(dim1=1, dim2=2).add_(strength[chosen][:, None])
             factor = torch.linalg.cholesky_ex(system).L
             solved[chosen] = torch.cholesky_solve(known.sum(1)[..., None], factor)[..., 0]

@@ -21,6 +21,8 @@ MakeData = Callable[..., TrainingData]
 QUERY = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 TABLE = torch.randn(20, 4, generator=torch.Generator().manual_seed(2))
 TARGET = torch.tensor([0, 3, 3, 7, 19, 11])
+LOW = 1e-2
+"""Where products in bfloat16 are fast, logits are good for two digits; exactly in their own tests."""
 
 
 def loss_of(kind: Loss, negatives: int = 8, calibration: float = 0.5, seed: int = 3) -> float:
@@ -42,7 +44,7 @@ def drawn(negatives: int, seed: int = 3) -> torch.Tensor:
 
 def test_the_softmax_is_the_cross_entropy_over_the_catalogue() -> None:
     wanted = functional.cross_entropy(QUERY @ TABLE.T, TARGET)
-    assert loss_of("softmax") == pytest.approx(float(wanted), rel=2e-2)
+    assert loss_of("softmax") == pytest.approx(float(wanted), rel=2 * LOW)
 
 
 def test_the_sampled_softmax_comes_close_to_the_whole_one_on_average() -> None:
@@ -63,9 +65,9 @@ def test_binary_and_pairwise_losses_follow_their_definitions() -> None:
         bce += -math.log(_sigmoid(right)) - sum(math.log(_sigmoid(-w)) for w in wrong) / 8
         gbce += -power * math.log(_sigmoid(right)) - sum(math.log(_sigmoid(-w)) for w in wrong)
         bpr += -sum(math.log(_sigmoid(right - w)) for w in wrong) / 8
-    assert loss_of("bce") == pytest.approx(bce / 6, rel=1e-4)
-    assert loss_of("bpr") == pytest.approx(bpr / 6, rel=1e-4)
-    assert loss_of("gbce") == pytest.approx(gbce / 6, rel=1e-4)
+    assert loss_of("bce") == pytest.approx(bce / 6, rel=LOW)
+    assert loss_of("bpr") == pytest.approx(bpr / 6, rel=LOW)
+    assert loss_of("gbce") == pytest.approx(gbce / 6, rel=LOW)
 
 
 def test_no_calibration_is_binary_cross_entropy_and_full_calibration_weighs_by_the_rate() -> None:
