@@ -25,7 +25,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return found.values, found.indices
     whole = groups * size
     # A group is every so manieth entry: maxima of long stretches at once, twice as fast or more.
-    maxima = scores[:, :whole].unflatten(1, (size, groups)).amax(1)
+    maxima = scores[:, :whole].view(batch, size, groups).amax(1)
     best = maxima.topk(k, dim=1, sorted=False).indices
     place = (best[:, :, None] + torch.arange(0, whole, groups, device=scores.device)).flatten(1)
     if whole < n:  # what is left over after the last whole group is looked at in any case

@@ -40,8 +40,8 @@ import torch
 from published import RESULTS, TASKS, machine
 
 from agenticrs.agents.catalogue import load_agents
-from agenticrs.agents.grammar.network import Sizes
 from agenticrs.agents.grammar.structured import architecture, recipe
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.trial import TrialRequest, run_trial

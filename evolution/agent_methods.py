@@ -10,8 +10,8 @@ from typing import Any
 from agenticrs.agents import catalogue
 from agenticrs.agents.agent import Agent
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Sizes
 from agenticrs.agents.grammar.structured import architecture, recipe
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.evolution.candidates.seeds import ORIGIN as SEED

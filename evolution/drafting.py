@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agenticrs.agents import catalogue
-from agenticrs.agents.grammar.network import Sizes
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.evolution import remembering
 from agenticrs.evolution.candidates.rungs import fail, next_number, propose
 from agenticrs.evolution.cycle import Cycle

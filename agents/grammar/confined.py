@@ -21,8 +21,9 @@ from agenticrs.agents.agent import Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.grammar.document import Architecture, Generated, most_weights
 from agenticrs.agents.grammar.generated import sandbox_here
-from agenticrs.agents.grammar.network import Network, Sizes
+from agenticrs.agents.grammar.network import Network
 from agenticrs.agents.grammar.shapes import infer
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.training_data import FeatureTensors, TrainingData
 from agenticrs.platform.errors import AgentError
 from agenticrs.platform.sandbox.limits import Limits

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from agenticrs.agents.grammar import document as form
 from agenticrs.agents.grammar.modules import StandIn
-from agenticrs.agents.grammar.network import Batch, Network, Sizes
+from agenticrs.agents.grammar.network import Batch, Network
+from agenticrs.agents.grammar.tables import Sizes
 
 _GRU_GATES = 3
 

@@ -5,39 +5,20 @@ Built on the meta device it costs nothing, which is how sizes are estimated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from agenticrs.agents.grammar import document as form
 from agenticrs.agents.grammar import modules
-from agenticrs.agents.grammar.shapes import Shape, infer
-from agenticrs.agents.training_data import EntityShape, FeatureTensors, TrainingData
+from agenticrs.agents.grammar.compute import COMPUTE, Written, module_of
+from agenticrs.agents.grammar.shapes import infer
+from agenticrs.agents.grammar.tables import FeatureModule, PropagationModule, Sizes, TableModule
+from agenticrs.agents.training_data import FeatureTensors
 from agenticrs.platform.errors import AgentError
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How many rows and features the tables have."""
-
-    n_users: int
-    n_items: int
-    users: EntityShape = field(default=EntityShape((), 0))
-    items: EntityShape = field(default=EntityShape((), 0))
-
-    @staticmethod
-    def of(data: TrainingData) -> Sizes:
-        """The sizes of the data."""
-        return Sizes(
-            data.n_users,
-            data.n_items,
-            EntityShape.of(data.user_features),
-            EntityShape.of(data.item_features),
-        )
 
 
 @dataclass(frozen=True)
@@ -61,10 +42,6 @@ Tables = dict[str, Tensor]
 _RANKER_STD = 0.01
 
 
-Written = Callable[[int], nn.Module]
-"""The class of a generated block, called with its width: known in the sandbox alone."""
-
-
 class Network(nn.Module):
     """The blocks of a document with their weights.
 
@@ -80,7 +57,7 @@ class Network(nn.Module):
         self.shapes = infer(architecture)
         self.blocks = nn.ModuleDict()
         for block in architecture.blocks:
-            module = _module(block, self.shapes, sizes, written)
+            module = module_of(block, self.shapes, sizes, written)
             if module is not None:
                 self.blocks[_key(block.name)] = module
         head = architecture.head
@@ -294,7 +271,7 @@ class Network(nn.Module):
         key = _key(block.name)
         module = self.blocks[key] if key in self.blocks else None  # noqa: SIM401
         given = [values[name] for name in block.inputs()]
-        return _COMPUTE[type(block)](block, module, given, batch, noise)
+        return COMPUTE[type(block)](block, module, given, batch, noise)
 
 
 def count_weights(architecture: form.Architecture, n_users: int, n_items: int) -> int:
@@ -307,187 +284,3 @@ def count_weights(architecture: form.Architecture, n_users: int, n_items: int) -
 def _key(name: str) -> str:
     # A ModuleDict refuses names that it has methods for, "items" and "forward" among them.
     return f"@{name}"
-
-
-class TableModule(nn.Module):
-    """Free vectors."""
-
-    def __init__(self, n: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n, width))
-
-
-class FeatureModule(nn.Module):
-    """Vectors made of features: a sum of category vectors, and a projection of numbers and tags."""
-
-    def __init__(self, of: form.Entity, shape: EntityShape, width: int) -> None:
-        super().__init__()
-        self.of = of
-        self.categories = nn.Parameter(torch.empty(sum(shape.cardinality), width))
-        self.dense = nn.Parameter(torch.empty(shape.n_dense, width))
-        self._starts = torch.tensor([0, *shape.cardinality], dtype=torch.int64).cumsum(0)[:-1]
-        self._codes: Tensor | None = None
-        self._values: Tensor | None = None
-
-    def give(self, features: FeatureTensors) -> None:
-        """The features of all rows."""
-        self._codes = features.codes + self._starts.to(features.codes.device)
-        self._values = torch.cat([features.tags, features.numeric], 1)
-
-    def forward(self) -> Tensor:
-        """The vectors of all rows, (n, width)."""
-        if self._codes is None or self._values is None:
-            raise AgentError("a feature table was read before its features were given")
-        vectors = self._values @ self.dense
-        # Column by column: embedding_bag, as fast alone, cannot be stacked (torch.func.vmap).
-        for codes in self._codes.unbind(1):
-            vectors = vectors + functional.embedding(codes, self.categories)
-        return vectors
-
-
-class PropagationModule(nn.Module):
-    """Mean of 0 to ``layers`` steps over the normalised graph of users and items."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.layers = layers
-        self.graph: Tensor | None = None
-
-    def forward(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """The smoothed tables."""
-        if self.graph is None:
-            raise AgentError("a graph was read before it was given")
-        x = torch.cat([users, items])
-        total = x
-        for _ in range(self.layers):
-            x = _Propagate.apply(self.graph, x)  # type: ignore[no-untyped-call]
-            total = total + x
-        mean = total / (self.layers + 1)
-        return mean[: len(users)], mean[len(users) :]
-
-
-class _Propagate(torch.autograd.Function):
-    """graph @ x for a symmetric graph (CSR): its gradient is the same product, nothing transposed.
-
-    torch.sparse.mm would build the transposed matrix anew in every backward pass, and takes more
-    than twice as long for the product itself.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, graph: Tensor, x: Tensor) -> Tensor:
-        ctx.graph = graph
-        return _product(graph, x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        return None, _product(ctx.graph, gradients[0].contiguous())
-
-
-def _product(graph: Tensor, x: Tensor) -> Tensor:
-    """A CSR matrix times ``x``: weighted sums of the rows that each row of the matrix names."""
-    return functional.embedding_bag(
-        graph.col_indices(),
-        x,
-        graph.crow_indices(),
-        mode="sum",
-        per_sample_weights=graph.values(),
-        include_last_offset=True,
-    )
-
-
-def _module(
-    block: Any, shapes: Mapping[str, Shape], sizes: Sizes, written: Written | None
-) -> nn.Module | None:
-    if isinstance(block, form.Embedding):
-        return TableModule(sizes.n_users if block.of == "users" else sizes.n_items, block.width)
-    if isinstance(block, form.FeatureEmbedding):
-        shape = sizes.users if block.of == "users" else sizes.items
-        return FeatureModule(block.of, shape, block.width)
-    if isinstance(block, form.GraphPropagation):
-        return PropagationModule(block.layers)
-    if isinstance(block, form.Generated):
-        width = shapes[block.name].width
-        most = form.most_weights(width)
-        return modules.WrittenModule(written(width) if written else modules.StandIn(width, most))
-    if isinstance(block, form.Gate):
-        return modules.GateModule(shapes[block.a].width)
-    made = _MODULES.get(type(block))
-    return None if made is None else made(block, shapes[block.inputs()[0]].width)
-
-
-_MODULES: dict[type, Callable[[Any, int], nn.Module]] = {
-    form.Positions: modules.PositionsModule,
-    form.Mlp: modules.MlpModule,
-    form.Norm: lambda block, width: nn.LayerNorm(width),
-    form.Cross: modules.CrossModule,
-    form.Attention: modules.AttentionModule,
-    form.Recurrent: modules.RecurrentModule,
-    form.Convolution: modules.ConvolutionModule,
-    form.TargetAttention: modules.TargetAttentionModule,
-    form.Pooling: modules.PoolingModule,
-    form.Mixture: modules.MixtureModule,
-}
-
-
-def _lookup(block: Any, module: Any, given: Any, batch: Any, noise: Any) -> dict[str, Tensor]:
-    index = {"user": batch.user, "history": batch.items, "candidates": batch.candidates}[block.at]
-    vectors = functional.embedding(index.clamp(min=0), given[0])
-    if block.at != "history":  # pads of a history are masked where they could matter
-        vectors = vectors * (index >= 0)[..., None]
-    if block.scale:
-        vectors = vectors * vectors.shape[-1] ** 0.5
-    return {block.name: modules.drop(vectors, block.dropout, noise)}
-
-
-def _mixture(block: Any, module: Any, given: Any, batch: Any, noise: Any) -> dict[str, Tensor]:
-    outputs, shares = module(given[0])
-    values = dict(zip(form.outputs_of(block), outputs, strict=True))
-    named = {f"{name}.share": share for name, share in zip(values, shares, strict=True)}
-    return {**values, **named}
-
-
-def _side_by_side(given: list[Tensor]) -> list[Tensor]:
-    """Users' vectors repeated for each candidate when some of the values are for candidates."""
-    wide = max((x for x in given), key=lambda x: x.dim())
-    if wide.dim() < 3 or all(x.dim() == 3 for x in given):
-        return given
-    return [x if x.dim() == 3 else x[:, None].expand(-1, wide.shape[1], -1) for x in given]
-
-
-def _factorise(given: list[Tensor]) -> Tensor:
-    stacked = torch.stack([x.contiguous() for x in _side_by_side(given)])
-    return 0.5 * (stacked.sum(0).square() - stacked.square().sum(0)).sum(-1, keepdim=True)
-
-
-def _similar(given: list[Tensor]) -> Tensor:
-    candidate, *others = given
-    columns = [(candidate * (x if x.dim() == 3 else x[:, None])).sum(-1) for x in others]
-    similar: Tensor = torch.stack(columns, -1) * candidate.shape[-1] ** -0.5
-    return similar
-
-
-_COMPUTE: dict[type, Callable[[Any, Any, Any, Any, Any], dict[str, Tensor]]] = {
-    form.Embedding: lambda b, m, x, batch, noise: {b.name: m.weight},
-    form.FeatureEmbedding: lambda b, m, x, batch, noise: {b.name: m()},
-    form.GraphPropagation: lambda b, m, x, batch, noise: dict(
-        zip(form.outputs_of(b), m(*x), strict=True)
-    ),
-    form.Lookup: _lookup,
-    form.Context: lambda b, m, x, batch, noise: {b.name: batch.context},
-    form.Positions: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.lengths, noise)},
-    form.Mlp: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
-    form.Norm: lambda b, m, x, batch, noise: {b.name: m(x[0])},
-    form.Cross: lambda b, m, x, batch, noise: {b.name: m(x[0])},
-    form.Factorisation: lambda b, m, x, batch, noise: {b.name: _factorise(x)},
-    form.Similarity: lambda b, m, x, batch, noise: {b.name: _similar(x)},
-    form.Attention: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.times, noise)},
-    form.Recurrent: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
-    form.Convolution: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
-    form.TargetAttention: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1], batch.lengths)},
-    form.Pooling: lambda b, m, x, batch, noise: {b.name: m(x[0], batch.lengths)},
-    form.Mixture: _mixture,
-    form.Generated: lambda b, m, x, batch, noise: {b.name: m(x[0], noise)},
-    form.Gate: lambda b, m, x, batch, noise: {b.name: m(x[0], x[1])},
-    form.Concat: lambda b, m, x, batch, noise: {b.name: torch.cat(_side_by_side(x), -1)},
-    form.Add: lambda b, m, x, batch, noise: {b.name: sum(x[1:], x[0])},
-}

@@ -20,12 +20,13 @@ from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.grammar import document as form
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
+from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.structured import (
     StructuredConfig,
     architecture,
     check_structure,
 )
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler, neighbour_table
 from agenticrs.agents.retrieval.common import item_counts, within_limit
 from agenticrs.agents.side_by_side import Course, Example, SideBySide, train_alone

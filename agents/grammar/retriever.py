@@ -22,14 +22,16 @@ from torch import Tensor
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.early_stopping import EarlyStopping, hold_back
+from agenticrs.agents.grammar.compute import Written
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
-from agenticrs.agents.grammar.network import Batch, Network, Sizes, Written, count_weights
+from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.structured import (
     StructuredConfig,
     architecture,
     check_structure,
 )
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16

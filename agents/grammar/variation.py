@@ -19,7 +19,8 @@ from agenticrs.agents.grammar.crossing import CROSSES
 from agenticrs.agents.grammar.degree import MOST, degree
 from agenticrs.agents.grammar.document import MAX_BLOCKS, Architecture, DotHead
 from agenticrs.agents.grammar.draft import Draft
-from agenticrs.agents.grammar.network import Network, Sizes
+from agenticrs.agents.grammar.network import Network
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.vary_blocks import BLOCKS
 from agenticrs.agents.grammar.vary_joins import JOINS
 from agenticrs.agents.grammar.vary_settings import SETTINGS, Operator

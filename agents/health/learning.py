@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from agenticrs.agents.grammar.network import FeatureModule, Network
+from agenticrs.agents.grammar.network import Network
+from agenticrs.agents.grammar.tables import FeatureModule
 from agenticrs.agents.health.patient import Patient, modules_of, network_of
 from agenticrs.agents.health.report import Check
 

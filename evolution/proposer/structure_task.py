@@ -22,7 +22,6 @@ from agenticrs.agents.grammar.cost import Cost, Machine, estimate
 from agenticrs.agents.grammar.degree import MOST, degree
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.generated import BlockReport, check_document
-from agenticrs.agents.grammar.network import Sizes
 from agenticrs.agents.grammar.structured import (
     Structured,
     StructuredConfig,
@@ -30,6 +29,7 @@ from agenticrs.agents.grammar.structured import (
     check_structure,
     recipe,
 )
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.evolution.methods.method import Values
 from agenticrs.evolution.methods.points import STRUCTURE
 from agenticrs.evolution.proposer import embedding

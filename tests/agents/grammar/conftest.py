@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Batch, Network, Sizes
+from agenticrs.agents.grammar.network import Batch, Network
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.training_data import EntityShape, FeatureTensors
 
 SIZES = Sizes(50, 80, EntityShape((3, 4), 2), EntityShape((5,), 3))

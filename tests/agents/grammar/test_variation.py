@@ -17,8 +17,9 @@ from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.crossing import CROSSES
 from agenticrs.agents.grammar.degree import MOST, degree
 from agenticrs.agents.grammar.document import MAX_BLOCKS, Architecture, DotHead
-from agenticrs.agents.grammar.network import Batch, Network, Sizes, count_weights
+from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.shapes import infer
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.variation import OPERATORS, Limits, Variation, cross, mutate
 from agenticrs.platform.errors import AgentError
 

@@ -22,7 +22,7 @@ QUERY = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 TABLE = torch.randn(20, 4, generator=torch.Generator().manual_seed(2))
 TARGET = torch.tensor([0, 3, 3, 7, 19, 11])
 LOW = 1e-2
-"""Where products in bfloat16 are fast, logits are good for two digits; exactly in their own tests."""
+"""Where products in bfloat16 are fast, logits have two digits; their own tests are exact."""
 
 
 def loss_of(kind: Loss, negatives: int = 8, calibration: float = 0.5, seed: int = 3) -> float:

@@ -7,7 +7,8 @@ from typing import Any
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Sizes, count_weights
+from agenticrs.agents.grammar.network import count_weights
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.evolution.methods.archive import Layout, lineage
 from agenticrs.evolution.methods.method import Tried, Values

@@ -9,7 +9,7 @@ from typing import Any
 from tests.llm_server import Endpoint
 
 from agenticrs.agents.grammar.cost import Machine
-from agenticrs.agents.grammar.network import Sizes
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.ranking.dcn import DcnV2
 from agenticrs.agents.retrieval.sasrec import SASRec
 from agenticrs.agents.training_data import EntityShape

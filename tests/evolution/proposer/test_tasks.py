@@ -28,7 +28,7 @@ from agenticrs.agents.catalogue import load_agents
 from agenticrs.agents.contract import small_log
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Sizes
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.retrieval.ease import Ease
 from agenticrs.agents.retrieval.sasrec import SASRec
 from agenticrs.evolution import blueprint
