@@ -32,7 +32,15 @@ from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, EvolutionError, LeaseLost
-from agenticrs.registry import cycles, feedback, lease, objectives, promotion, proposals
+from agenticrs.registry import (
+    cycles,
+    feedback,
+    lease,
+    objectives,
+    orphans,
+    promotion,
+    proposals,
+)
 from agenticrs.registry.lease import Held
 from agenticrs.registry.proposals import Verdict
 from agenticrs.registry.tables import CycleRow, ObjectiveRow
@@ -235,6 +243,7 @@ class Controller:
     def _resume(self) -> list[int]:
         engine, surface = self.services.engine, self.surface
         promotion.finish_pending(engine, self.services.tracking, surface)
+        orphans.adopt(engine, self.services.tracking, surface)
         self._open_test_of_canary()
         with session_scope(engine) as session:
             rows = cycles.unfinished(session, surface)

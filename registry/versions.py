@@ -56,21 +56,7 @@ def register(
         tags={"agent": trial.agent, "trial": str(trial_id), "fingerprint": trial.fingerprint},
         description=f"{spec['summary']} Cycle {trial.cycle_id}, trial {trial.number}.",
     )
-    row = VersionRow(
-        surface=surface,
-        agent=trial.agent,
-        number=number,
-        model=model,
-        run_id=run_id,
-        config=trial.config,
-        metrics=trial.metrics,
-        seed=trial.seed,
-        dataset=trial.dataset,
-        fingerprint=trial.fingerprint,
-        code_version=trial.code_version,
-        environment=trial.environment,
-        trial_id=trial_id,
-    )
+    row = row_of(trial, surface, number, run_id)
     try:
         with session_scope(engine) as session:
             session.add(row)
@@ -81,6 +67,25 @@ def register(
             raise
         return known
     return row
+
+
+def row_of(trial: TrialRow, surface: str, number: int, run_id: str) -> VersionRow:
+    """What the registry says of a version that was made of a trial."""
+    return VersionRow(
+        surface=surface,
+        agent=trial.agent,
+        number=number,
+        model=model_name(surface, trial.agent),
+        run_id=run_id,
+        config=trial.config,
+        metrics=trial.metrics,
+        seed=trial.seed,
+        dataset=trial.dataset,
+        fingerprint=trial.fingerprint,
+        code_version=trial.code_version,
+        environment=trial.environment,
+        trial_id=trial.id,
+    )
 
 
 def find(session: Session, surface: str, agent: str, number: int) -> VersionRow | None:

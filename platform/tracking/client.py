@@ -152,6 +152,21 @@ class MlflowTracking:
                 if not token:
                     return found
 
+    def versions(self, prefix: str) -> dict[str, dict[int, str]]:
+        """Model -> version -> id of its run, of all models whose names begin so."""
+        found: dict[str, dict[int, str]] = {}
+        with self._translated("list versions") as client:
+            pattern, token = f"name LIKE {_quoted(prefix + '%')}", None
+            while True:
+                page = client.search_model_versions(pattern, _PAGE, page_token=token)
+                for version in page:
+                    if version.name.startswith(prefix):  # to LIKE, "_" is any letter
+                        numbers = found.setdefault(version.name, {})
+                        numbers[int(version.version)] = str(version.run_id)
+                token = page.token
+                if not token:
+                    return found
+
     def download(self, model: str, version: int) -> Path:
         """Local folder with the version's files, fetched once.
 

@@ -107,6 +107,15 @@ class MemoryTracking:
         self._check()
         return {name: dict(self.models[name].aliases) for name in models if name in self.models}
 
+    def versions(self, prefix: str) -> dict[str, dict[int, str]]:
+        """Model -> version -> id of its run, of all models whose names begin so."""
+        self._check()
+        return {
+            name: {number: version.run_id for number, version in model.versions.items()}
+            for name, model in self.models.items()
+            if name.startswith(prefix) and model.versions
+        }
+
     def download(self, model: str, version: int) -> Path:
         """Folder with the version's files."""
         self._check()

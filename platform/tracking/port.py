@@ -51,6 +51,9 @@ class Tracking(Protocol):
     def aliases(self, models: list[str]) -> dict[str, dict[str, int]]:
         """Model -> alias -> version for the given models; models that do not exist are absent."""
 
+    def versions(self, prefix: str) -> dict[str, dict[int, str]]:
+        """Model -> version -> id of its run, of all models whose names begin so."""
+
     def download(self, model: str, version: int) -> Path:
         """Local folder with the version's files (cached: versions are immutable).
 

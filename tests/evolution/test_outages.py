@@ -50,7 +50,8 @@ def test_mlflow_that_says_no_is_no_outage() -> None:
 
 
 def test_it_is_tried_again_after_longer_and_longer_waits_until_it_works() -> None:
-    failing, waits = [TrackingAway("away"), TrackingAway("away")], []
+    failing = [TrackingAway("away"), TrackingAway("away")]
+    waits: list[float] = []
 
     def do() -> str:
         if failing:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agenticrs.platform.settings import load_settings
+from agenticrs.platform.tracking.port import RunRecord
 from agenticrs.registry import divergence
 from agenticrs.ui.api.mlflow_webhook import OLDEST, signed
 
@@ -90,3 +91,16 @@ def test_divergences_are_named_and_explained_on_their_page_while_serving_goes_on
     assert client.get("/v1/recommend?user_id=u").json()["composition"] == 1
     place.tracking.reachable = False
     assert "MLflow cannot be reached" in client.get("/divergence").text
+
+
+def test_a_version_that_somebody_made_in_mlflow_is_named_on_the_same_page(place: Any) -> None:
+    client = place.logged_in()
+    assert "In MLflow alone" not in client.get("/divergence").text
+    run_id = place.tracking.log_run("by hand", RunRecord("mine", artifacts={"model/a": b"a"}))
+    number = place.tracking.register(
+        "home.popularity", run_id, "model", tags={}, description="<b>mine</b>"
+    )
+    page = client.get("/divergence").text
+    assert "In MLflow alone" in page
+    assert f'<code>home.popularity</code></td><td class="number right">{number}</td>' in page
+    assert "somebody made it in MLflow" in page

@@ -115,6 +115,17 @@ class TrackingContract:
         assert found == {names[0]: {"champion": 1}, names[1]: {"champion": 1}}
         assert tracking.aliases([]) == {}
 
+    def test_versions_are_told_with_their_runs(self, tracking: Tracking, model: str) -> None:
+        runs = [tracking.log_run("home.trials", record(f"t{n}")) for n in range(3)]
+        for name, run_id in ((model, runs[0]), (model, runs[1]), (f"{model}.x", runs[2])):
+            tracking.register(name, run_id, "model", tags={}, description="")
+        assert tracking.versions(model) == {
+            model: {1: runs[0], 2: runs[1]},
+            f"{model}.x": {1: runs[2]},
+        }
+        assert tracking.versions(f"{model}.") == {f"{model}.x": {1: runs[2]}}
+        assert tracking.versions(model.replace(".", "_", 1)) == {}
+
     def test_an_alias_of_no_version_is_refused(self, tracking: Tracking, model: str) -> None:
         with pytest.raises(TrackingError):
             tracking.set_alias(model, "champion", 1)
