@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     """Time limit of one trial in seconds; then its worker is killed."""
 
     auto_approve_agents: bool = True
-    """Whether a significantly better agent version is promoted without a person."""
+    """Whether a better agent version of low risk is promoted without a person."""
 
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """Family-wise error rate of the tests that decide whether a gain is significant."""

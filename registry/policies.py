@@ -79,18 +79,14 @@ class Active:
 def default(auto_approve_agents: bool) -> Policy:
     """What counts until somebody writes a policy.
 
-    A first composition needs nobody: the alternative is none. New versions of agents need nobody
-    or one person, as the setting ``auto_approve_agents`` says. Another composition needs one
-    person, and what is of high risk two.
+    A first composition needs nobody: the alternative is none. New versions of agents of low risk
+    need nobody or one person, as the setting ``auto_approve_agents`` says. What is of medium risk,
+    and another composition, needs one person, and what is of high risk two.
     """
     return Policy(
         rules=(
             Rule(changes=("first",), risk="medium", approvals=0),
-            Rule(
-                changes=("versions",),
-                risk="medium",
-                approvals=0 if auto_approve_agents else 1,
-            ),
+            Rule(changes=("versions",), risk="low", approvals=0 if auto_approve_agents else 1),
             Rule(changes=("versions", "composition"), risk="medium", approvals=1),
         )
     )

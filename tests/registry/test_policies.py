@@ -161,6 +161,9 @@ def test_the_default_policy_does_what_the_setting_says(automatic: bool, people: 
     active = policies.Active(0, policies.default(automatic))
     versions = risk.assess(graph(), graph(ease={"version": 2}), GOOD, roles=ROLES)
     assert active.rule(versions).approvals == people
+    for harm in ({"segments": {"short": -0.1}}, {"score": {"mean": 0.9}}):
+        riskier = risk.assess(graph(), graph(ease={"version": 2}), {**GOOD, **harm}, roles=ROLES)
+        assert (riskier.change, active.rule(riskier).approvals) == ("versions", 1)
     assert active.rule(risk.assess(None, graph(), {}, roles=ROLES)).approvals == 0
     other = risk.assess(graph(), graph(rrf={"inputs": ("ease",)}), GOOD, roles=ROLES)
     assert active.rule(other).approvals == 1
