@@ -1,7 +1,8 @@
 """Slows down guessing: failed logins are counted by name and address over the last minutes.
 
 They lie in the registry (``registry/failed_logins.py``): replicas count together, and a restart
-forgets nothing.
+forgets nothing. A failure counts once it has been looked at: of tries at the very same moment a few
+more get through.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_what_needs_a_login_says_so_and_how_to_log_in(document: Any) -> None:
         assert ("401" in operation["responses"]) == (call not in OPEN), call
 
 
-def test_every_status_of_an_intended_error_is_in_the_table_and_of_changes() -> None:
+def test_every_status_of_an_intended_error_is_described() -> None:
     assert set(STATUS.values()) <= set(ERRORS)
     assert all(issubclass(kind, AgenticRSError) for kind in STATUS)
 
