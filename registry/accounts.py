@@ -48,9 +48,14 @@ def enter(session: Session, name: str, subject: str, role: Role) -> AccountRow:
     return row
 
 
+def find(session: Session, name: str) -> AccountRow | None:
+    """The account of that name, if there is one; what can be no name is not asked for."""
+    return session.get(AccountRow, name) if name.isprintable() else None
+
+
 def get(session: Session, name: str) -> AccountRow:
     """The account of that name; raises NotFound."""
-    row = session.get(AccountRow, name)
+    row = find(session, name)
     if row is None:
         raise NotFound(f"there is no account {name!r}", hint="see `agenticrs people list`")
     return row
@@ -92,7 +97,7 @@ def set_password(session: Session, name: str, password: str, *, who: str) -> Acc
 
 def verify(session: Session, name: str, password: str) -> bool:
     """Whether the password is right; unknown names cost the same work as known ones."""
-    row = session.get(AccountRow, name)
+    row = find(session, name)
     # Somebody whom a provider logs in has no hash: that must not answer faster either.
     known = row.password if row is not None and row.password else _nobody()
     try:

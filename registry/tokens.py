@@ -69,7 +69,8 @@ def find(session: Session, text: str, now: datetime) -> tuple[TokenRow, AccountR
     """The token with that text and its owner; None when it is unknown, expired or revoked."""
     prefix, _, rest = text.partition("_")
     number, _, secret = rest.partition("_")
-    if prefix != PREFIX or not (number.isascii() and number.isdecimal()) or len(number) > 15:
+    # PostgreSQL refuses to look for a number that its column cannot hold.
+    if prefix != PREFIX or not (number.isascii() and number.isdecimal()) or len(number) > 9:
         return None
     row = session.get(TokenRow, int(number))
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)):

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from agenticrs.platform.database import make_engine, session_scope
-from agenticrs.platform.errors import AgenticRSError, Conflict, NotAllowed
+from agenticrs.platform.errors import AgenticRSError, Conflict, NotAllowed, NotFound
 from agenticrs.registry import accounts, audit, schema, tokens
 from agenticrs.registry.roles import ROLES, includes
 from agenticrs.registry.tables import TokenRow, utc_now
@@ -41,6 +41,15 @@ def test_each_role_includes_those_before_it_and_an_unknown_one_nothing() -> None
 def test_a_name_that_basic_or_a_page_could_not_carry_is_refused(engine: Engine, name: str) -> None:
     with session_scope(engine) as session, pytest.raises(NotAllowed):
         accounts.create(session, name, PASSWORD)
+
+
+def test_what_can_be_no_name_or_token_is_nobodys(engine: Engine) -> None:
+    with session_scope(engine) as session:
+        assert accounts.find(session, "ada\0") is None
+        assert not accounts.verify(session, "ada\0", PASSWORD)
+        with pytest.raises(NotFound):
+            accounts.get(session, "ada\n")
+        assert tokens.find(session, f"agrs_{10**12}_secret", utc_now()) is None
 
 
 def test_the_last_admin_stays_one(engine: Engine) -> None:

@@ -16,7 +16,7 @@ from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError
 from agenticrs.registry import accounts, audit, tokens
 from agenticrs.registry.roles import Role, includes, scope_of
-from agenticrs.registry.tables import AccountRow, utc_now
+from agenticrs.registry.tables import utc_now
 from agenticrs.ui.api.attempts import LoginAttempts
 from agenticrs.ui.api.dependencies import get_dependencies
 from agenticrs.ui.api.sessions import COOKIE, LoggedIn, Sessions
@@ -69,7 +69,7 @@ def check_password(request: Request, name: str, password: str) -> Person:
     deps = get_dependencies(request)
     with session_scope(deps.engine) as session:
         right = accounts.verify(session, name, password)
-        account = session.get(AccountRow, name) if right else None
+        account = accounts.find(session, name) if right else None
         if account is None:
             _audit_failure(session, name, address)
     if account is None:
@@ -108,7 +108,7 @@ def _count_failure(request: Request, name: str, address: str) -> None:
 
 def _audit_failure(session: Session, name: str, address: str) -> None:
     # A name that nobody has may be a password in the wrong field: it is not kept.
-    known = session.get(AccountRow, name) is not None
+    known = accounts.find(session, name) is not None
     audit.record(
         session,
         who=f"address {address}",

