@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from published import CANDIDATES, TASKS, Problem, machine, save
+from published import CANDIDATES, machine, save
+from published_tasks import TASKS, Problem
 
 from agenticrs.agents import artifact, catalogue
 from agenticrs.agents.agent import Agent, Budget

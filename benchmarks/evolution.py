@@ -37,7 +37,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from published import RESULTS, TASKS, machine
+from published import RESULTS, machine
+from published_tasks import TASKS
 
 from agenticrs.agents.catalogue import load_agents
 from agenticrs.agents.grammar.structured import architecture, recipe

@@ -4,8 +4,8 @@
 
 Ranks the whole catalogue, without what the user already has, by the package's own importers,
 splits and evaluation. Results go to ``benchmarks/results/<task>.json``, one row for each agent
-and seed; rows that are not asked for stay. Data is looked for in ``AGENTICRS_DATA`` (default
-``../shared/data``). What each protocol means is written in ``docs/results.md``.
+and seed; rows that are not asked for stay. Protocols and data are those of
+``published_tasks.py``; what each means is written in ``docs/results.md``.
 
 With ``--grid '{"l2": [300, 500]}'`` every combination of these values is first tried on
 validation parts of the training data, and the best one is tested. Tries go to ``choices`` in the
@@ -15,213 +15,30 @@ same file. ``--valid-only`` ends there: long trainings are chosen with shorter o
 from __future__ import annotations
 
 import argparse
-import gzip
 import itertools
 import json
-import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import torch
+from published_tasks import TASKS, Problem, Task
 
 from agenticrs.agents import artifact
 from agenticrs.agents.agent import Agent, Budget
 from agenticrs.agents.batch import Candidates
 from agenticrs.agents.catalogue import load_agents
 from agenticrs.agents.evaluation import evaluate
-from agenticrs.agents.training_data import Heldout, TrainingData
-from agenticrs.platform.data.dataset import Dataset, Fold, Positive
-from agenticrs.platform.data.generated import GeneratorConfig, generate
-from agenticrs.platform.data.importers.kuairand import read_kuairand
-from agenticrs.platform.data.importers.movielens import read_movielens
-from agenticrs.platform.data.raw import Declaration, RawLog
-from agenticrs.platform.data.splits import Part, make_fold
-from agenticrs.platform.data.store import DatasetStore
 from agenticrs.rewards.ranking import ranking_metrics
 from agenticrs.rewards.significance import bootstrap_mean
 
-DATA = Path(os.environ.get("AGENTICRS_DATA", "../shared/data"))
 RESULTS = Path(__file__).parent / "results"
 FAMILIES = ("ndcg", "recall", "hit", "mrr", "precision")
-PARTS = ("train", "valid", "test")
-FILES = "files"
-"""A split in which the source itself says what is held out (``read_parts``)."""
 CANDIDATES = 100
 """How many items a ranker gets from the agent before it."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """A dataset, a split, what is trained on, and the configs that differ from the defaults.
-
-    ``split`` is ``FILES`` or a name for ``make_fold``, in which ``{seed}`` becomes the run's seed.
-    """
-
-    read: Callable[[], RawLog]
-    split: str
-    train_on: Literal["train", "train+valid"]
-    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    validate_every: Mapping[str, int] = field(default_factory=dict)
-    """Agents whose epoch is chosen on the validation part, and how often that is looked at."""
-    cut: int = 10
-    """How long the lists are that count."""
-    draws: int = 0
-    """How many validation parts are drawn anew from train and valid together to choose configs on,
-    each as large as the split's; 0: the split's own one."""
-
-
-def read_parts(folder: Path) -> RawLog:
-    """Files with a user and the user's items in each line, one file for each of ``PARTS``.
-
-    There are no times: the number of the part stands in their place.
-    """
-    users: list[str] = []
-    items: list[str] = []
-    parts: list[int] = []
-    for part, name in enumerate(PARTS):
-        with gzip.open(folder / f"{name}.txt.gz", "rt") as file:
-            for line in file:
-                user, *found = line.split()
-                users += [user] * len(found)
-                items += found
-                parts += [part] * len(found)
-    columns = {"user_id": users, "item_id": items, "timestamp": parts, "click": np.ones(len(users))}
-    return RawLog(
-        interactions=pa.table(columns),
-        users=pa.table({"user_id": pa.array([], pa.string())}),
-        items=pa.table({"item_id": pa.array([], pa.string())}),
-        declaration=Declaration(Positive("click", 1.0), has_times=False),
-    )
-
-
-NO_RECENCY = 1e9
-"""A half-life so long that entries of a history weigh the same: the models as published."""
-
-TASKS = {
-    "ml-100k": Task(
-        read=lambda: read_movielens(DATA / "ml-100k"),
-        split="random:valid=0.1,test=0.25,seed={seed}",
-        train_on="train+valid",
-        draws=3,
-        configs={
-            "popularity": {"half_life_days": 1e6},
-            "itemknn": {"half_life": NO_RECENCY, "shrinkage": 5.0},
-            "ease": {"half_life": NO_RECENCY, "l2": 500.0},
-            "slim": {"half_life": NO_RECENCY, "neighbours": 400},
-        },
-    ),
-    "ml-1m": Task(
-        read=lambda: read_movielens(DATA / "ml-1m"),
-        split="leave_one_out",
-        train_on="train",
-        configs={
-            "bpr": {"l2": 0.01, "negatives": 8, "batch_size": 8192},
-            "ease": {"half_life": 4.0},
-            "itemknn": {"half_life": 4.0},
-            "sasrec": {
-                "embedding_size": 128,
-                "max_length": 200,
-                "dropout": 0.25,
-                "epochs": 40,
-                "learning_rate": 2e-3,
-                "batch_size": 64,
-            },
-            "hstu": {
-                "embedding_size": 128,
-                "max_length": 200,
-                "dropout": 0.25,
-                "epochs": 24,
-                "learning_rate": 2e-3,
-                "batch_size": 64,
-                "times": 0,
-            },
-        },
-        validate_every={"sasrec": 5, "hstu": 4},
-    ),
-    "kuairand": Task(
-        read=lambda: read_kuairand(DATA / "kuairand-pure"),
-        split="leave_one_out",
-        train_on="train+valid",
-    ),
-    "gowalla": Task(
-        read=lambda: read_parts(DATA / "gowalla-lightgcn"),
-        split=FILES,
-        train_on="train+valid",
-        cut=20,
-        configs={
-            "popularity": {"half_life_days": 1e6},
-            "itemknn": {"half_life": NO_RECENCY},
-            "ease": {"half_life": NO_RECENCY, "l2": 200.0, "max_items": 46_000},
-            "lightgcn": {
-                "layers": 3,
-                "negatives": 512,
-                "temperature": 0.15,
-                "learning_rate": 0.02,
-                "l2": 0.0,
-                "epochs": 16,
-            },
-        },
-    ),
-    "generated": Task(
-        read=lambda: generate(GeneratorConfig()).raw,
-        split="leave_one_out",
-        train_on="train+valid",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A task's data: to learn from, to choose epochs with, and to be tested on.
-
-    ``known`` holds the histories at test time, which include the validation part.
-    """
-
-    train: TrainingData
-    valid: Heldout
-    known: TrainingData
-    test: Heldout
-
-    @staticmethod
-    def of(task: Task, seed: int) -> tuple[Problem, list[Problem]]:
-        """Import and split: the task itself, and tasks to choose configs on.
-
-        The latter are trained on and tested with nothing but the former's train and valid.
-        """
-        with TemporaryDirectory() as folder:
-            dataset = DatasetStore(Path(folder)).save("data", task.read(), keep_good=True)
-        split = task.split.format(seed=seed)
-        valid, test = fold(dataset, split, "valid"), fold(dataset, split, "test")
-        train, known = TrainingData.of(valid.dataset), TrainingData.of(test.dataset)
-        truth = Heldout.of(valid)
-        real = Problem(train if task.train_on == "train" else known, truth, known, Heldout.of(test))
-        share = len(valid.heldout) / len(test.dataset.interactions)
-        drawn = [
-            make_fold(test.dataset, f"random:valid=0.001,test={share:.6f},seed={draw}", "test")
-            for draw in range(task.draws)
-        ]
-        choosing = [
-            Problem(data := TrainingData.of(one.dataset), Heldout.of(one), data, Heldout.of(one))
-            for one in drawn
-        ]
-        return real, choosing or [Problem(train, truth, train, truth)]
-
-
-def fold(dataset: Dataset, split: str, part: Part) -> Fold:
-    """``make_fold``, or the parts as the source has them."""
-    if split != FILES:
-        return make_fold(dataset, split, part)
-    rows, number = dataset.interactions, PARTS.index(part)
-    history = replace(dataset, interactions=rows.take(rows.timestamp < number))
-    return Fold(history, rows.take(rows.timestamp == number), split, part)
 
 
 class BestEpoch:

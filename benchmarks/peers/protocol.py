@@ -13,6 +13,10 @@ def serve(once: Callable[[], dict[str, float] | None]) -> None:
     once()
     print(json.dumps({}), flush=True)
     for _ in sys.stdin:
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         told = once() or {}
-        print(json.dumps({"seconds": time.perf_counter() - begin, **told}), flush=True)
+        seconds = {
+            "seconds": time.perf_counter() - begin,
+            "cpu_seconds": time.process_time() - cpu,
+        }
+        print(json.dumps({**seconds, **told}), flush=True)
