@@ -12,10 +12,12 @@ from agenticrs.agents.simulation.population import Population
 from agenticrs.agents.simulation.role_play import words
 from agenticrs.agents.simulation.role_play.asking import Asker
 from agenticrs.agents.simulation.role_play.comparison import Difference, compared
+from agenticrs.agents.simulation.role_play.examination import Examined, examined
 from agenticrs.agents.simulation.role_play.form import Form
 from agenticrs.agents.simulation.role_play.players import Players, sampled
 from agenticrs.agents.simulation.simulate import simulate
-from agenticrs.agents.simulation.world import fit_world
+from agenticrs.agents.simulation.world import Study, study
+from agenticrs.evolution.evidence import Trust
 from agenticrs.platform.llm.answers import KeptAnswers
 from agenticrs.platform.llm.port import LanguageModel
 from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
@@ -27,7 +29,10 @@ from agenticrs.ui.loaded_model import LoadedModel
 class PlayedDays:
     """What came of users whom a language model plays, beside themselves as fitted.
 
-    ``decided`` says how many pages were whose decision (``Players.decided``).
+    ``decided`` says how many pages were whose decision (``Players.decided``), those of the
+    examination not among them. ``played`` and ``fitted`` are the trust in each on held-out users
+    who were examined on the same pages; ``doubt`` says why the played ones may decide nothing, by
+    the rule of a cycle.
     """
 
     model: str
@@ -37,6 +42,9 @@ class PlayedDays:
     spent: Spent
     last_error: str
     differences: tuple[Difference, ...]
+    played: Examined
+    fitted: Examined
+    doubt: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class SimulatedDays:
     """A population of the log's users and what they did in some days with what is loaded."""
 
     loaded: LoadedModel
+    fit: Study
     population: Population
     outcome: Outcome
     days: int
@@ -52,19 +61,20 @@ class SimulatedDays:
     @staticmethod
     def of(loaded: LoadedModel, users: int | None, days: int, seed: int) -> SimulatedDays:
         """Fit users to the dataset of what is loaded, and simulate so many of them, or all."""
-        world = fit_world(loaded.dataset, seed)
-        everybody = Population.of(world)
+        fitted = study(loaded.dataset, seed)
+        everybody = Population.of(fitted.world)
         chosen = everybody.key if users is None else sampled(everybody, users, seed)
-        population = Population.of(world, chosen)
+        population = Population.of(fitted.world, chosen)
         outcome = simulate(population, loaded.slates, days, seed)
-        return SimulatedDays(loaded, population, outcome, days, seed)
+        return SimulatedDays(loaded, fitted, population, outcome, days, seed)
 
     def played(
         self, settings: Settings, model: LanguageModel, users: int, tell: Callable[[str], object]
     ) -> PlayedDays:
         """Some of the users once more, with the same luck, as the model decides.
 
-        Caps and prices are those of the settings; answers are kept in the home folder.
+        Then as many held-out users are examined, with what is left of the caps. Caps and prices are
+        those of the settings; answers are kept in the home folder.
         """
         world = self.population.world
         rows = sampled(self.population, users, self.seed)
@@ -76,12 +86,33 @@ class SimulatedDays:
         asker = Asker(model, purse, Form(world.signals), KeptAnswers(settings.home / "answers"))
         players = Players(few, torch.arange(len(few)), asker, self.loaded.dataset, tell)
         outcome = simulate(few, self.loaded.slates, self.days, self.seed, reader=players.read)
+        decided = players.decided()
+        as_played, as_fitted = examined(
+            self.fit, self.loaded.dataset, asker, users, self.seed, tell
+        )
         return PlayedDays(
             model=model.name,
             prompts=tuple(words.prompt(name).version for name in ("page", "repair")),
             users=len(few),
-            decided=players.decided(),
+            decided=decided,
             spent=purse.spent,
             last_error=asker.last_error,
             differences=tuple(compared(self.outcome, rows, outcome, self.seed)),
+            played=as_played,
+            fitted=as_fitted,
+            doubt=_doubt(as_played, settings.trust_threshold, world.assumed),
         )
+
+
+def _doubt(found: Examined, threshold: float, assumed: tuple[str, ...]) -> str:
+    if not found.users:
+        return "no held-out user was played by the model"
+    trust = Trust(
+        score=found.trust.score,
+        threshold=threshold,
+        parts=dict(found.trust.parts),
+        ordering=None,  # a page a user orders no recommenders
+        users=found.users,
+        assumed=assumed,
+    )
+    return trust.doubt

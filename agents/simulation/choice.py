@@ -43,7 +43,9 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Offer:
+class Offer:
+    """Items offered to users, (n,) each; ``wanted``: which of them those took."""
+
     user: Tensor
     item: Tensor
     wanted: Tensor
@@ -51,10 +53,10 @@ class _Offer:
 
 def choices(study: Study, seed: int) -> tuple[Choice, ...]:
     """The test at every ratio; users are as they were at the start of their later halves."""
-    return tuple(_choice(study, _offer(study, m, seed), m, seed) for m in RATIOS)
+    return tuple(_choice(study, offered(study, m, seed), m, seed) for m in RATIOS)
 
 
-def _choice(study: Study, offer: _Offer, m: int, seed: int) -> Choice:
+def _choice(study: Study, offer: Offer, m: int, seed: int) -> Choice:
     world = replace(study.world, items=study.items)
     persona = study.persona.take(offer.user)
     mind = Mind.rested(persona, world.mood)
@@ -71,7 +73,13 @@ def _choice(study: Study, offer: _Offer, m: int, seed: int) -> Choice:
         chance = answers.levels @ middles
     else:
         taken, chance = done.takes, answers.takes
+    return chosen(offer, taken, chance, m, seed)
+
+
+def chosen(offer: Offer, taken: Tensor, chance: Tensor, m: int, seed: int) -> Choice:
+    """How good it is to take what is ``taken`` of an offer, given the chances of it, (n,)."""
     accuracy, precision, recall, f1 = _by_user(offer, taken)
+    luck = keys(seed, offer.user, offer.item, m)
     anything = uniform(luck, Question.CHARACTER) < taken.to(torch.float32).mean()
     return Choice(
         m=m,
@@ -89,12 +97,12 @@ def _choice(study: Study, offer: _Offer, m: int, seed: int) -> Choice:
     )
 
 
-def _offer(study: Study, m: int, seed: int) -> _Offer:
-    """Items for each held-out user, those wanted and m times as many others."""
+def offered(study: Study, m: int, seed: int, *, size: int = _OFFER) -> Offer:
+    """At most ``size`` items for each held-out user, those wanted and m times as many others."""
     log = study.heldout()
     chance = uniform(keys(seed, log.user, log.item, m), Question.NOTICES)
     wanted = _few(log.user, log.positive, chance)
-    parts = _OFFER // (1 + m)
+    parts = size // (1 + m)
     n_users = len(study.persona)
     if study.world.signals.shown:
         others = _few(log.user, ~log.positive, chance)
@@ -111,7 +119,7 @@ def _offer(study: Study, m: int, seed: int) -> _Offer:
     else:
         other_user = torch.repeat_interleave(torch.arange(n_users), whole * m)
         other = _unobserved(study, other_user, seed + m)
-    return _Offer(
+    return Offer(
         torch.cat([user, other_user]),
         torch.cat([item, other]),
         torch.cat([torch.ones(len(user)), torch.zeros(len(other))]) > 0,
@@ -152,7 +160,7 @@ def _unobserved(study: Study, user: Tensor, seed: int) -> Tensor:
     return found
 
 
-def _by_user(offer: _Offer, taken: Tensor) -> tuple[float, float, float, float]:
+def _by_user(offer: Offer, taken: Tensor) -> tuple[float, float, float, float]:
     """Accuracy, precision, recall and F1, each the mean over users."""
     _, row = torch.unique(offer.user, return_inverse=True)
     n = int(row.max()) + 1 if len(row) else 0

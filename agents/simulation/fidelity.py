@@ -114,6 +114,22 @@ def fidelity(study: Study, seed: int, *, days: int = 5) -> Fidelity:
     return Fidelity(tuple(figures), chosen, users=len(torch.unique(real.user)), events=len(real))
 
 
+def of_offers(
+    study: Study, real: Logbook, simulated: Logbook, choice: Choice, seed: int
+) -> Fidelity:
+    """Fidelity of users who were only offered items: response, items and the choice.
+
+    ``real`` and ``simulated`` are the same events of held-out users, as they were and as simulated.
+    """
+    figures: list[Figure] = []
+    if len(real):
+        figures += _response(study, real, simulated, _shuffled(study, real, seed))
+    if all(len(items) for _, items in choice.taken):
+        log = study.heldout()
+        figures += _items(study, *(_with_items(log, *pair) for pair in choice.taken))
+    return Fidelity(tuple(figures), (choice,), users=choice.users, events=len(real))
+
+
 def replayed(study: Study, log: Logbook, seed: int) -> Logbook:
     """The log with what its users would have done by the model, with the same items in order."""
     signals, world = study.world.signals, replace(study.world, items=study.items)

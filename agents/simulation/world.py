@@ -78,6 +78,14 @@ class Study:
         """The later halves of users that nothing was learnt from."""
         return self.later.take(self.group[self.later.user] == 2)
 
+    def at_cut(self) -> World:
+        """The world as it was when the later halves began."""
+        taken = self.known.take(self.known.positive)
+        counts = torch.bincount(taken.user, minlength=len(self.persona))
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        histories = UserBatch(torch.arange(len(counts)), offsets, taken.item)
+        return replace(self.world, items=self.items, persona=self.persona, histories=histories)
+
 
 def fit_world(dataset: Dataset, seed: int, priors: Priors | None = None) -> World:
     """The world of a log (all interactions of the dataset: hold out first)."""

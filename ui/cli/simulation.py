@@ -85,6 +85,11 @@ def _told(played: PlayedDays) -> dict[str, Any]:
         "spent": played.spent.as_note(),
         "last_error": played.last_error,
         "differences": [asdict(one) for one in played.differences],
+        "trust": [
+            {"users": who, "score": found.trust.score, **found.trust.parts, "on": found.users}
+            for who, found in (("language model", played.played), ("fitted", played.fitted))
+        ],
+        "says": f"{played.doubt}: they inform only" if played.doubt else "they may decide",
     }
 
 
@@ -96,7 +101,7 @@ def _show(told: dict[str, Any]) -> None:
     table("what users did", rows, as_json=False)
     if played is None:
         return
-    differences = played.pop("differences")
+    differences, trust = played.pop("differences"), played.pop("trust")
     record("users that a language model played", played, as_json=False)
     table(
         "the same users",
@@ -111,3 +116,4 @@ def _show(told: dict[str, Any]) -> None:
         ],
         as_json=False,
     )
+    table("held-out users, beside what they really did", trust, as_json=False)

@@ -89,7 +89,7 @@ class Players:
             [key in self._players for key in readers.key.tolist()], dtype=torch.bool
         )
         rows = mine.nonzero()[:, 0]
-        verdicts = self._verdicts(items, readers, shown, rows, day)
+        verdicts = self.verdicts(items, readers, shown, rows, day)
         given = torch.tensor([verdict is not None for verdict in verdicts], dtype=torch.bool)
         played, others = rows[given], torch.ones(len(shown), dtype=torch.bool)
         others[played] = False
@@ -100,7 +100,7 @@ class Players:
             if own is None:
                 reading = page.read(world, items, some, shown[which], day, seed)
             else:
-                reading = _enacted(world, items, some.mind, shown[which], own)
+                reading = enacted(world, items, some.mind, shown[which], own)
             readers.mind.put(which, some.mind)
             readings.append((which, reading))
         together = _merged(readings, len(shown))
@@ -114,9 +114,10 @@ class Players:
         """
         return {whose: self._asker.decided[whose] for whose in WHOSE}
 
-    def _verdicts(
+    def verdicts(
         self, items: Items, readers: Readers, shown: Tensor, rows: Tensor, day: int
     ) -> list[Verdict | None]:
+        """What the model says of the pages at ``rows`` of ``shown``; None where it says nothing."""
         questions = []
         for row in rows.tolist():
             player = self._players[int(readers.key[row])]
@@ -193,7 +194,7 @@ def _taken(readers: Readers, rows: Tensor) -> Readers:
     )
 
 
-def _enacted(
+def enacted(
     world: World, items: Items, mind: Mind, shown: Tensor, verdicts: list[Verdict]
 ) -> Reading:
     """What comes of verdicts on pages ``shown`` (n, k); ``mind`` changes as on any page."""

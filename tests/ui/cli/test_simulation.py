@@ -74,13 +74,17 @@ def test_a_model_plays_some_of_them(command: Any, server: Endpoint) -> None:
     told = told_by(command(*words, "--json", **given))["language_model"]
     assert told["model"] == "small"
     assert told["decided"]["model"] == 3
-    assert told["spent"]["calls"] == 3
+    assert told["spent"]["calls"] == 6, "as many held-out users are examined"
+    assert [one["users"] for one in told["trust"]] == ["language model", "fitted"]
+    assert all(0 < one["score"] < 1 and one["on"] == 3 for one in told["trust"])
+    assert "they inform only" in told["says"], "an ordering of recommenders is asked of everybody"
     assert {one["signal"] for one in told["differences"]} >= {"watch_time", "satisfaction"}
     pages = next(one for one in told["differences"] if one["signal"] == "pages")
     assert pages["played"] == 1.0
     again = command(*words, **given)
     assert "the same users" in again.stdout
-    assert len(server.asked) == 3, "what was paid for is kept"
+    assert "beside what they really did" in again.stdout
+    assert len(server.asked) == 6, "what was paid for is kept"
 
 
 @pytest.mark.parametrize("words", [(), ("--model", "large")])
