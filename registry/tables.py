@@ -449,7 +449,7 @@ class ExposureRow(SQLModel, table=True):
 
 
 class ExperimentRow(SQLModel, table=True):
-    """Two arms whose users are answered by whoever asks for it, and what was seen of them so far."""
+    """Two arms whose users somebody else answers, and what was seen of them so far."""
 
     __tablename__: ClassVar[str] = "experiment"
     id: int | None = Field(default=None, primary_key=True)

@@ -76,7 +76,7 @@ def experiment_view(row: ExperimentRow) -> ExperimentView:
                 strict=True,
             )
         ],
-        ratio_p=min(1.0, math.exp(-log_evidence(state.exposed, shares))) if seen else 1.0,
+        ratio_p=math.exp(min(0.0, -log_evidence(state.exposed, shares))) if seen else 1.0,
         ratio_alpha=state.plan.ratio_alpha,
         step=state.step,
         horizon=design.horizon,

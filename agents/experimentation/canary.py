@@ -116,7 +116,10 @@ class Canary(_Frozen):
     @property
     def ratio_p(self) -> float:
         """Always valid p-value of the arms' shares of the users, over all stages."""
-        return min(1.0, math.exp(-_ratio_evidence(self)))
+        share, found = self.ladder.stages[self.stage], self.ratio_evidence
+        if sum(self.exposed) and share < 1:
+            found += log_evidence(self.exposed, (share, 1 - share))
+        return math.exp(min(0.0, -found))
 
     def verdicts(self) -> dict[str, Judged]:
         """Each metric, judged for the next stage."""

@@ -60,7 +60,9 @@ def show_experiment(
 
 
 @router.post("/experiments/{number}/stop")
-def stop(someone: Approver, deps: Deps, number: Key, reason: Text = "", csrf: Text = "") -> Response:
+def stop(
+    someone: Approver, deps: Deps, number: Key, reason: Text = "", csrf: Text = ""
+) -> Response:
     """End one without a conclusion."""
     check_token(someone.session, csrf)
     carried_out.stop(deps.engine, deps.settings.surface, number, who=someone.name, reason=reason)

@@ -182,3 +182,13 @@ def test_rules_that_contradict_themselves_are_refused() -> None:
     ):
         with pytest.raises(ValidationError, match=says):
             Ladder.model_validate(rules)
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "rolled back", "promoted"])
+def test_the_shares_of_users_are_judged_in_every_state(status: str) -> None:
+    there = {"status": status, "stage": len(STAGES) - 1 if status == "promoted" else 2}
+    fair = Canary.model_validate({**there, "exposed": (100, 900)})
+    lost = Canary.model_validate({**there, "exposed": (100, 9000)})
+    assert fair.ratio_p == 1.0
+    assert (lost.ratio_p < 0.001) == (status != "promoted"), "all users see it: no shares"
+    assert Canary().ratio_p == 1.0
