@@ -189,7 +189,8 @@ def growth(memory: list[dict[str, Any]], of: str, life: str, kind: str) -> dict[
     """
     lives: dict[Any, list[tuple[float, float]]] = {}
     for row in memory:
-        lives.setdefault(row[life], []).append((row["cycles"], row[of][kind]))
+        if row[of][kind]:  # else it was dead just then
+            lives.setdefault(row[life], []).append((row["cycles"], row[of][kind]))
     points = []
     for found in lives.values():
         if len(found) >= 10:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, TOP = 820, 260, 56, 26
+WIDTH, HEIGHT, LEFT, TOP = 820, 260, 76, 26
 COLOURS = {"controller": "#1b6ca8", "mlflow": "#c0562b"}
 NAMES = {"controller": "agenticrs up", "mlflow": "MLflow (all its processes)"}
 ROWS = {"controller": "up", "mlflow": "MLflow", "worker": "worker", "database": "connection"}
@@ -68,6 +68,8 @@ def _lives(memory: Sequence[Mapping[str, Any]], of: str, colour: str, x: Any, y:
     life = "start" if of == "controller" else "mlflow_pid"
     lives: dict[int, list[str]] = {}
     for row in memory:
+        if not row[of]["resident"]:  # it was dead just then
+            continue
         point = f"{x(row['cycles']):.1f},{y(row[of]['resident']):.1f}"
         lives.setdefault(row[life], []).append(point)
     return [

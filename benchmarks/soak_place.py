@@ -266,7 +266,7 @@ class Place:
         pid = draw.choice(sorted(targets))
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-            return targets[pid].strip()[:60]
+            return " ".join(word.rpartition("/")[2] for word in targets[pid].split())[:60]
         return ""
 
     def _kill_connection(self, draw: random.Random) -> str:
