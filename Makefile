@@ -37,7 +37,7 @@ browser: setup  ## Find or install Chromium for the browser tests
 	@$(BIN)/python tests/browser.py
 
 test: test-fast browser  ## Run every test, fast ones first
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # A worker for each core, and each on one thread: more would wait for each other.
 test-fast: setup  ## Run the fast tests only
