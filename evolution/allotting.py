@@ -26,7 +26,7 @@ def allot(cycle: Cycle, agents: Sequence[str]) -> tuple[Turns, Result]:
     """
     if cycle.services.settings.turns == "rotation":
         with session_scope(cycle.services.engine) as session:
-            before = len(cycles.list_all(session, cycle.surface)) - 1
+            before = cycles.count(session, cycle.surface) - 1
         found, credit = turns.rotation(agents, before), Result()
     else:
         found, credit = _by_credit(cycle, agents)

@@ -15,6 +15,8 @@ from agenticrs.registry.tables import CycleRow, TrialRow, utc_now
 
 _GPU_TRIALS = 50
 """Newest trials whose memory on a GPU says what the next ones need."""
+_MOST_ELSEWHERE = 200
+"""Most trials that are read of each other snapshot."""
 
 
 @dataclass(frozen=True)
@@ -129,23 +131,33 @@ def elsewhere(
 ) -> list[list[TrialRow]]:
     """Fully trained candidates of earlier cycles on each of the newest other snapshots.
 
-    The newest snapshot first, and on each the newest candidate.
+    The newest snapshot first, and on each the newest candidate; not more than ``_MOST_ELSEWHERE``
+    of each, so that what is read does not grow with the history.
     """
-    rows = session.exec(
-        select(TrialRow)
-        .where(
-            TrialRow.agent == agent,
-            TrialRow.state == "done",
-            TrialRow.fingerprint != fingerprint,
-            col(TrialRow.cycle_id) < before_cycle,
-        )
-        .order_by(col(TrialRow.id).desc())
+    earlier = (
+        TrialRow.agent == agent,
+        TrialRow.state == "done",
+        TrialRow.fingerprint != fingerprint,
+        col(TrialRow.cycle_id) < before_cycle,
     )
-    found: dict[str, list[TrialRow]] = {}
-    for row in rows:
-        if row.fingerprint in found or len(found) < snapshots:
-            found.setdefault(row.fingerprint, []).append(row)
-    return list(found.values())
+    newest = session.exec(
+        select(TrialRow.fingerprint)
+        .where(*earlier)
+        .group_by(TrialRow.fingerprint)
+        .order_by(func.max(TrialRow.id).desc())
+        .limit(snapshots)
+    ).all()
+    return [
+        list(
+            session.exec(
+                select(TrialRow)
+                .where(*earlier, TrialRow.fingerprint == other)
+                .order_by(col(TrialRow.id).desc())
+                .limit(_MOST_ELSEWHERE)
+            )
+        )
+        for other in newest
+    ]
 
 
 def best_reward(

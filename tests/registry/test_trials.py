@@ -181,6 +181,16 @@ def test_trials_on_other_snapshots_are_found_by_snapshot_the_newest_first(store:
     assert ids(9, before_cycle=read(store, oldest).cycle_id) == [], "of earlier cycles only"
 
 
+def test_no_more_than_so_many_of_another_snapshot_are_read_and_they_are_the_newest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "_MOST_ELSEWHERE", 2)
+    made = [full(store, 0.1, fingerprint="g") for _ in range(4)]
+    with session_scope(store.engine) as session:
+        (rows,) = trials.elsewhere(session, "ease", "f", snapshots=5, before_cycle=10**6)
+        assert [row.id for row in rows] == made[:1:-1]
+
+
 def test_the_best_reward_is_one_of_full_training_on_that_data(store: Store) -> None:
     for reward in (0.1, 0.3, 0.2):
         full(store, reward)
