@@ -1,11 +1,12 @@
 """A composition on ML-1M, leave-one-out, beside its members: fused lists, tested once.
 
     python benchmarks/published.py --task ml-1m --agents sasrec --keep .bench/kept --seed 0|1|2
-    python benchmarks/composition.py --kept .bench/kept
+    python benchmarks/composition.py --kept .bench/kept --members sasrec,hstu
 
-Members are the kept SASRecs (each with the weights of the epoch that was best on the validation
-items), and EASE and co-occurrence, trained on train alone like them. Weights of the members and the
-scale of scores are searched by TPE on the validation items; what is best there is tested, once.
+Members are all kept trainings of the named agents (each with the weights of the epoch that was best
+on the validation items), and EASE and co-occurrence, trained on train alone like them. Weights of
+the members and the scale of scores are searched by TPE on the validation items; what is best there
+is tested, once.
 """
 
 from __future__ import annotations
@@ -65,9 +66,13 @@ def main() -> None:
     """Search on the validation items, test once, and write the row down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kept", type=Path, required=True)
-    kept = parser.parse_args().kept
+    parser.add_argument("--members", default="sasrec")
+    asked = parser.parse_args()
     problem, _ = Problem.of(TASKS[TASK], 0)
-    folders = sorted((kept / TASK).glob("sasrec-*"))
+    kept = asked.kept / TASK
+    folders = [
+        found for name in asked.members.split(",") for found in sorted(kept.glob(f"{name}-*"))
+    ]
     members: dict[str, Agent[Any]] = {
         folder.name.replace("-", "_"): artifact.unpack(folder) for folder in folders
     }
