@@ -118,8 +118,8 @@ def begin(
 
 def arms(row: ExperimentRow, users: Sequence[str]) -> list[str]:
     """The arm of each user: the same in every process and on every day."""
-    share = Experiment.model_validate(row.experiment).plan.design.allocation
-    return [ARMS[place] for place in assign(users, row.salt, (share, 1 - share)).tolist()]
+    shares = Experiment.model_validate(row.experiment).plan.design.shares
+    return [ARMS[place] for place in assign(users, row.salt, shares).tolist()]
 
 
 def observe(
@@ -135,7 +135,7 @@ def observe(
         before = Experiment.model_validate(row.experiment)
         observed, explained = observation(row, told)
         state = next_state(before, observed)
-        experiments.count(session, row, [one.user_id for one in told], state.step)
+        experiments.let_count(session, row, [one.user_id for one in told], state.step)
         over = state.outcome != "go on"
         row = experiments.change(
             session,

@@ -102,7 +102,15 @@ def latest(session: Session, surface: str) -> CanaryRow:
     return row
 
 
-def all_of(session: Session, surface: str, limit: int = 20) -> list[CanaryRow]:
+def get(session: Session, surface: str, number: int) -> CanaryRow:
+    """One of the surface's; raises NotFound."""
+    row = session.get(CanaryRow, number)
+    if row is None or row.surface != surface:
+        raise NotFound(f"there was no canary {number}", hint="/canary lists them")
+    return row
+
+
+def all_of(session: Session, surface: str, limit: int = 20, offset: int = 0) -> list[CanaryRow]:
     """The surface's canaries, newest first."""
     return list(
         session.exec(
@@ -110,8 +118,16 @@ def all_of(session: Session, surface: str, limit: int = 20) -> list[CanaryRow]:
             .where(CanaryRow.surface == surface)
             .order_by(col(CanaryRow.id).desc())
             .limit(limit)
+            .offset(offset)
         )
     )
+
+
+def count(session: Session, surface: str) -> int:
+    """How many there have been."""
+    return session.exec(
+        select(func.count()).select_from(CanaryRow).where(CanaryRow.surface == surface)
+    ).one()
 
 
 def change(
@@ -225,7 +241,7 @@ def due(session: Session, row: CanaryRow, now: float) -> list[Due]:
     ]
 
 
-def count(session: Session, row: CanaryRow, users: Sequence[Due]) -> None:
+def let_count(session: Session, row: CanaryRow, users: Sequence[Due]) -> None:
     """Let them count in this version of the canary, and in no other."""
     for start in range(0, len(users), _BATCH):
         some = users[start : start + _BATCH]

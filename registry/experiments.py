@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import func, insert, update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
@@ -40,7 +40,9 @@ def get(session: Session, surface: str, number: int) -> ExperimentRow:
     return row
 
 
-def all_of(session: Session, surface: str, limit: int = 1000) -> list[ExperimentRow]:
+def all_of(
+    session: Session, surface: str, limit: int = 1000, offset: int = 0
+) -> list[ExperimentRow]:
     """The surface's experiments, newest first."""
     return list(
         session.exec(
@@ -48,11 +50,19 @@ def all_of(session: Session, surface: str, limit: int = 1000) -> list[Experiment
             .where(ExperimentRow.surface == surface)
             .order_by(col(ExperimentRow.id).desc())
             .limit(limit)
+            .offset(offset)
         )
     )
 
 
-def count(session: Session, row: ExperimentRow, users: Sequence[str], step: int) -> None:
+def count(session: Session, surface: str) -> int:
+    """How many there are."""
+    return session.exec(
+        select(func.count()).select_from(ExperimentRow).where(ExperimentRow.surface == surface)
+    ).one()
+
+
+def let_count(session: Session, row: ExperimentRow, users: Sequence[str], step: int) -> None:
     """Let them count in that step and in no other. Raises NotAllowed when some have counted."""
     for start in range(0, len(users), _BATCH):
         some = users[start : start + _BATCH]

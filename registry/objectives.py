@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
@@ -37,7 +37,20 @@ def file(session: Session, row: ObjectiveRow) -> ObjectiveRow:
     return row
 
 
-def list_all(session: Session, surface: str, limit: int = 20) -> list[ObjectiveRow]:
+def get(session: Session, surface: str, number: int) -> ObjectiveRow:
+    """One of the surface's proposals; raises NotFound."""
+    row = session.get(ObjectiveRow, number)
+    if row is None or row.surface != surface:
+        raise NotFound(
+            f"there is no proposal {number} of objectives on {surface!r}",
+            hint="/objectives lists them",
+        )
+    return row
+
+
+def list_all(
+    session: Session, surface: str, limit: int = 20, offset: int = 0
+) -> list[ObjectiveRow]:
     """The surface's proposals, newest first."""
     return list(
         session.exec(
@@ -45,8 +58,16 @@ def list_all(session: Session, surface: str, limit: int = 20) -> list[ObjectiveR
             .where(ObjectiveRow.surface == surface)
             .order_by(col(ObjectiveRow.id).desc())
             .limit(limit)
+            .offset(offset)
         )
     )
+
+
+def count(session: Session, surface: str) -> int:
+    """How many there are."""
+    return session.exec(
+        select(func.count()).select_from(ObjectiveRow).where(ObjectiveRow.surface == surface)
+    ).one()
 
 
 def approved(session: Session, surface: str) -> ObjectiveRow | None:
@@ -73,9 +94,7 @@ def decide(
     Raises NotFound, NotAllowed without a reason or for one that does not wait (what no experiment
     has verified cannot be approved), Conflict when somebody else decided meanwhile.
     """
-    row = session.get(ObjectiveRow, number)
-    if row is None or row.surface != surface:
-        raise NotFound(f"there is no proposal {number} of objectives on {surface!r}")
+    row = get(session, surface, number)
     reason = reason.strip()
     if not reason:
         raise NotAllowed("a decision needs a reason", hint="say why in a sentence")

@@ -50,9 +50,9 @@ def look(engine: Engine, tracking: Tracking, surface: str) -> list[Orphan]:
     found = _unknown(engine, tracking, surface)
     with session_scope(engine) as session:
         return [
-            Orphan(model, number, _why(session, surface, model, run_id))
+            Orphan(model, number, why)
             for model, number, run_id in found
-            if not _is_adoptable(session, surface, model, run_id)
+            if (why := _why_not(session, surface, model, _trial(session, run_id)))
         ]
 
 
@@ -77,7 +77,7 @@ def _unknown(engine: Engine, tracking: Tracking, surface: str) -> list[tuple[str
 
 def _adopted(session: Session, surface: str, model: str, number: int, run_id: str) -> bool:
     trial = _trial(session, run_id)
-    if trial is None or not _is_adoptable(session, surface, model, run_id):
+    if trial is None or _why_not(session, surface, model, trial):
         return False
     session.add(versions.row_of(trial, surface, number, run_id))
     session.flush()
@@ -92,32 +92,20 @@ def _adopted(session: Session, surface: str, model: str, number: int, run_id: st
     return True
 
 
-def _is_adoptable(session: Session, surface: str, model: str, run_id: str) -> bool:
-    trial = _trial(session, run_id)
-    return (
-        trial is not None
-        and trial.state == "done"
-        and model == versions.model_name(surface, trial.agent)
-        and _version_of(session, trial) is None
-    )
-
-
-def _why(session: Session, surface: str, model: str, run_id: str) -> str:
+def _why_not(session: Session, surface: str, model: str, trial: TrialRow | None) -> str:
+    """Why a version that is made of that trial, if of any, may not be adopted; empty: it may."""
     if model == compositions.model_name(surface):
         return (
             "a cycle that was cut off made it, and did not go on; or somebody did in MLflow. "
             "It gets its row when the same composition is made again; else it can be deleted."
         )
-    trial = _trial(session, run_id)
-    known = None if trial is None else _version_of(session, trial)
+    known = None if trial is None else versions.of_trial(session, trial.id or 0)
     if known is not None:
         return f"it is the same as version {known.number}, which the registry knows; delete it."
-    return "no trial of the registry has its run: somebody made it in MLflow; it never serves."
+    if trial is None or trial.state != "done" or model != versions.model_name(surface, trial.agent):
+        return "no trial of the registry has its run: somebody made it in MLflow; it never serves."
+    return ""
 
 
 def _trial(session: Session, run_id: str) -> TrialRow | None:
     return session.exec(select(TrialRow).where(TrialRow.run_id == run_id)).first()
-
-
-def _version_of(session: Session, trial: TrialRow) -> VersionRow | None:
-    return session.exec(select(VersionRow).where(VersionRow.trial_id == trial.id)).first()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
@@ -113,15 +113,26 @@ def of_cycle(session: Session, cycle_id: int) -> ProposalRow | None:
 
 
 def list_all(
-    session: Session, surface: str | None = None, state: str | None = None
+    session: Session,
+    surface: str | None = None,
+    state: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[ProposalRow]:
-    """Proposals, newest first."""
+    """Proposals, newest first; without a ``limit`` all of them."""
     query = select(ProposalRow).order_by(col(ProposalRow.id).desc())
     if surface is not None:
         query = query.where(ProposalRow.surface == surface)
     if state is not None:
         query = query.where(ProposalRow.state == state)
-    return list(session.exec(query))
+    return list(session.exec(query.limit(limit).offset(offset)))
+
+
+def count(session: Session, surface: str) -> int:
+    """How many there are on a surface."""
+    return session.exec(
+        select(func.count()).select_from(ProposalRow).where(ProposalRow.surface == surface)
+    ).one()
 
 
 def decide(

@@ -36,7 +36,7 @@ def register(
     with the same run. Raises RegistryError for a trial that is not done.
     """
     with session_scope(engine) as session:
-        known = _of_trial(session, trial_id)
+        known = of_trial(session, trial_id)
         if known is not None:
             return known
         trial = trials.get(session, trial_id)
@@ -62,7 +62,7 @@ def register(
             session.add(row)
     except IntegrityError:  # another process did the same at the same time
         with session_scope(engine) as session:
-            known = _of_trial(session, trial_id)
+            known = of_trial(session, trial_id)
         if known is None:
             raise
         return known
@@ -135,7 +135,8 @@ def latest(session: Session, surface: str, agent: str) -> VersionRow | None:
     return next(iter(of_agent(session, surface, agent)), None)
 
 
-def _of_trial(session: Session, trial_id: int) -> VersionRow | None:
+def of_trial(session: Session, trial_id: int) -> VersionRow | None:
+    """The version that was made of a trial, or None."""
     return session.exec(select(VersionRow).where(VersionRow.trial_id == trial_id)).first()
 
 

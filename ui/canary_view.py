@@ -14,6 +14,8 @@ from agenticrs.agents.experimentation.canary import Canary
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import canaries
 from agenticrs.registry.tables import CanaryRow
+from agenticrs.rewards.experiments.guardrails import Judged
+from agenticrs.rewards.experiments.sequential import Gathered
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,7 @@ def canary_view(engine: Engine, row: CanaryRow) -> CanaryView:
     state = Canary.model_validate(row.ladder)
     with session_scope(engine) as session:
         candidate, champion = canaries.users_seen(session, row)
-    metrics, rules = [], {one.metric: one for one in state.ladder.metrics}
-    for name, found in state.verdicts().items():
-        seen = state.seen.get(name)
-        known = math.isfinite(found.low)
-        metrics.append(
-            MetricView(
-                metric=name,
-                verdict=found.verdict,
-                gain=found.gain if known else None,
-                low=found.low if known else None,
-                high=found.high if known else None,
-                may_lose=rules[name].allowed(state.next_share),
-                candidate_users=seen.treated if seen else 0,
-                champion_users=seen.controls if seen else 0,
-            )
-        )
+    verdicts = state.verdicts()
     return CanaryView(
         canary=row.id or 0,
         state=row.state,
@@ -98,5 +85,28 @@ def canary_view(engine: Engine, row: CanaryRow) -> CanaryView:
         ratio_p=state.ratio_p,
         started=row.started_at,
         stepped=row.stepped_at,
-        metrics=metrics,
+        metrics=[
+            metric_view(
+                rule.metric,
+                verdicts[rule.metric],
+                state.seen.get(rule.metric),
+                may_lose=rule.allowed(state.next_share),
+            )
+            for rule in state.ladder.metrics
+        ],
+    )
+
+
+def metric_view(name: str, found: Judged, seen: Gathered | None, *, may_lose: float) -> MetricView:
+    """A metric as it was judged on what was gathered of it; None: nothing was."""
+    known = math.isfinite(found.low)
+    return MetricView(
+        metric=name,
+        verdict=found.verdict,
+        gain=found.gain if known else None,
+        low=found.low if known else None,
+        high=found.high if known else None,
+        may_lose=may_lose,
+        candidate_users=seen.treated if seen else 0,
+        champion_users=seen.controls if seen else 0,
     )

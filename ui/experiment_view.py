@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from agenticrs.agents.experimentation.experiment import Experiment
+from agenticrs.evolution.experiments import ARMS
 from agenticrs.registry.tables import ExperimentRow
-from agenticrs.rewards.experiments.sample_ratio import log_evidence
-from agenticrs.ui.canary_view import MetricView
+from agenticrs.ui.canary_view import MetricView, metric_view
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def experiment_view(row: ExperimentRow) -> ExperimentView:
     """What is stored of it, with its metrics judged as its plan says."""
     state = Experiment.model_validate(row.experiment)
     design, seen = state.plan.design, sum(state.exposed)
-    shares = (design.allocation, 1 - design.allocation)
+    judged = state.judged()
     return ExperimentView(
         experiment=row.id or 0,
         title=row.title,
@@ -69,14 +68,14 @@ def experiment_view(row: ExperimentRow) -> ExperimentView:
         arms=[
             ArmView(arm, shows, share, users / seen if seen else None, users)
             for arm, shows, share, users in zip(
-                ("treatment", "control"),
+                ARMS,
                 (row.treatment, row.control),
-                shares,
+                design.shares,
                 state.exposed,
                 strict=True,
             )
         ],
-        ratio_p=math.exp(min(0.0, -log_evidence(state.exposed, shares))) if seen else 1.0,
+        ratio_p=state.ratio_p,
         ratio_alpha=state.plan.ratio_alpha,
         step=state.step,
         horizon=design.horizon,
@@ -87,27 +86,16 @@ def experiment_view(row: ExperimentRow) -> ExperimentView:
         begun=row.begun_at,
         seen=row.seen_at,
         finished=row.finished_at,
-        metrics=_metrics(state),
-    )
-
-
-def _metrics(state: Experiment) -> list[MetricView]:
-    rules, found = {one.metric: one for one in state.plan.metrics}, []
-    for name, judged in state.judged().items():
-        seen, known = state.seen.get(name), math.isfinite(judged.low)
-        found.append(
-            MetricView(
-                metric=name,
-                verdict=judged.verdict,
-                gain=judged.gain if known else None,
-                low=judged.low if known else None,
-                high=judged.high if known else None,
-                may_lose=rules[name].margin,
-                candidate_users=seen.treated if seen else 0,
-                champion_users=seen.controls if seen else 0,
+        metrics=[
+            metric_view(
+                rule.metric,
+                judged[rule.metric],
+                state.seen.get(rule.metric),
+                may_lose=rule.margin,
             )
-        )
-    return found
+            for rule in state.plan.metrics
+        ],
+    )
 
 
 def _explained(row: ExperimentRow) -> float | None:

@@ -81,8 +81,7 @@ def up(
         if settings.mlflow_uri is None:
             server = KeptServer(MlflowServer(settings.home, "127.0.0.1", settings.mlflow_port))
             with out.status("starting MLflow"):
-                server.start()
-            stack.callback(server.stop)
+                stack.enter_context(server)
             addresses["MLflow"] = server.url
         else:
             addresses["MLflow"] = settings.mlflow_uri

@@ -116,10 +116,7 @@ class Canary(_Frozen):
     @property
     def ratio_p(self) -> float:
         """Always valid p-value of the arms' shares of the users, over all stages."""
-        share, found = self.ladder.stages[self.stage], self.ratio_evidence
-        if sum(self.exposed) and share < 1:
-            found += log_evidence(self.exposed, (share, 1 - share))
-        return math.exp(min(0.0, -found))
+        return math.exp(min(0.0, -_ratio_evidence(self)))
 
     def verdicts(self) -> dict[str, Judged]:
         """Each metric, judged for the next stage."""
@@ -195,9 +192,11 @@ def _gathered(canary: Canary, observed: Observation) -> Canary:
 
 
 def _ratio_evidence(canary: Canary) -> float:
-    if not sum(canary.exposed):
+    # The stage's share: one that was rolled back is shown to nobody any more.
+    share = canary.ladder.stages[canary.stage]
+    if not sum(canary.exposed) or share == 1:
         return canary.ratio_evidence
-    return canary.ratio_evidence + log_evidence(canary.exposed, (canary.share, 1 - canary.share))
+    return canary.ratio_evidence + log_evidence(canary.exposed, (share, 1 - share))
 
 
 def _waiting_for(canary: Canary, judged: dict[str, Judged]) -> str:

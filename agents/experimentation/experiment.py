@@ -39,6 +39,11 @@ class Design:
         if not inside or self.horizon < 1:
             raise ValueError(f"allocation, spent, alpha or horizon is out of range: {self}")
 
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of the users: who are shown the change, and who are not."""
+        return self.allocation, 1 - self.allocation
+
     def planned(self, users: int) -> float:
         """Effective users at which intervals are narrowest, with so many users a step."""
         return self.spent * self.horizon * users * self.allocation * (1 - self.allocation)
@@ -73,6 +78,11 @@ class Experiment(_Frozen):
     exposed: tuple[int, int] = (0, 0)
     outcome: Outcome = "go on"
     reason: str = ""
+
+    @property
+    def ratio_p(self) -> float:
+        """Always valid p-value of the arms' shares of the users."""
+        return math.exp(min(0.0, -_ratio_evidence(self)))
 
     def judged(self) -> dict[str, Judged]:
         """Each metric now, with its interval; alpha is shared evenly among them."""
@@ -118,10 +128,8 @@ def _concluded(experiment: Experiment) -> tuple[Outcome, str]:
     if spoilt:
         worst, found = min(spoilt.items(), key=lambda item: item[1].high)
         return "control", f"{worst} is worse: {found}"
-    shares = plan.design.allocation, 1 - plan.design.allocation
-    if sum(experiment.exposed) and log_evidence(experiment.exposed, shares) > -math.log(
-        plan.ratio_alpha
-    ):
+    if _ratio_evidence(experiment) > -math.log(plan.ratio_alpha):
+        shares = plan.design.shares
         return "ask", f"users are not shared as they should: {experiment.exposed} at {shares}"
     open_ones = [one.metric for one in plan.guardrails if judged[one.metric].verdict != "kept"]
     if reward.low > 0 and not open_ones:
@@ -131,3 +139,9 @@ def _concluded(experiment: Experiment) -> tuple[Outcome, str]:
     if reward.low > 0:
         return "ask", f"{plan.reward.metric} is better: {reward}, but not sure: {open_ones}"
     return "control", f"not shown to be better in {experiment.step} steps: {reward}"
+
+
+def _ratio_evidence(experiment: Experiment) -> float:
+    if not sum(experiment.exposed):
+        return 0.0
+    return log_evidence(experiment.exposed, experiment.plan.design.shares)

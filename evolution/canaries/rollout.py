@@ -162,7 +162,7 @@ def step(
     with session_scope(engine) as session:
         due = canaries.due(session, row, time.time() if now is None else now)
         state = ladders.step(Canary.model_validate(row.ladder), observation(row, due, dataset))
-        canaries.count(session, row, due)
+        canaries.let_count(session, row, due)
         row = _write(session, row, state, POLICY)
     return settle(engine, tracking, row)
 

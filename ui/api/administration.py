@@ -12,7 +12,7 @@ from agenticrs.registry import accounts, audit, policies, tokens
 from agenticrs.registry.policies import Policy
 from agenticrs.registry.roles import Role
 from agenticrs.registry.tables import AccountRow, TokenRow, utc_now
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.models import Reason
 from agenticrs.ui.api.people import Admin, Needs
 
@@ -162,9 +162,7 @@ def make_token(wanted: NewToken, session: Registry, who: Admin) -> TokenMade:
 
 
 @_admins.post("/tokens/{token_id}/revoke")
-def revoke_token(
-    token_id: Annotated[int, Path(ge=1, le=2**53)], session: Registry, who: Admin
-) -> TokenPublic:
+def revoke_token(token_id: Key, session: Registry, who: Admin) -> TokenPublic:
     """Let a token count no more."""
     return TokenPublic(**_token(tokens.revoke(session, token_id, who=who.name)))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
 from sqlmodel import Session
 
@@ -65,3 +65,6 @@ def get_session(deps: Deps) -> Iterator[Session]:
 
 
 Registry = Annotated[Session, Depends(get_session, scope="function")]
+
+Key = Annotated[int, Path(ge=1, le=2**53)]
+"""Number of a row in a route's path: what JSON and the databases can hold."""

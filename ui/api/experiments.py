@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 
 from agenticrs.evolution import experiments as carried_out
 from agenticrs.registry import experiments
 from agenticrs.ui.api import models
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Needs
 from agenticrs.ui.experiment_view import experiment_view
 
 router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(Needs("viewer"))])
-Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/experiments")

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Query
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import agents, audit, compositions, cycles, promotion, proposals, trials
 from agenticrs.registry import versions as version_store
 from agenticrs.registry.graph import Graph
 from agenticrs.ui.api import models
-from agenticrs.ui.api.dependencies import AppDependencies, Deps, Registry
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Needs, Operator
 
 router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(Needs("viewer"))])
-Key = Annotated[int, Path(ge=1, le=2**53)]
 ProposalState = Literal[
     "waiting", "approved", "rejected", "changes requested", "promoted", "superseded", "expired"
 ]

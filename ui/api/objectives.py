@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
+from sqlmodel import Session
 
 from agenticrs.registry import objectives
 from agenticrs.ui.api import models
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Needs
 from agenticrs.ui.objective_view import held_weights
 
 router = APIRouter(prefix="/v1", tags=["governance"], dependencies=[Depends(Needs("viewer"))])
-Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 class _Public(BaseModel):
@@ -65,15 +65,7 @@ def approve_objectives(
     number: Key, decision: models.DecisionRequest, deps: Deps, session: Registry, who: Approver
 ) -> ObjectiveProposal:
     """Let weights that wait hold from the next cycle on."""
-    row = objectives.decide(
-        session,
-        deps.settings.surface,
-        number,
-        verdict="approve",
-        who=who.name,
-        reason=decision.reason,
-    )
-    return ObjectiveProposal.model_validate(row)
+    return _decide(deps, session, number, "approve", who.name, decision.reason)
 
 
 @router.post("/objectives/{number}/reject")
@@ -81,15 +73,7 @@ def reject_objectives(
     number: Key, decision: models.DecisionRequest, deps: Deps, session: Registry, who: Approver
 ) -> ObjectiveProposal:
     """Reject weights that wait; the reason is kept."""
-    row = objectives.decide(
-        session,
-        deps.settings.surface,
-        number,
-        verdict="reject",
-        who=who.name,
-        reason=decision.reason,
-    )
-    return ObjectiveProposal.model_validate(row)
+    return _decide(deps, session, number, "reject", who.name, decision.reason)
 
 
 @router.post("/objectives/reset")
@@ -98,4 +82,18 @@ def reset_objectives(
 ) -> ObjectiveProposal:
     """Let the weights of the settings hold again; the proposal that held until now is returned."""
     row = objectives.reset(session, deps.settings.surface, who=who.name, reason=decision.reason)
+    return ObjectiveProposal.model_validate(row)
+
+
+def _decide(
+    deps: AppDependencies,
+    session: Session,
+    number: int,
+    verdict: objectives.Verdict,
+    who: str,
+    reason: str,
+) -> ObjectiveProposal:
+    row = objectives.decide(
+        session, deps.settings.surface, number, verdict=verdict, who=who, reason=reason
+    )
     return ObjectiveProposal.model_validate(row)

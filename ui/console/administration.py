@@ -14,7 +14,7 @@ from agenticrs.registry import accounts, policies, tokens
 from agenticrs.registry.roles import ROLES, SCOPES, Role
 from agenticrs.registry.tables import utc_now
 from agenticrs.ui.api.credentials import Person, check_password
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Admin, Viewer, check_token
 from agenticrs.ui.api.sessions import COOKIE
 from agenticrs.ui.console.rendering import pages_of
@@ -95,7 +95,7 @@ def make_token(
 def revoke_token(
     someone: Admin,
     session: Registry,
-    token_id: Annotated[int, Path(ge=1, le=2**53)],
+    token_id: Key,
     csrf: Text = "",
 ) -> Response:
     """Let a token count no more."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.agents.experimentation.canary import Canary
 from agenticrs.evolution.canaries import rollout
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import NotAllowed, NotFound
+from agenticrs.platform.errors import NotAllowed
 from agenticrs.registry import canaries
 from agenticrs.ui.api.credentials import Person
-from agenticrs.ui.api.dependencies import AppDependencies, Deps, Registry
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.canary_view import canary_view
 from agenticrs.ui.console import forest_svg
@@ -22,7 +22,6 @@ from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
-_KEPT = 10_000
 
 
 @router.get("/canary")
@@ -41,7 +40,7 @@ def show_earlier(
     request: Request,
     someone: Someone,
     deps: Deps,
-    number: Annotated[int, Path(ge=1, le=2**53)],
+    number: Key,
     page: PageNumber = 1,
 ) -> Response:
     """A canary of earlier."""
@@ -71,11 +70,16 @@ def answer_canary(
 def canary_values(deps: AppDependencies, number: int, page: int = 1) -> dict[str, Any]:
     """What the page of a canary shows. Raises NotFound."""
     with session_scope(deps.engine) as session:
-        rows = canaries.all_of(session, deps.settings.surface, limit=_KEPT)
-        row = next((row for row in rows if row.id == number), None)
-        if row is None:
-            raise NotFound(f"there was no canary {number}", hint="/canary lists them")
+        surface = deps.settings.surface
+        row = canaries.get(session, surface, number)
         decisions = canaries.decisions(session, row)
+        table = page_of(
+            lambda limit, offset: canaries.all_of(session, surface, limit, offset),
+            total=canaries.count(session, surface),
+            number=page,
+            path=f"/canaries/{number}",
+            size=20,
+        )
     view = canary_view(deps.engine, row)
     state = Canary.model_validate(row.ladder)
     return {
@@ -86,13 +90,7 @@ def canary_values(deps: AppDependencies, number: int, page: int = 1) -> dict[str
             (share, _stage(state, place)) for place, share in enumerate(state.ladder.stages)
         ],
         "decisions": decisions,
-        "table": page_of(
-            lambda limit, offset: rows[offset : offset + limit],
-            total=len(rows),
-            number=page,
-            path=f"/canaries/{number}",
-            size=20,
-        ),
+        "table": table,
     }
 
 

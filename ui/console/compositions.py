@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from agenticrs.platform.errors import NotFound
 from agenticrs.registry import agents, compositions, promotion, proposals
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import CompositionRow
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console import graph_svg
 from agenticrs.ui.console.difference import difference_view
@@ -19,7 +19,6 @@ from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
-Number = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/compositions")
@@ -74,7 +73,7 @@ def compare(
 
 @router.get("/compositions/{number}")
 def show_composition(
-    request: Request, someone: Someone, deps: Deps, session: Registry, number: Number
+    request: Request, someone: Someone, deps: Deps, session: Registry, number: Key
 ) -> Response:
     """A composition: its graph, members and metrics."""
     surface = deps.settings.surface

@@ -35,8 +35,10 @@ class Measured:
 def of_cycle(trials: Sequence[TrialRow]) -> dict[str, Markup]:
     """A picture for each agent that has more than one candidate: rewards, and the best so far."""
     found: dict[str, Markup] = {}
-    groups = {trial.agent: [t for t in trials if t.agent == trial.agent] for trial in trials}
-    groups = {agent: own for agent, own in groups.items() if len(own) > 1}
+    by_agent: dict[str, list[TrialRow]] = {}
+    for trial in trials:
+        by_agent.setdefault(trial.agent, []).append(trial)
+    groups = {agent: own for agent, own in by_agent.items() if len(own) > 1}
     for agent, own in groups.items():
         places = range(1, len(own) + 1)
         marks = [_mark(t, place, f"#trial-{t.id}") for t, place in zip(own, places, strict=True)]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from agenticrs.evolution.cycle_report.contents import report_of
 from agenticrs.evolution.cycle_report.text import body, markdown
-from agenticrs.ui.api.dependencies import Deps
+from agenticrs.ui.api.dependencies import Deps, Key
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
-Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/cycles/{cycle_id}/report")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from agenticrs.registry import cycles
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console import live
 from agenticrs.ui.console.paging import PageNumber, page_of
@@ -52,7 +52,7 @@ def show_cycle(
     request: Request,
     someone: Someone,
     deps: Deps,
-    cycle_id: Annotated[int, Path(ge=1, le=2**53)],
+    cycle_id: Key,
     page: PageNumber = 1,
 ) -> Response:
     """A cycle with its progress."""

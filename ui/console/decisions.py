@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Form, Path, Response
+from fastapi import APIRouter, Form, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.platform.errors import NotAllowed
 from agenticrs.registry.proposals import Verdict
-from agenticrs.ui.api.dependencies import AppDependencies, Deps
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key
 from agenticrs.ui.api.people import Approver, Operator, check_token
 
 router = APIRouter(include_in_schema=False)
 Text = Annotated[str, Form(max_length=4000)]
-Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.post("/proposals/{proposal_id}/decide")

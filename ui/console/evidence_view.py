@@ -70,15 +70,15 @@ class EvidenceView:
 
 def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
     """Sort the evidence into what the page shows."""
-    members = _mapping(evidence.get("members"))
-    simulation = _simulation(_mapping(evidence.get("simulation")))
+    members = mapping(evidence.get("members"))
+    simulation = _simulation(mapping(evidence.get("simulation")))
     return EvidenceView(
         reason=str(evidence.get("reason") or ""),
         score=_complete(evidence.get("score"), _ESTIMATE),
         comparisons=[
-            comparison_view(name, title, _mapping(evidence[name]))
+            comparison_view(name, title, mapping(evidence[name]))
             for name, title in _KINDS.items()
-            if _mapping(evidence.get(name))
+            if mapping(evidence.get(name))
         ],
         guardrails=[_complete(rail, _GUARDRAIL) for rail in _list(evidence.get("guardrails"))],
         cost=_complete(evidence.get("cost"), _COST),
@@ -88,7 +88,7 @@ def evidence_view(evidence: Mapping[str, Any]) -> EvidenceView:
             if isinstance(members.get(change), list) and members[change]
         },
         users=evidence.get("users"),
-        segments=_mapping(evidence.get("segments")),
+        segments=mapping(evidence.get("segments")),
         trust=evidence.get("trust", simulation.trust["score"] if simulation else None),
         simulation=simulation,
         unsimulated=str(evidence.get("unsimulated") or ""),
@@ -110,17 +110,17 @@ def comparison_view(name: str, title: str, found: Mapping[str, Any]) -> Comparis
 def _simulation(found: Mapping[str, Any]) -> SimulationView | None:
     if not found:
         return None
-    trust, reward = _mapping(found.get("trust")), _mapping(found.get("reward"))
-    told, weights = _list(found.get("objectives")), _mapping(found.get("weights"))
+    trust, reward = mapping(found.get("trust")), mapping(found.get("reward"))
+    told, weights = _list(found.get("objectives")), mapping(found.get("weights"))
     share = found.get("share")
     title = "Outer reward of simulated users"
     return SimulationView(
         says=str(found.get("says") or ""),
         decides=isinstance(share, int | float) and share > 0,
         reward=comparison_view("simulated", title, reward) if reward else None,
-        objectives=[_objective(_mapping(one), weights) for one in told],
+        objectives=[_objective(mapping(one), weights) for one in told],
         trust=_complete(trust, _TRUST) or dict.fromkeys(_TRUST),
-        parts=_mapping(trust.get("parts")),
+        parts=mapping(trust.get("parts")),
         order=order if len(order := _list(trust.get("ordering"))) == 3 else (),
         assumed=[str(what) for what in _list(trust.get("assumed"))],
         users=found.get("users"),
@@ -133,8 +133,8 @@ def _objective(one: Mapping[str, Any], weights: Mapping[str, Any]) -> dict[str, 
     return {
         "name": name.replace("_", " "),
         "weight": weights.get(name, 0.0),
-        "before": _mapping(one.get("before")).get("mean"),
-        "after": _mapping(one.get("after")).get("mean"),
+        "before": mapping(one.get("before")).get("mean"),
+        "after": mapping(one.get("after")).get("mean"),
         "difference": _complete(one.get("difference"), _ESTIMATE) or dict.fromkeys(_ESTIMATE),
     }
 
@@ -148,5 +148,6 @@ def _list(found: Any) -> Sequence[Any]:
     return found if isinstance(found, list) else ()
 
 
-def _mapping(found: Any) -> Mapping[str, Any]:
+def mapping(found: Any) -> Mapping[str, Any]:
+    """What is told of something, or nothing where the evidence holds no such thing."""
     return found if isinstance(found, Mapping) else {}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.evolution import experiments as carried_out
 from agenticrs.registry import experiments
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.console import curves, forest_svg
 from agenticrs.ui.console.decisions import Text
@@ -18,7 +16,6 @@ from agenticrs.ui.console.rendering import pages_of
 from agenticrs.ui.experiment_view import experiment_view
 
 router = APIRouter(include_in_schema=False)
-Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/experiments")
@@ -26,14 +23,16 @@ def list_experiments(
     request: Request, someone: Someone, deps: Deps, session: Registry, page: PageNumber = 1
 ) -> Response:
     """Experiments, newest first."""
-    rows = experiments.all_of(session, deps.settings.surface)
+    surface = deps.settings.surface
     return pages_of(request).page(
         request,
         "experiments.html",
         person=someone,
         table=page_of(
-            lambda limit, offset: [experiment_view(row) for row in rows[offset : offset + limit]],
-            total=len(rows),
+            lambda limit, offset: [
+                experiment_view(row) for row in experiments.all_of(session, surface, limit, offset)
+            ],
+            total=experiments.count(session, surface),
             number=page,
             path="/experiments",
         ),

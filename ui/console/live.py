@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import cycles, proposals, trials
 from agenticrs.ui.api.credentials import Person
-from agenticrs.ui.api.dependencies import AppDependencies, Deps
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.api.sessions import COOKIE, Sessions
 from agenticrs.ui.console import curves
@@ -34,7 +34,6 @@ _HEARTBEAT = 15.0
 _CALM = 5
 """All but cycles change seldom, and looking costs more: they are looked at so much less often."""
 Values = Mapping[str, Any]
-Key = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/events")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Literal, cast
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
-from agenticrs.platform.errors import NotAllowed, NotFound
+from agenticrs.platform.errors import NotAllowed
 from agenticrs.registry import objectives
-from agenticrs.registry.tables import ObjectiveRow
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.console.decisions import Text
-from agenticrs.ui.console.evidence_view import comparison_view
+from agenticrs.ui.console.evidence_view import comparison_view, mapping
 from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 from agenticrs.ui.objective_view import held_weights
 
 router = APIRouter(include_in_schema=False)
-Key = Annotated[int, Path(ge=1, le=2**53)]
-_KEPT = 10_000
 _EXPERIMENT = {"worth": "What it is worth later", "risk": "Risk"}
 
 
@@ -30,16 +27,16 @@ def show_objectives(
     request: Request, someone: Someone, deps: Deps, session: Registry, page: PageNumber = 1
 ) -> Response:
     """The weights that hold, and every proposal, newest first."""
-    rows = objectives.list_all(session, deps.settings.surface, limit=_KEPT)
+    surface = deps.settings.surface
     return pages_of(request).page(
         request,
         "objectives.html",
         person=someone,
         held=held_weights(session, deps.settings),
-        waiting=[row for row in rows if row.state == "waiting"],
+        waiting=objectives.waiting(session, surface),
         table=page_of(
-            lambda limit, offset: rows[offset : offset + limit],
-            total=len(rows),
+            lambda limit, offset: objectives.list_all(session, surface, limit, offset),
+            total=objectives.count(session, surface),
             number=page,
             path="/objectives",
         ),
@@ -51,11 +48,7 @@ def show_proposed(
     request: Request, someone: Someone, deps: Deps, session: Registry, number: Key
 ) -> Response:
     """Proposed weights with what the experiment found, and the form to decide."""
-    row = session.get(ObjectiveRow, number)
-    if row is None or row.surface != deps.settings.surface:
-        raise NotFound(
-            f"there is no proposal {number} of objectives", hint="/objectives lists them"
-        )
+    row = objectives.get(session, deps.settings.surface, number)
     evidence = row.evidence if isinstance(row.evidence, Mapping) else {}
     return pages_of(request).page(
         request,
@@ -64,11 +57,11 @@ def show_proposed(
         row=row,
         names=list(dict.fromkeys([*row.before, *row.after])),
         evidence=evidence,
-        trust=_mapping(evidence.get("trust")),
+        trust=mapping(evidence.get("trust")),
         comparisons=[
-            comparison_view(name, title, _mapping(evidence[name]))
+            comparison_view(name, title, mapping(evidence[name]))
             for name, title in _EXPERIMENT.items()
-            if _mapping(evidence.get(name))
+            if mapping(evidence.get(name))
         ],
     )
 
@@ -106,7 +99,3 @@ def reset(
     check_token(someone.session, csrf)
     objectives.reset(session, deps.settings.surface, who=someone.name, reason=reason)
     return RedirectResponse("/objectives", 303)
-
-
-def _mapping(found: Any) -> Mapping[str, Any]:
-    return found if isinstance(found, Mapping) else {}

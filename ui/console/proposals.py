@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import compositions, policies, proposals
 from agenticrs.ui.api.credentials import Person
-from agenticrs.ui.api.dependencies import AppDependencies, Deps
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console.difference import difference_view
 from agenticrs.ui.console.paging import PageNumber, page_of
@@ -32,7 +32,7 @@ def show_proposal(
     request: Request,
     someone: Someone,
     deps: Deps,
-    proposal_id: Annotated[int, Path(ge=1, le=2**53)],
+    proposal_id: Key,
 ) -> Response:
     """A proposal: graphs before and after, rewards, guardrails, cost, the decision."""
     values = proposal_values(deps, proposal_id, someone)
@@ -42,15 +42,17 @@ def show_proposal(
 def list_values(deps: AppDependencies, page: int) -> dict[str, Any]:
     """What the list shows."""
     with session_scope(deps.engine) as session:
-        rows = proposals.list_all(session, deps.settings.surface)
-    return {
-        "table": page_of(
-            lambda limit, offset: rows[offset : offset + limit],
-            total=len(rows),
-            number=page,
-            path="/proposals",
-        )
-    }
+        surface = deps.settings.surface
+        return {
+            "table": page_of(
+                lambda limit, offset: proposals.list_all(
+                    session, surface, limit=limit, offset=offset
+                ),
+                total=proposals.count(session, surface),
+                number=page,
+                path="/proposals",
+            )
+        }
 
 
 def proposal_values(deps: AppDependencies, proposal_id: int, someone: Person) -> dict[str, Any]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from agenticrs.evolution.report_card import shelf
 from agenticrs.evolution.report_card.card import Dimension, Figure
 from agenticrs.platform.errors import NotFound
 from agenticrs.registry import compositions, promotion
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console import bars_svg
 from agenticrs.ui.console.rendering import Pages
@@ -62,7 +61,7 @@ def show_report(
     someone: Someone,
     deps: Deps,
     session: Registry,
-    number: Annotated[int, Path(ge=1, le=2**53)],
+    number: Key,
 ) -> Response:
     """A composition's card, or how to make it."""
     settings = deps.settings
