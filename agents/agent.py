@@ -40,14 +40,16 @@ class Budget:
     """How much training one fit may use.
 
     ``effort`` in (0, 1] scales the number of epochs (at least one); ``seconds`` stops training at
-    the next epoch's end; ``report`` is told (fraction done, text) as training goes on; a training
-    that was interrupted goes on from its ``checkpoint``.
+    the next epoch's end; ``report`` is told (fraction done, text) as training goes on, ``loss`` the
+    mean loss of each epoch (all of them again where a training goes on); a training that was
+    interrupted goes on from its ``checkpoint``.
     """
 
     effort: float = 1.0
     seconds: float = float("inf")
     report: Callable[[float, str], None] = field(default=lambda fraction, text: None)
     checkpoint: Checkpoint | None = None
+    loss: Callable[[float], None] = field(default=lambda loss: None)
 
 
 class Agent(ABC, Generic[ConfigT]):

@@ -78,8 +78,8 @@ class TrainingLoop:
     """Epochs 0, 1, ... of one fit, as many as the budget allows (at least one).
 
     ``total`` is the number of epochs when neither time runs out nor ``stopping`` ends it. The
-    budget's report is told after every epoch. With ``trained`` and a checkpoint in the budget it
-    begins where an interrupted training ended.
+    budget's report and loss are told after every epoch. With ``trained`` and a checkpoint in the
+    budget it begins where an interrupted training ended.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class TrainingLoop:
         self._stopping = stopping
         self._checkpoint = budget.checkpoint if trained else None
         self._losses: list[Tensor] = []
+        self._curve: list[float] = []
 
     def __iter__(self) -> Iterator[int]:
         """Yield epoch numbers until all are done or the seconds are used up."""
@@ -104,6 +105,8 @@ class TrainingLoop:
             self._losses = []
             yield epoch
             loss = self._mean_loss()
+            self._curve.append(loss)
+            self._budget.loss(loss)
             text = f"epoch {epoch + 1} of {self.total}, loss {loss:.4f}"
             stop = self._stopping is not None and self._stopping.should_stop()
             done = 1.0 if stop else (epoch + 1) / self.total
@@ -153,6 +156,9 @@ class TrainingLoop:
             known = {n.removeprefix("stopping."): t for n, t in state.items()}
             self._stopping.load(known)
         epoch, spent = state["progress"].tolist()
+        self._curve = state.get("curve", torch.zeros(0)).tolist()
+        for loss in self._curve:
+            self._budget.loss(loss)
         self._budget.report(epoch / self.total, f"goes on after epoch {epoch:.0f} of {self.total}")
         return int(epoch), spent
 
@@ -161,6 +167,7 @@ class TrainingLoop:
             return
         state = self._trained.state()
         state["progress"] = torch.tensor([epochs, spent], dtype=torch.float64)
+        state["curve"] = torch.tensor(self._curve, dtype=torch.float64)
         if self._stopping is not None:
             state |= {f"stopping.{name}": t for name, t in self._stopping.state().items()}
         self._checkpoint.save(state)

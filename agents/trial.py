@@ -87,7 +87,7 @@ class TrialResult:
     """What a trial found: ``per_user`` metric -> (U,) float64, rows as ``users`` (U,).
 
     ``artifacts`` are the agent's files, and None after less than full effort or on a sample of
-    users: such a candidate never becomes a version.
+    users: such a candidate never becomes a version. ``curve`` is the mean loss of each epoch.
     """
 
     artifacts: dict[str, bytes] | None
@@ -97,6 +97,7 @@ class TrialResult:
     seconds: float
     parameters: int
     device: str
+    curve: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def run_trial(
     agent.input_names([source.agent for source in inputs])
     ground = Ground.of(fold, inputs, device, request.user_fraction)
     tell(0.0, "data ready")
-    trained = 1.0
+    trained, curve = 1.0, list[float]()
 
     def learning(fraction: float, text: str) -> None:
         nonlocal trained
@@ -145,12 +146,15 @@ def run_trial(
         tell(0.9 * fraction, text)
 
     checkpoint = checkpoint_of([request], fold, device) if request.checkpoint else None
-    agent.fit(ground.data, Budget(request.effort, request.seconds, learning, checkpoint))
+    agent.fit(
+        ground.data, Budget(request.effort, request.seconds, learning, checkpoint, curve.append)
+    )
     tell(0.9, "trained, measuring")
     result = ground.examine(agent, request)
     tell(1.0, "measured")
     totals = {**result.totals, "trained_share": trained, **gpu_share(device)}
-    return replace(result, totals=totals, seconds=time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    return replace(result, totals=totals, seconds=seconds, curve=tuple(curve))
 
 
 @dataclass(frozen=True)

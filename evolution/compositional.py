@@ -14,9 +14,9 @@ import numpy as np
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
-from agenticrs.evolution import blueprint, stages
+from agenticrs.evolution import blueprint, segments, stages
 from agenticrs.evolution.candidates import trial_files
-from agenticrs.evolution.candidates.rungs import fail, next_number, stored_id
+from agenticrs.evolution.candidates.rungs import SEGMENTS, fail, next_number, stored_id
 from agenticrs.evolution.candidates.rungs import propose as propose_trial
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
@@ -76,9 +76,11 @@ def propose(cycle: Cycle) -> Result:
 
 def evaluate(cycle: Cycle) -> Result:
     """Measure candidate compositions in waves until the budget is used up."""
-    method, arena = _method(cycle), Arena(cycle)
-    wanted = cycle.results["plan"]["compositions"]
-    baseline = _baseline(cycle, arena)
+    arena, wanted = Arena(cycle), cycle.results["plan"]["compositions"]
+    serving = arena.measure_one(
+        Entry("serving", Graph.model_validate(stages.champion(cycle).graph))
+    )
+    baseline, method = _rewards(serving), _method(cycle, _segments(cycle, serving))
     while True:
         with session_scope(cycle.services.engine) as session:
             rows = list(trials.of_cycle(session, cycle.id, cycle.surface))
@@ -213,7 +215,7 @@ def _weight(cycle: Cycle) -> float:
     return max(cycle.specs[name].outer_weight for name in fusions)
 
 
-def _method(cycle: Cycle) -> Method:
+def _method(cycle: Cycle, served: segments.Segments) -> Method:
     """Given points and greedy selection first, then TPE; in turn with language models, if any."""
     specs = _specs(cycle, cycle.results["plan"]["members"])
     space, given = blueprint.space(specs), cycle.results["propose"]["given"]
@@ -227,17 +229,18 @@ def _method(cycle: Cycle) -> Method:
     method: Method = AlternateOnSaturation(greedy, search, ("greedy", "tpe"))
     if not language_models(cycle):
         return method
-    drafts = composition_drafts(cycle, space, lambda point: blueprint.at(point, specs), given[0])
+    drafts = composition_drafts(
+        cycle, space, lambda point: blueprint.at(point, specs), given[0], served
+    )
     return AlternateOnSaturation(method, drafts, ("search", "llm"))
-
-
-def _baseline(cycle: Cycle, arena: Arena) -> dict[str, float]:
-    graph = Graph.model_validate(stages.champion(cycle).graph)
-    return _rewards(arena.measure_one(Entry("serving", graph)))
 
 
 def _rewards(result: CompositionResult) -> dict[str, float]:
     return {name: mean_reward(result.per_user[name], result.users) for name in (OUTER, INNER)}
+
+
+def _segments(cycle: Cycle, result: CompositionResult) -> segments.Segments:
+    return segments.steering(cycle.fold.dataset, result.users, result.per_user, (OUTER, INNER))
 
 
 def candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Files]]:
@@ -280,6 +283,7 @@ def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[st
                 reward=reward,
                 seconds=arena.seconds[key],
                 device="cpu",
+                note={SEGMENTS: _segments(cycle, answer)},
             )
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar.tables import Sizes
-from agenticrs.evolution import remembering
-from agenticrs.evolution.candidates.rungs import fail, next_number, propose
+from agenticrs.evolution import remembering, stages
+from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, fail, next_number, propose
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.combination import OWN, structure_key
 from agenticrs.evolution.methods.method import Tried, Values
@@ -22,6 +22,7 @@ from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_n
 from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.proposer import Proposer, Useless
 from agenticrs.evolution.proposer.structure_task import StructureTask
+from agenticrs.evolution.segments import Segments
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import LanguageModel
 from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
@@ -56,8 +57,12 @@ def composition_drafts(
     space: Sequence[ConcreteParameter],
     check: Callable[[Values], object],
     current: Values,
+    segments: Segments,
 ) -> Proposer:
-    """A proposer of compositions; ``current`` is a point that it may go on from."""
+    """A proposer of compositions; ``current`` is a point that it may go on from.
+
+    ``segments`` is what segments of users get from what serves.
+    """
     told = {
         name: {"role": spec.role, "summary": spec.summary}
         for name, spec in sorted(cycle.all_specs.items())
@@ -68,9 +73,11 @@ def composition_drafts(
         role="composition",
         metric="blended lift over what serves",
         current=current,
+        segments=segments,
         data=remembering.statistics(cycle),
         notes=_notes(cycle),
         lessons=[_lesson(r) for r in remembering.recall(cycle, cycle.surface, "composition")],
+        failures=_errors(cycle, cycle.surface),
     )
     return Proposer(
         CompositionTask(space, check, told=told),
@@ -97,16 +104,14 @@ def purse(cycle: Cycle) -> Purse:
 def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
     spec = cycle.specs[agent]
     config = catalogue.load_agents()[agent].config_type().model_dump(mode="json")
-    reward = None
+    reward, learnt = None, dict[str, Any]()
+    number = stages.champion_versions(cycle).get(agent)
     with session_scope(cycle.services.engine) as session:
-        version = versions.latest(session, cycle.surface, agent)
+        version = versions.find(session, cycle.surface, agent, number or 0)
         if version is not None:
             config, reward = version.config, version.metrics.get(str(spec.inner_reward))
-        failed = [
-            row.error
-            for row in trials.failed(session, agent, _FAILURES)
-            if row.cycle_id != cycle.id
-        ]
+        trial = version.trial_id if version is not None else None
+        learnt = trials.get(session, trial).note if trial is not None else {}
     words = f"{agent} {spec.summary}"
     remembered = remembering.recall(cycle, agent, words)
     return Briefing(
@@ -116,13 +121,22 @@ def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
         metric=str(spec.inner_reward),
         current=flat(config),
         reward=reward,
+        segments=learnt.get(SEGMENTS, {}),
+        curves={"mean loss by epoch": learnt[CURVE]} if CURVE in learnt else {},
         data=remembering.statistics(cycle),
         notes=_notes(cycle),
         lessons=[_lesson(row) for row in remembered],
-        failures=failed,
+        failures=_errors(cycle, agent),
         remembered=past,
         known=frozenset(structure_key(one.values) for one in past) - {OWN},
     )
+
+
+def _errors(cycle: Cycle, agent: str) -> list[str]:
+    """Why the newest candidates of earlier cycles could not be trained."""
+    with session_scope(cycle.services.engine) as session:
+        failed = trials.failed(session, agent, _FAILURES)
+    return [row.error for row in failed if row.cycle_id != cycle.id]
 
 
 def _notes(cycle: Cycle) -> tuple[Note, ...]:

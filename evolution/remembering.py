@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agenticrs.evolution.candidates.rungs import SEGMENTS
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.points import STRUCTURE, flat
 from agenticrs.platform.database import session_scope
@@ -91,6 +92,7 @@ def _candidate(cycle: Cycle, row: TrialRow, before: float | None, wins: bool) ->
         reason=str(row.note.get("hypothesis", "")),
         expected=str(row.note.get("expected", "")),
         outcome={name: value for name, value in outcome.items() if value is not None},
+        segments=dict(row.note.get(SEGMENTS, {})),
         cost={"seconds": round(row.seconds, 3), **_spent(row.note)},
         verdict=_verdict(row, lift, wins),
         lesson=lesson_of(row, lift),

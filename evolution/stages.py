@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from agenticrs.agents.trial import CompositionResult, run_composition
+from agenticrs.evolution import segments
 from agenticrs.evolution.canaries import rollout
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.cycle import Cycle, Result, Waiting
@@ -208,16 +207,10 @@ def _segments(
     cycle: Cycle, before: CompositionResult, after: CompositionResult, confirm: BoolArray
 ) -> dict[str, float]:
     """Mean difference of the outer reward for users with short, middle and long histories."""
-    positives = cycle.fold.dataset.interactions.user[
-        cycle.fold.dataset.is_positive(cycle.fold.dataset.interactions)
-    ]
-    lengths = np.bincount(positives, minlength=cycle.fold.dataset.n_users)[before.users]
     difference = after.per_user[OUTER] - before.per_user[OUTER]
-    cuts = {"up to 10 items": lengths <= 10, "11 to 50": (lengths > 10) & (lengths <= 50)}
-    cuts["more than 50"] = lengths > 50
     return {
         name: float(difference[mask & confirm].mean())
-        for name, mask in cuts.items()
+        for name, mask in segments.by_history(cycle.fold.dataset, before.users).items()
         if (mask & confirm).any()
     }
 

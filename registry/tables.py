@@ -209,7 +209,7 @@ class MemoryRow(SQLModel, table=True):
     outcome: dict[str, Any] = _json()
     """Metric -> what came out, and ``lift`` over what was best before."""
     segments: dict[str, Any] = _json()
-    """Mean difference by segment, where it was measured."""
+    """Of a candidate: segment -> metric -> mean; of a decision: segment -> mean difference."""
     cost: dict[str, Any] = _json()
     """seconds, tokens, money."""
     verdict: str = Field(index=True)

@@ -21,7 +21,7 @@ from typing import Any
 from agenticrs.agents.agent import Agent, OutcomeLearner
 from agenticrs.agents.trial import CandidateArrays, device_of
 from agenticrs.evolution.candidates import trial_files
-from agenticrs.evolution.candidates.rungs import draws_at_random
+from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, draws_at_random
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.jobs.job import Job, Resources, Succeeded
@@ -130,7 +130,10 @@ class Evaluations:
                     reward=known.reward or 0.0,
                     seconds=0.0,
                     device=known.device,
-                    note={"cached_from": known.id},
+                    note={
+                        "cached_from": known.id,
+                        **{n: known.note[n] for n in (SEGMENTS, CURVE) if n in known.note},
+                    },
                 )
             self.cycle.say(f"{told} full as in trial {known.id}: not trained again")
             return True

@@ -9,6 +9,7 @@ from typing import Any
 from agenticrs.agents import catalogue
 from agenticrs.agents.agent import Agent, AgentConfig
 from agenticrs.agents.trial import TrialResult
+from agenticrs.evolution import segments
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle
@@ -21,6 +22,10 @@ from agenticrs.registry import trials
 from agenticrs.registry.spec import AgentSpec, nested
 from agenticrs.registry.tables import TrialRow
 
+SEGMENTS, CURVE = "segments", "curve"
+"""Where a trial's note keeps metrics by segment of the search users, and the loss by epoch."""
+SEGMENTED = ("ndcg@10", "value@10")
+"""Metrics that are told by segment, beside an agent's own."""
 _ROOM = 1.3
 """Times the memory that was seen: candidates differ in size, and the library's own part grows."""
 
@@ -83,6 +88,7 @@ def keep(
 ) -> float:
     """Keep a fully trained candidate, files first, then the row; return its inner reward.
 
+    Its note gets the loss by epoch, and what segments of users got.
     Without ``gpu_seconds`` they are those of the share that a trial of the agent asks for now.
     """
     if result.artifacts is None:
@@ -104,8 +110,16 @@ def keep(
             seconds=seconds,
             gpu_seconds=gpu_seconds,
             device=result.device,
+            note=_bottlenecks(cycle, spec, result),
         )
     return reward
+
+
+def _bottlenecks(cycle: Cycle, spec: AgentSpec, result: TrialResult) -> dict[str, Any]:
+    metrics = (str(spec.inner_reward), *SEGMENTED)
+    found = segments.steering(cycle.fold.dataset, result.users, result.per_user, metrics)
+    curve = [float(f"{loss:.5g}") for loss in result.curve]
+    return {name: told for name, told in ((SEGMENTS, found), (CURVE, curve)) if told}
 
 
 def complete(implementation: type[Agent[Any]], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,8 +49,9 @@ class Briefing:
 
     ``current`` are the values of what serves now (or the defaults), ``reward`` its inner reward.
     ``segments`` are metrics by group of users, ``curves`` numbers by epoch (loss, metric),
-    ``remembered`` candidates of earlier cycles whose rewards are comparable, ``known`` identities
-    of structures that the memory holds. ``failures`` are errors of candidates in earlier cycles.
+    ``remembered`` candidates of earlier cycles whose rewards are comparable, newest first,
+    ``known`` identities of structures that the memory holds. ``failures`` are errors of candidates
+    in earlier cycles.
     """
 
     name: str

@@ -99,7 +99,7 @@ class Proposer:
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """At most ``n`` drafts, one after the other: each knows those before it."""
         found: list[Candidate] = []
-        drafted = list(outcomes(self.briefing.remembered))
+        drafted = list(outcomes(self.briefing.remembered[::-1]))  # the oldest first
         drafted += outcomes(tried, self.briefing.reward)
         away: set[str] = set()
         for attempt in range(n + self.limits.spare):

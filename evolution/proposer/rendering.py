@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agenticrs.evolution.methods.method import Tried, Values
@@ -32,6 +32,8 @@ class Parent:
     label: str
     values: Values
     reward: float | None
+    note: Mapping[str, Any] = field(default_factory=dict)
+    """What is noted of it: metrics by segment, loss by epoch."""
 
 
 def parents(briefing: Briefing, tried: Sequence[Tried], task: Task) -> list[Parent]:
@@ -45,7 +47,7 @@ def parents(briefing: Briefing, tried: Sequence[Tried], task: Task) -> list[Pare
         identity = task.identity(one.values)
         if len(found) <= _PARENTS and identity is not None and identity not in seen:
             seen.add(identity)
-            found.append(Parent(label, one.values, one.reward))
+            found.append(Parent(label, one.values, one.reward, one.note))
     return found
 
 
@@ -125,18 +127,22 @@ def _lessons(title: str, lessons: Sequence[Lesson], *, good: bool) -> list[str]:
 
 
 def _bottlenecks(briefing: Briefing) -> list[str]:
-    segments = {
-        one_line(name, 60): _numbers(metrics, 8)
-        for name, metrics in list(briefing.segments.items())[:_SEGMENTS]
-    }
     curves = {
-        one_line(name, 60): [float(f"{value:.4g}") for value in _thinned(curve)]
+        one_line(name, 60): _rounded(curve)
         for name, curve in list(briefing.curves.items())[:_CURVES]
     }
+    served = _segments(briefing.segments)
     return [
-        _section("Metrics of what serves, by segment of users", "segments", segments, _TABLE),
+        _section("Metrics of what serves, by segment of users", "segments", served, _TABLE),
         _section("Its learning curves", "curves", curves, _TABLE),
     ]
+
+
+def _segments(segments: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    return {
+        one_line(name, 60): _numbers(metrics, 8)
+        for name, metrics in list(segments.items())[:_SEGMENTS]
+    }
 
 
 def _candidates(known: Sequence[Parent], task: Task) -> list[str]:
@@ -144,6 +150,10 @@ def _candidates(known: Sequence[Parent], task: Task) -> list[str]:
     for parent in known:
         what = "What serves now" if parent.label == CURRENT else "A candidate that was tried"
         body = {"reward": parent.reward, **(task.shown(parent.values) or {})}
+        if segments := parent.note.get("segments"):
+            body["by segment"] = _segments(segments)
+        if curve := parent.note.get("curve"):
+            body["mean loss by epoch"] = _rounded(curve)
         title = f"{what}: `{parent.label}`"
         sections.append(_section(title, f"candidate {parent.label}", body, _CANDIDATE))
     return sections
@@ -179,6 +189,10 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
     """One row a line, as JSON."""
     kept = ({key: value for key, value in row.items() if value not in ("", None)} for row in rows)
     return "\n".join(json.dumps(row, ensure_ascii=False) for row in kept)
+
+
+def _rounded(curve: Sequence[float]) -> list[float]:
+    return [float(f"{value:.4g}") for value in _thinned(curve)]
 
 
 def _thinned(curve: Sequence[float]) -> list[float]:

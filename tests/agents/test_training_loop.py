@@ -52,11 +52,15 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(name: str, tmp_pa
     with pytest.raises(Killed):
         state(name, dying)
     told: list[str] = []
-    going_on = Budget(report=lambda f, t: told.append(t), checkpoint=Checkpoint(file, "it"))
+    losses: list[float] = []
+    going_on = Budget(
+        report=lambda f, t: told.append(t), checkpoint=Checkpoint(file, "it"), loss=losses.append
+    )
     torch.rand(5)
     resumed = state(name, going_on)
     assert told[0] == "goes on after epoch 2 of 4"
     assert told[1].startswith("epoch 3 of 4")
+    assert len(losses) == 4, "the curve begins with the first epoch all the same"
     assert set(whole) == set(resumed)
     for key, tensor in whole.items():
         assert torch.equal(tensor, resumed[key]), key

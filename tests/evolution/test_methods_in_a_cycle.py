@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from sqlmodel import select
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
-from agenticrs.evolution import agent_methods
+from agenticrs.agents.trial import TrialRequest, run_trial
+from agenticrs.evolution import agent_methods, segments, stages
 from agenticrs.evolution.candidates import rungs
 from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.methods.choice import Choice
+from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage
 from agenticrs.platform.sandbox import permission
@@ -146,6 +150,34 @@ def test_a_language_model_drafts_and_what_it_costs_is_booked(world: World) -> No
     assert "u17" not in "".join(model.asked), "no user of the log is in a prompt"
 
 
+def test_a_model_is_shown_where_what_serves_is_weak_and_how_it_learnt(world: World) -> None:
+    admit(world, AGENT)
+    model = Model([draft(8)])
+    drafting = World(replace(world.services, language_models=[model]))
+    with opened(drafting, trials=1, agents=(AGENT,)) as cycle:
+        row = rungs.propose(cycle, agent=AGENT, number=50, method="made up", config={})
+        spec = cycle.specs[AGENT]
+        found = run_trial(cycle.fold, TrialRequest(AGENT, {"epochs": 3, "embedding_size": 8}))
+        rungs.keep(cycle, spec, row, found, 1.0)
+        stages.publish_version(cycle, row.id or 0)
+    with opened(drafting, trials=1, agents=(AGENT,)) as cycle:
+        search(cycle, planned("structures", "llm"))
+    (asked,) = model.asked
+    assert re.search(r'"mean loss by epoch": \[[\d.]+, [\d.]+, [\d.]+\]', asked)
+    assert re.search(r'"up to 10 items": \{[^}]*"ndcg@10": [\d.e-]+', asked)
+    (kept,) = [one for one in rows_of(world, AGENT) if one.state in ("done", "pruned")]
+    assert kept.state == "pruned" or len(kept.note["curve"]) == kept.config["epochs"]
+
+
+def test_segments_are_told_of_the_users_that_steer_and_of_no_others(world: World) -> None:
+    with opened(world, trials=1, agents=("itemknn",)) as cycle:
+        users = cycle.fold.users
+        told = {"ndcg@10": np.where(search_users(users), 1.0, 1000.0)}
+        found = segments.steering(cycle.fold.dataset, users, told, ("ndcg@10", "unknown"))
+    assert found
+    assert {value for metrics in found.values() for value in metrics.values()} == {1.0}
+
+
 def test_a_model_that_is_away_ends_the_drafts_and_nothing_else(world: World) -> None:
     admit(world, AGENT)
     drafting = World(replace(world.services, language_models=[Model([])]))
@@ -182,6 +214,10 @@ def test_what_a_cycle_tried_is_remembered_and_policies_learn_from_it(world: Worl
     tried = rows_of(world, "ease", max(e.row.cycle_id or 0 for e in entries))
     keys = {entry.row.key for entry in entries}
     assert {f"trial:{row.id}" for row in tried} <= keys
+    by_key = {entry.row.key: entry.row for entry in entries}
+    for row in tried:
+        if row.state == "done":
+            assert by_key[f"trial:{row.id}"].segments["up to 10 items"]["ndcg@10"] >= 0
     assert all(entry.lesson for entry in everything)
     assert {(s.agent, s.method, s.version) for s in states} >= {("ease", "policy", 1)}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agenticrs.ui.cli.output import JsonOption, friendly, table
+
+if TYPE_CHECKING:
+    from agenticrs.registry.tables import MemoryRow
 
 app = typer.Typer(help="The empirical memory of evolution.", no_args_is_help=True)
 
@@ -53,7 +56,21 @@ def search(
                     "proposal": entry.row.proposal,
                     "verdict": entry.row.verdict,
                     "lesson": entry.row.lesson,
+                    **(_whole(entry.row) if as_json else {}),
                 }
                 for entry in found
             ]
         table("memory", rows, as_json=as_json, empty="run `agenticrs evolve`")
+
+
+def _whole(row: MemoryRow) -> dict[str, object]:
+    """What is too wide for a table."""
+    return {
+        "reason": row.reason,
+        "expected": row.expected,
+        "outcome": row.outcome,
+        "segments": row.segments,
+        "cost": row.cost,
+        "dataset": row.dataset,
+        "structure": row.structure,
+    }
