@@ -80,6 +80,8 @@ class TrialRequest:
     ``trained_share`` says how much of it was done: below 1, a repetition may differ."""
     checkpoint: str = ""
     """A file from which an interrupted training goes on; empty: from the beginning."""
+    latency: bool = False
+    """Also measure ``latency_ms``: what one request takes the agent alone, 95th percentile."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,9 @@ class Ground:
         files = artifact.pack(agent, self.names)
         agent = artifact.unpack(files, str(agent.device))
         found = _measured(agent, self.data, self.lesson, pupils)
+        if request.latency and not decides_without_lists(agent.spec):
+            latency = _latency_alone(agent, self.data, self.lesson)
+            found = replace(found, totals={**found.totals, "latency_ms": latency})
         users = self.lesson.truth.users.cpu().numpy()
         whole = request.effort >= 1.0 and request.user_fraction >= 1.0
         return _result(agent, users, found, begin, files if whole else None)
@@ -399,5 +404,16 @@ def _latency(runtime: Runtime, users: UserBatch) -> float:
         request = users.take(torch.tensor([row], device=users.users.device))
         begin = time.perf_counter()
         runtime.recommend(request, 10)
+        spent.append((time.perf_counter() - begin) * 1000)
+    return float(np.percentile(spent[_REQUESTS // 4 :], 95))
+
+
+def _latency_alone(agent: Agent[Any], data: TrainingData, lesson: Lesson) -> float:
+    """The same for an agent that is asked by itself, with the lists that it is given."""
+    spent = []
+    for row in np.linspace(0, len(lesson) - 1, _REQUESTS).astype(int).tolist():
+        one = lesson.take(torch.tensor([row], device=lesson.truth.users.device))
+        begin = time.perf_counter()
+        act_for(agent, data, one.truth.users, one.inputs, _DEPTH)
         spent.append((time.perf_counter() - begin) * 1000)
     return float(np.percentile(spent[_REQUESTS // 4 :], 95))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.agent import Agent
@@ -14,6 +14,7 @@ from agenticrs.agents.grammar.structured import architecture, recipe
 from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
+from agenticrs.evolution import wishes
 from agenticrs.evolution.candidates.seeds import ORIGIN as SEED
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.drafting import drafts, language_models
@@ -30,10 +31,12 @@ from agenticrs.evolution.methods.points import STRUCTURE, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
+from agenticrs.evolution.wishes import WithinLimits, held
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.sandbox.permission import permitted
 from agenticrs.registry import trials
-from agenticrs.registry.spec import ConcreteParameter, nested
+from agenticrs.registry.spec import ConcreteParameter, DecisionSpace, nested
+from agenticrs.registry.spec import Method as DeclaredMethod
 from agenticrs.registry.tables import TrialRow
 
 _OTHER_DATA = 2
@@ -48,14 +51,16 @@ def chosen(cycle: Cycle, turns: Mapping[str, Mapping[str, Any]]) -> dict[str, Ch
     found = {}
     for name, turn in turns.items():
         past = remembered(cycle, name)
+        asked = wishes.method_for(cycle.services.settings, name)
         found[name] = choose(
-            cycle.specs[name].space,
+            space_of(cycle, name),
             trials=turn["trials"],
             seconds=turn["seconds"],
             trial_seconds=took[name],
             remembered=len(past),
             saturation=saturated(past[::-1]),
             language_model=bool(language_models(cycle)),
+            wanted=cast(DeclaredMethod | None, asked),
         )
     return found
 
@@ -64,6 +69,39 @@ def method_of(cycle: Cycle, agent: str) -> Method:
     """The method that the plan chose for an agent."""
     planned = Choice(**cycle.results["plan"]["choices"][agent])
     return _Workshop(cycle, agent, planned).method()
+
+
+def space_of(cycle: Cycle, agent: str) -> DecisionSpace:
+    """The agent's decision space, with what people ask for beside it."""
+    return wishes.wished(cycle.services.settings, agent, cycle.specs[agent].space)
+
+
+def measures_latency(cycle: Cycle, agent: str) -> bool:
+    """Whether trials of the agent have to say what one request takes."""
+    planned = cycle.results["plan"]["choices"][agent]["search"]
+    return wishes.measures_latency(space_of(cycle, agent), planned)
+
+
+def limits_in_words(cycle: Cycle, agent: str) -> list[str]:
+    """The constraints that candidates of an agent must keep."""
+    return [
+        f"{limit.metric} >= {limit.least:g}"
+        if limit.most is None
+        else f"{limit.metric} <= {limit.most:g}"
+        for limit in space_of(cycle, agent).limits
+    ]
+
+
+def broke_limits(cycle: Cycle, agents: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Agent -> number of a finished candidate -> which of its constraints that breaks."""
+    found: dict[str, dict[str, str]] = {}
+    with session_scope(cycle.services.engine) as session:
+        for agent in agents:
+            limits = space_of(cycle, agent).limits
+            for row in trials.of_cycle(session, cycle.id, agent) if limits else ():
+                if row.state == "done" and (why := wishes.broken(limits, tried(row).metrics)):
+                    found.setdefault(agent, {})[str(row.number)] = why
+    return found
 
 
 def remembered(cycle: Cycle, agent: str) -> list[Tried]:
@@ -104,11 +142,15 @@ def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
 
 
 def best(cycle: Cycle, agent: str) -> TrialRow | None:
-    """The best candidate of an agent in this cycle; repeats with other seeds are none."""
+    """The best candidate of an agent in this cycle that keeps all limits.
+
+    Repeats with other seeds are none.
+    """
+    limits = space_of(cycle, agent).limits
     with session_scope(cycle.services.engine) as session:
         rows = [r for r in trials.of_cycle(session, cycle.id, agent) if r.state == "done"]
     return max(
-        (row for row in rows if row.method != SEED),
+        (r for r in rows if r.method != SEED and not wishes.broken(limits, tried(r).metrics)),
         key=lambda row: (row.reward or 0.0, -row.number),
         default=None,
     )
@@ -139,7 +181,7 @@ class _Workshop:
 
     def _search_for(self, values: Values) -> Method:
         """The search of the settings, or of the recipe of a structure that values bring along."""
-        space = self.cycle.specs[self.agent].space
+        space = space_of(self.cycle, self.agent)
         structured = bool(values.get(STRUCTURE))
         parameters = self._recipe if structured else space.expand()
         mine = structure_key(values)
@@ -147,7 +189,7 @@ class _Workshop:
         given = [] if structured else [*self._offered(), *self._elsewhere()]
         if self.planned.search == "policy":
             learning = Learning(self.cycle, self.agent, parameters)
-            return learning.policy(given)
+            return WithinLimits(learning.policy(given), space.limits)
         assert self.planned.search is not None  # noqa: S101  the choice has one where it is asked
         return Search(
             parameters,
@@ -161,16 +203,19 @@ class _Workshop:
         )
 
     def _proposer(self) -> Method:
+        limits = space_of(self.cycle, self.agent).limits
+        past = [one for one in held(self._past, limits) if one.state == "done"]
         if self.planned.proposer == "llm":
-            return drafts(self.cycle, self.agent, self._sizes, self._past)
-        return StructuralVariation(
+            return WithinLimits(drafts(self.cycle, self.agent, self._sizes, past, limits), limits)
+        variation = StructuralVariation(
             document=self._document,
             known=self._known,
             recipe=[*(parameter.name for parameter in self._recipe), "max_length"],
             limits=Limits(self._sizes, latency_ms=self.cycle.services.settings.latency_limit_ms),
-            remembered=self._past,
+            remembered=past,
             seed=self.cycle.request.seed,
         )
+        return WithinLimits(variation, limits)
 
     def _document(self, values: Values) -> Architecture:
         own = self._implementation

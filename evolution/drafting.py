@@ -39,11 +39,13 @@ def language_models(cycle: Cycle) -> Sequence[LanguageModel]:
     return cycle.services.language_models
 
 
-def drafts(cycle: Cycle, agent: str, sizes: Sizes, past: Sequence[Tried]) -> Proposer:
-    """A proposer of structures for one agent."""
+def drafts(
+    cycle: Cycle, agent: str, sizes: Sizes, past: Sequence[Tried], limits: Sequence[Limit] = ()
+) -> Proposer:
+    """A proposer of structures for one agent, which must keep the limits by their estimates."""
     limit = Limit(metric="latency_ms", most=cycle.services.settings.latency_limit_ms)
     return Proposer(
-        StructureTask(catalogue.load_agents()[agent], sizes, held_to=(limit,)),
+        StructureTask(catalogue.load_agents()[agent], sizes, held_to=(limit, *limits)),
         _briefing(cycle, agent, past),
         language_models(cycle),
         purse(cycle),

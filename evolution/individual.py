@@ -97,6 +97,7 @@ def plan(cycle: Cycle) -> Result:
         "methods": {name: choice.named() for name, choice in choices.items()},
         "choices": agent_methods.as_json(choices),
         "turns": turns,
+        "limits": {n: told for n in names if (told := agent_methods.limits_in_words(cycle, n))},
         "credit": credit,
         "estimated_trial_seconds": round(budget, 1),
         "workers": cycle.runner.parallel,
@@ -134,6 +135,7 @@ def evaluate(cycle: Cycle) -> Result:
             seconds=turn["seconds"],
             gpu_seconds=turn.get("gpu_seconds"),
             inputs=inputs.of(spec),
+            latency=agent_methods.measures_latency(cycle, name),
             stops_early=cycle.results["plan"]["choices"][name]["way"] == "search",
         ).run()
     with session_scope(cycle.services.engine) as session:
@@ -157,7 +159,11 @@ def select(cycle: Cycle) -> Result:
     best = {name: row for name in names if (row := agent_methods.best(cycle, name))}
     verdicts = judge(cycle, best, champions)
     new = [name for name in best if name not in champions]
-    return {"verdicts": verdicts, "first_versions": {n: best[n].id for n in new}}
+    return {
+        "verdicts": verdicts,
+        "first_versions": {n: best[n].id for n in new},
+        "broke_limits": agent_methods.broke_limits(cycle, names),
+    }
 
 
 def approve(cycle: Cycle) -> Result | Waiting:

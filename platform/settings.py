@@ -38,6 +38,8 @@ Origin = Literal["default", "environment", "file", "argument"]
 PREFIX = "AGENTICRS_"
 _PRICE = r"\s*[^,=]+=\d+(\.\d+)?/\d+(\.\d+)?\s*"
 _ADDRESS = re.compile(r"[^\s@,<>]+@[^\s@,<>]+")
+_METHODS = ("tpe", "random", "gp", "cmaes", "nsga2", "policy")
+_LIMIT = re.compile(r"\s*(?:(\w+):)?([\w@]+)\s*(<=|>=)\s*(\d+\.?\d*(?:e[+-]?\d+)?)\s*")
 _WEIGHT = r"\s*\w+\s*=\s*\d+(\.\d+)?\s*"
 DEFAULT_FILE = Path("agenticrs.toml")
 OTHER_VARIABLES = frozenset({"AGENTICRS_CONFIG", "AGENTICRS_DATA"})
@@ -130,6 +132,15 @@ class Settings(BaseSettings):
 
     turns: Literal["credit", "rotation"] = "credit"
     """Who evolves first, and with how much of a cycle: by credit and expected gain, or in turn."""
+
+    methods: str | None = None
+    """Methods of search by agent, instead of the first that it declares: `bpr=gp,all=nsga2`."""
+
+    limits: str | None = None
+    """What candidates must keep: `parameters<=2e6,bpr:coverage@10>=0.1,latency_ms<=5`."""
+
+    beside: str = "parameters"
+    """Metrics that `nsga2` makes small beside the reward, by commas: `parameters,latency_ms`."""
 
     confirm_seeds: int = Field(default=3, ge=1)
     """Trainings of a winning recipe with different seeds, whose mean must be better too."""
@@ -350,6 +361,45 @@ class Settings(BaseSettings):
         """``objectives`` by name; which names there are is for ``rewards.objectives`` to say."""
         pairs = (part.partition("=") for part in self.objectives.split(","))
         return {name.strip(): float(weight) for name, _, weight in pairs}
+
+    @property
+    def search_methods(self) -> dict[str, str]:
+        """``methods`` by agent; ``all`` stands for those that are not named."""
+        pairs = (part.partition("=") for part in (self.methods or "").split(",") if part.strip())
+        return {agent.strip(): method.strip() for agent, _, method in pairs}
+
+    @property
+    def search_limits(self) -> tuple[tuple[str, str, Literal["most", "least"], float], ...]:
+        """``limits`` as (agent or ``all``, metric, which bound, its value)."""
+        parts = (part for part in (self.limits or "").split(",") if part.strip())
+        found = [match.groups() for part in parts if (match := _LIMIT.fullmatch(part))]
+        return tuple(
+            (agent or "all", metric, "most" if side == "<=" else "least", float(bound))
+            for agent, metric, side, bound in found
+        )
+
+    @property
+    def objectives_beside(self) -> tuple[str, ...]:
+        """``beside`` one by one."""
+        return tuple(name.strip() for name in self.beside.split(",") if name.strip())
+
+    @field_validator("methods", mode="after")
+    @classmethod
+    def _searched(cls, value: str | None) -> str | None:
+        for part in filter(str.strip, (value or "").split(",")):
+            agent, _, method = part.partition("=")
+            if not agent.strip() or method.strip() not in _METHODS:
+                known = ", ".join(_METHODS)
+                raise ValueError(f"should be agent=method, several by commas; methods: {known}")
+        return value
+
+    @field_validator("limits", mode="after")
+    @classmethod
+    def _limited(cls, value: str | None) -> str | None:
+        for part in filter(str.strip, (value or "").split(",")):
+            if not _LIMIT.fullmatch(part):
+                raise ValueError("should be metric<=number or metric>=number, several by commas")
+        return value
 
     @field_validator("objectives", mode="after")
     @classmethod

@@ -9,7 +9,7 @@ same seeds. What was paid for before, here or in another cycle, is taken instead
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -73,6 +73,8 @@ class AgentSearch:
     """The same for seconds times the share of a GPU."""
     inputs: Any = ()
     """Reference to the upstream candidates of all held-out users (shared), or ()."""
+    latency: bool = False
+    """Whether trials say what one request takes."""
     stops_early: bool = False
     """End when the search has nothing more to give; not for methods that then turn to another."""
 
@@ -229,6 +231,7 @@ class AgentSearch:
                     user_fraction=request.short_users if short else 1.0,
                     seconds=training_seconds(self.cycle) * (request.short_effort if short else 1.0),
                     checkpoint=str(self.cycle.checkpoint(row, rung)),
+                    latency=self.latency,
                 ),
                 self.inputs,
             ),
@@ -302,7 +305,8 @@ class AgentSearch:
     @cached_property
     def _evaluations(self) -> Evaluations:
         asked = resources(self.cycle, self.implementation)
-        return Evaluations.of(self.cycle, self.spec, self.implementation, self.inputs, asked)
+        found = Evaluations.of(self.cycle, self.spec, self.implementation, self.inputs, asked)
+        return replace(found, latency=self.latency)
 
     def _rows(self) -> list[TrialRow]:
         with session_scope(self.cycle.services.engine) as session:

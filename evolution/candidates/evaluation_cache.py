@@ -73,6 +73,8 @@ class Evaluations:
     spec: AgentSpec
     implementation: type[Agent[Any]]
     place: Place | None
+    latency: bool = False
+    """Whether trials say what one request takes."""
 
     @classmethod
     def of(
@@ -162,6 +164,7 @@ class Evaluations:
             "place": asdict(self.place),
             "code": code,
             "packages": provenance.environment(),
+            **({"latency": True} if self.latency else {}),
         }
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()

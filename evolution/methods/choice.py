@@ -51,18 +51,20 @@ def choose(
     remembered: int = 0,
     saturation: Saturation | None = None,
     language_model: bool = False,
+    wanted: Method | None = None,
 ) -> Choice:
     """Choose for one agent.
 
     ``trials`` and ``seconds`` are its budget, ``trial_seconds`` what a trial of it took so far
     (None: never tried), ``remembered`` how many earlier candidates on this data are known, and
-    ``saturation`` what its last search ended by.
+    ``saturation`` what its last search ended by. ``wanted`` is the method of search that people ask
+    for, saturated or not.
     """
     affordable = trials
     if trial_seconds:
         affordable = max(1, min(trials, int(min(seconds / trial_seconds, trials))))
     window = max(_LEAST_WINDOW, min(WINDOW, affordable // 3))
-    search, why = _search(space, saturation)
+    search, why = _search(space, saturation, wanted)
     if space.grammar is None:
         return Choice("search", search, None, 0, window, f"its structure is fixed; {why}")
     proposer: Proposer = "llm" if language_model else "variation"
@@ -92,10 +94,14 @@ def choose(
     return Choice("alternate", search, proposer, structures, window, reason)
 
 
-def _search(space: DecisionSpace, saturation: Saturation | None) -> tuple[Method | None, str]:
+def _search(
+    space: DecisionSpace, saturation: Saturation | None, wanted: Method | None
+) -> tuple[Method | None, str]:
     """The search of the settings, and why it is that one."""
     if not space.parameters:
         return None, "there are no settings to search"
+    if wanted is not None:
+        return wanted, f"{wanted} is what AGENTICRS_METHODS asks for"
     first, *others = space.methods
     if saturation is not None and others:
         return others[0], f"{others[0]}, because {first} is saturated ({saturation.reason})"

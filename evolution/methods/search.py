@@ -115,8 +115,12 @@ class Search:
                 return None  # a front cannot place a point of which one objective is unknown
         states = {"open": TrialState.RUNNING, "pruned": TrialState.PRUNED}
         state = TrialState.COMPLETE if values else states.get(point.state, TrialState.FAIL)
-        violations = {limit.metric: limit.violation(point.metrics) for limit in self.limits}
-        broken = {name: by for name, by in violations.items() if by is not None}
+        violations = {
+            f"{limit.metric} {place}": limit.violation(point.metrics)
+            for place, limit in enumerate(self.limits)
+        }
+        # One that was not measured stands at its bound: samplers want all of them of everybody.
+        broken = {name: 0.0 if by is None else by for name, by in violations.items()}
         try:
             return create_trial(
                 state=state,
@@ -125,7 +129,7 @@ class Search:
                 distributions=dict(distributions),
                 intermediate_values={} if point.short is None else {0: point.short},
                 system_attrs={"NSGAIISampler:generation": 0} if self.method == "nsga2" else {},
-                constraints=broken if values and len(broken) == len(self.limits) else None,
+                constraints=broken if values and broken else None,
             )
         except ValueError:
             return None

@@ -103,6 +103,18 @@ def test_a_limit_keeps_the_search_out_of_what_breaks_it() -> None:
     assert small > sum(point.values["n"] <= 3 for point in run(free, 30)[10:])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_candidates_of_which_a_constraint_is_not_known_do_no_harm(method: SearchMethod) -> None:
+    limits = (Limit(metric="parameters", most=3.0), Limit(metric="latency_ms", most=5.0))
+    search = Search(SPACE, method, beside=("parameters",), limits=limits)
+    tried = run(search, 8)
+    measured = [
+        Tried(8 + n, t.values, "done", t.reward, metrics={**t.metrics, "latency_ms": 1.0})
+        for n, t in enumerate(tried[:4])
+    ]
+    assert len(search.ask([*tried, *measured], 2)) == 2
+
+
 def test_several_objectives_search_the_front_not_one_end() -> None:
     found = run(Search(SPACE, "nsga2", seed=5, beside=("parameters",)), 60, wave=6)
     late = [point for point in found[30:] if point.values["kind"] == "b"]
