@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.title_words import title_words
 from agenticrs.platform.data.dataset import Dataset, Features, Fold, Interactions
 
 
@@ -25,6 +26,8 @@ class FeatureTensors:
     tags: Tensor
     numeric: Tensor
     """Standardised to zero mean and unit variance."""
+    words: Tensor | None = None
+    """Of the items' titles, (n, words) int64, -1 pads (``title_words``); None without titles."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ class EntityShape:
 
     cardinality: tuple[int, ...]
     n_dense: int
+    titled: bool = False
+    """Whether there are titles whose words can be read."""
 
     @staticmethod
     def of(features: FeatureTensors) -> EntityShape:
         """The shape of these features."""
-        return EntityShape(features.cardinality, features.tags.shape[1] + features.numeric.shape[1])
+        n_dense = features.tags.shape[1] + features.numeric.shape[1]
+        return EntityShape(features.cardinality, n_dense, features.words is not None)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class TrainingData:
         """Move the dataset's interactions (all of them: hold out first) to the device."""
         rows = dataset.interactions
         positive = dataset.is_positive(rows)
+        words = title_words(dataset.item_titles, dataset.item_ids)
         return TrainingData(
             n_users=dataset.n_users,
             n_items=dataset.n_items,
@@ -101,7 +108,10 @@ class TrainingData:
                 },
             ),
             user_features=_features(dataset.user_features, dataset.n_users, device),
-            item_features=_features(dataset.item_features, dataset.n_items, device),
+            item_features=replace(
+                _features(dataset.item_features, dataset.n_items, device),
+                words=None if words is None else tensor(words, device, torch.int64),
+            ),
         )
 
 

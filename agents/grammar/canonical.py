@@ -88,8 +88,10 @@ def _without_names(block: Any) -> dict[str, Any]:
 
 
 def _hashed(block: Any) -> dict[str, Any]:
-    """The block as JSON, its source by hash."""
+    """The block as JSON, its source by hash; a field that came later only where it is used."""
     body: dict[str, Any] = block.model_dump(mode="json")
+    if isinstance(block, form.FeatureEmbedding) and not block.words:
+        del body["words"]
     return body | ({"source": source_hash(block)} if isinstance(block, form.Generated) else {})
 
 

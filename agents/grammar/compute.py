@@ -26,7 +26,7 @@ def module_of(
         return TableModule(sizes.n_users if block.of == "users" else sizes.n_items, block.width)
     if isinstance(block, form.FeatureEmbedding):
         shape = sizes.users if block.of == "users" else sizes.items
-        return FeatureModule(block.of, shape, block.width)
+        return FeatureModule(block.of, shape, block.width, block.words)
     if isinstance(block, form.GraphPropagation):
         return PropagationModule(block.layers)
     if isinstance(block, form.Generated):

@@ -74,6 +74,8 @@ def train(
     for of, features in _features(data).items():
         for name in ("codes", "tags", "numeric"):
             tensors[f"{of}.{name}"] = _array(getattr(features, name))
+        if features.words is not None:
+            tensors[f"{of}.words"] = _array(features.words)
     budget.report(0.0, "training in the sandbox")
     session = _open(document, training_limits(seconds), Call("begin", {}))
     try:

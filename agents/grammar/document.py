@@ -69,11 +69,23 @@ class Embedding(_Block):
 
 
 class FeatureEmbedding(_Block):
-    """A table made of the features of users or items: summed category vectors and projections."""
+    """A table made of the features of users or items: summed category vectors and projections.
+
+    With ``words`` the mean of the vectors of the title's words is added; words share so many
+    vectors by hash.
+    """
 
     block: Literal["feature_embedding"] = "feature_embedding"
     of: Entity
     width: Width
+    words: int = Field(default=0, ge=0, le=65_536)
+    """Vectors for words of items' titles; 0 = titles are not read."""
+
+    @model_validator(mode="after")
+    def _check(self) -> FeatureEmbedding:
+        if self.words and self.of != "items":
+            raise ValueError("only items have titles: set words to 0")
+        return self
 
 
 class GraphPropagation(_Block):

@@ -134,14 +134,17 @@ def lightgcn(*, width: int = 64, layers: int = 2) -> Architecture:
     )
 
 
-def two_tower(*, width: int = 64, hidden: int = 128, ids: bool = True) -> Architecture:
+def two_tower(
+    *, width: int = 64, hidden: int = 128, ids: bool = True, words: int = 0
+) -> Architecture:
     """Two towers over content: features (and ids) of items on one side, the history on the other.
 
     Without ``ids`` an item is what its features say, so that new ones have vectors too
-    (Covington et al. 2016; Yi et al. 2019).
+    (Covington et al. 2016; Yi et al. 2019). With ``words`` its title is read as well.
     """
+    content = {"block": "feature_embedding", "name": "content", "of": "items", "width": width}
     tables: Blocks = [
-        {"block": "feature_embedding", "name": "content", "of": "items", "width": width},
+        {**content, "words": words},
         {
             "block": "mlp",
             "name": "described",

@@ -113,4 +113,4 @@ def _users(tensors: Tensors) -> UserBatch:
 def _features(of: str, tensors: Tensors, given: Mapping[str, Any]) -> FeatureTensors:
     cardinality = tuple(given[f"{of}.cardinality"])
     codes, tags, numeric = (tensors[f"{of}.{name}"] for name in ("codes", "tags", "numeric"))
-    return FeatureTensors(codes, cardinality, tags, numeric)
+    return FeatureTensors(codes, cardinality, tags, numeric, tensors.get(f"{of}.words"))

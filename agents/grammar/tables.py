@@ -43,21 +43,29 @@ class TableModule(nn.Module):
 
 
 class FeatureModule(nn.Module):
-    """Vectors made of features: a sum of category vectors, and a projection of numbers and tags."""
+    """Vectors made of features: a sum of category vectors, and a projection of numbers and tags.
 
-    def __init__(self, of: form.Entity, shape: EntityShape, width: int) -> None:
+    Where there are titles and ``words`` is above 0, so many vectors for words are added in the
+    mean over each title.
+    """
+
+    def __init__(self, of: form.Entity, shape: EntityShape, width: int, words: int = 0) -> None:
         super().__init__()
         self.of = of
         self.categories = nn.Parameter(torch.empty(sum(shape.cardinality), width))
         self.dense = nn.Parameter(torch.empty(shape.n_dense, width))
+        if words and shape.titled:
+            self.words = nn.Parameter(torch.empty(words, width))
         self._starts = torch.tensor([0, *shape.cardinality], dtype=torch.int64).cumsum(0)[:-1]
         self._codes: Tensor | None = None
         self._values: Tensor | None = None
+        self._title: Tensor | None = None
 
     def give(self, features: FeatureTensors) -> None:
         """The features of all rows."""
         self._codes = features.codes + self._starts.to(features.codes.device)
         self._values = torch.cat([features.tags, features.numeric], 1)
+        self._title = features.words
 
     def forward(self) -> Tensor:
         """The vectors of all rows, (n, width)."""
@@ -67,6 +75,13 @@ class FeatureModule(nn.Module):
         # Column by column: embedding_bag, as fast alone, cannot be stacked (torch.func.vmap).
         for codes in self._codes.unbind(1):
             vectors = vectors + functional.embedding(codes, self.categories)
+        if self._title is None or not hasattr(self, "words"):
+            return vectors
+        real = (self._title >= 0).to(vectors.dtype)
+        share = real / real.sum(1, keepdim=True).clamp(min=1.0)
+        for word, weight in zip(self._title.unbind(1), share.unbind(1), strict=True):
+            rows = functional.embedding(word.clamp(min=0) % len(self.words), self.words)
+            vectors = vectors + weight[:, None] * rows
         return vectors
 
 

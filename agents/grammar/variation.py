@@ -147,6 +147,7 @@ def _fed(architecture: Architecture, sizes: Sizes) -> bool:
     return all(
         block.block != "feature_embedding"
         or sum(shapes[block.of].cardinality) + shapes[block.of].n_dense > 0
+        or (block.words > 0 and shapes[block.of].titled)
         for block in architecture.blocks
     )
 

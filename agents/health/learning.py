@@ -122,6 +122,7 @@ def _reads_what_is_not_there(network: Network | None) -> bool:
     Layers behind such features see zeros: their gradient is zero, and no fault of the document.
     """
     return network is not None and any(
-        isinstance(module, FeatureModule) and not module.categories.numel() + module.dense.numel()
+        isinstance(module, FeatureModule)
+        and not any(weight.numel() for weight in module.parameters(recurse=False))
         for module in network.modules()
     )

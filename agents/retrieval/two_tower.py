@@ -24,6 +24,8 @@ class TwoTowerConfig(DocumentConfig):
     ids: bool = True
     """Whether an item has a vector of its own beside what its features say. Without, items that
     nobody has seen yet are placed by their content."""
+    words: int = Field(default=4096, ge=0, le=65_536)
+    """Vectors for the words of titles, shared by hash; 0: titles are not read."""
     loss: Loss = "sampled"
     negatives: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
@@ -32,7 +34,10 @@ class TwoTowerConfig(DocumentConfig):
 
 
 class TwoTower(DocumentRetriever[TwoTowerConfig]):
-    """An item tower over features and id, a user tower over features and the history's items."""
+    """An item tower over features and id, a user tower over features and the history's items.
+
+    What is said of an item are its categories, tags (genres), numbers, and the words of its title.
+    """
 
     config_type = TwoTowerConfig
     spec: ClassVar[AgentSpec] = AgentSpec(
@@ -50,6 +55,7 @@ class TwoTower(DocumentRetriever[TwoTowerConfig]):
                 IntRange(name="embedding_size", low=16, high=256, log=True),
                 IntRange(name="hidden", low=32, high=512, log=True),
                 Choice(name="ids", values=(True, False)),
+                Choice(name="words", values=(0, 4096)),
                 FloatRange(name="learning_rate", low=5e-4, high=2e-2, log=True),
                 FloatRange(name="weight_decay", low=0.0, high=0.3),
                 IntRange(name="epochs", low=3, high=40, log=True),
@@ -61,5 +67,8 @@ class TwoTower(DocumentRetriever[TwoTowerConfig]):
     def document(cls, config: TwoTowerConfig) -> Architecture:
         """Feature tables through dense layers; the history by attention and its newest item."""
         return documents.two_tower(
-            width=config.embedding_size, hidden=config.hidden, ids=config.ids
+            width=config.embedding_size,
+            hidden=config.hidden,
+            ids=config.ids,
+            words=config.words,
         )

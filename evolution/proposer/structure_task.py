@@ -110,6 +110,7 @@ class StructureTask:
             "history": length,
             "users have features": self._described("users"),
             "items have features": self._described("items"),
+            "items have titles": self.sizes.items.titled,
         }
         return {"grammar": self._grammar, "sizes": sizes, "limits": held}
 
@@ -238,7 +239,7 @@ class StructureTask:
         for block in document.blocks:
             if type(block).__name__ in _USELESS[self._grammar]:
                 errors.append(f"block {block.name!r}: {block.block} has no use in {self._grammar}")
-            if isinstance(block, form.FeatureEmbedding) and not self._described(block.of):
+            if isinstance(block, form.FeatureEmbedding) and not self._fed(block):
                 errors.append(f"block {block.name!r}: nothing is known of {block.of} but their ids")
         errors += [f"block {name!r} is read by nothing: leave it out" for name in _unused(document)]
         return document
@@ -247,6 +248,10 @@ class StructureTask:
         """Whether the data has features of users, or of items."""
         shape = self.sizes.users if entity == "users" else self.sizes.items
         return bool(sum(shape.cardinality) + shape.n_dense)
+
+    def _fed(self, block: form.FeatureEmbedding) -> bool:
+        """Whether the data has what the block reads."""
+        return self._described(block.of) or (block.words > 0 and self.sizes.items.titled)
 
     def _products(self, document: Architecture, parent: Values) -> str:
         """Why its numbers might overflow; a parent that was trained may have as many products."""

@@ -189,6 +189,32 @@ def test_a_gate_that_keeps_the_best_experts_ignores_the_others(batch: Batch) -> 
     assert int((share > 0).sum(-1).max()) == 2
 
 
+def test_titles_add_the_mean_of_their_words() -> None:
+    sizes = replace(SIZES, items=replace(SIZES.items, titled=True))
+    plain, titled = (documents.two_tower(width=8, ids=False, words=n) for n in (0, 32))
+    assert fingerprint(plain) != fingerprint(titled)
+    assert estimate(titled, sizes).parameters == estimate(plain, sizes).parameters + 32 * 8
+    network = Network(titled, sizes)
+    network.initialise(torch.Generator().manual_seed(0))
+    said = features(SIZES.n_items, SIZES.items)
+    words = torch.full((SIZES.n_items, 3), -1)
+    words[4, :2] = torch.tensor([7, 45])
+    people = features(SIZES.n_users, SIZES.users)
+    tables = []
+    for titles in (None, words):
+        network.give(people, replace(said, words=titles), None)
+        tables.append(network.tables()["content"])
+    vectors = dict(network.module("content").named_parameters())["words"]
+    wanted = tables[0].clone()
+    wanted[4] += (vectors[7] + vectors[45 % 32]) / 2
+    torch.testing.assert_close(tables[1], wanted)
+    with pytest.raises(ValidationError, match="only items have titles"):
+        document(
+            ITEMS,
+            {"block": "feature_embedding", "name": "p", "of": "users", "width": 8, "words": 9},
+        )
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_all_weights_come_from_the_generator(name: str) -> None:
     networks = []

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -15,6 +16,7 @@ from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
 from agenticrs.agents.grammar.retriever import normalised_graph
 from agenticrs.agents.retrieval.lightgcn import LightGcn, LightGcnConfig
 from agenticrs.agents.retrieval.two_tower import TwoTower, TwoTowerConfig
+from agenticrs.agents.title_words import title_words
 from agenticrs.agents.training_data import TrainingData
 
 MakeData = Callable[..., TrainingData]
@@ -126,6 +128,29 @@ def test_content_places_items_that_nobody_has_seen(make_data: MakeData) -> None:
     scores = agent.score(data.histories)
     assert (scores[0, 18] > scores[0, 19]).item()
     assert (scores[5, 19] > scores[5, 18]).item()
+
+
+def test_titles_place_items_of_which_nothing_else_is_said(make_data: MakeData) -> None:
+    ids = np.arange(20).astype(np.str_)
+    titles = np.array([f"{('Sharks', 'Opera')[item % 2]} {item}" for item in range(20)])
+    even = [[start, start + 2, start + 4, start + 6, start + 8] for start in (0, 2, 4, 6, 8)]
+    odd = [[item + 1 for item in history] for history in even]
+    words = title_words(titles, ids)
+    assert words is not None
+    data = make_data((even + odd) * 8, 20)
+    data = replace(data, item_features=replace(data.item_features, words=torch.from_numpy(words)))
+    config = TwoTowerConfig(
+        embedding_size=8, hidden=16, ids=False, epochs=30, batch_size=64, negatives=20
+    )
+    agent = TwoTower(config, seed=0)
+    agent.fit(data, Budget())
+    scores = agent.score(data.histories)
+    assert (scores[0, 18] > scores[0, 19]).item()
+    assert (scores[5, 19] > scores[5, 18]).item()
+    unread = TwoTower(config.model_copy(update={"words": 0}), seed=0)
+    unread.fit(data, Budget())
+    apart = unread.score(data.histories)[:, 18:].diff()
+    assert float(apart.max() - apart.min()) < 1e-4, "nobody has a reason to prefer one"
 
 
 def _sigmoid(x: float) -> float:
