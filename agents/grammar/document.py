@@ -27,7 +27,8 @@ Width = Annotated[int, Field(ge=1, le=2048)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Activation = Literal["relu", "gelu", "silu", "tanh", "identity"]
 Entity = Literal["users", "items"]
-MAX_BLOCKS = 64
+MAX_BLOCKS = 128
+"""A network for eight behaviours takes some 110."""
 MAX_SOURCE = 16_000
 """Characters of a generated block."""
 

@@ -239,14 +239,16 @@ def multi_task(
     hidden: int = 64,
     shared: int = 4,
     own: int = 0,
+    own_width: int = 0,
     top: int | None = None,
 ) -> Architecture:
     """Experts that tasks share, blended by a gate for each (MMoE); ``own`` ones make it a PLE.
 
     Beside its tower each task has its own linear view of the vectors and of the products of their
-    pairs, as a single-task DeepFM has.
+    pairs, as a single-task DeepFM has; and with ``own_width`` vectors of its own, so wide.
     """
     given = ["user", "taste", "newest", "item"]
+    alone = {task: _alone(task, own_width) if own_width else [] for task in tasks}
     return _made(
         [
             *features(width),
@@ -266,6 +268,7 @@ def multi_task(
                 block
                 for task in tasks
                 for block in (
+                    *alone[task],
                     {
                         "block": "mlp",
                         "name": f"deep_{task}",
@@ -275,7 +278,7 @@ def multi_task(
                     {
                         "block": "concat",
                         "name": f"tower_{task}",
-                        "of": ["pairs", "context", *given, f"deep_{task}"],
+                        "of": ["pairs", "context", *given, f"deep_{task}", *_seen(alone[task])],
                     },
                 )
             ),
@@ -343,6 +346,28 @@ def features(width: int) -> Blocks:
         {"block": "pooling", "name": "taste", "input": "history", "how": "mean"},
         {"block": "pooling", "name": "newest", "input": "history", "how": "newest"},
     ]
+
+
+def _alone(task: str, width: int) -> Blocks:
+    """A task's own vectors of user, taste, newest and item, and the products of their pairs."""
+    users, items, past = f"users_{task}", f"items_{task}", f"past_{task}"
+    given = [f"{what}_{task}" for what in ("user", "mean", "last", "item")]
+    user, taste, newest, item = given
+    return [
+        {"block": "embedding", "name": users, "of": "users", "width": width},
+        {"block": "embedding", "name": items, "of": "items", "width": width},
+        {"block": "lookup", "name": user, "table": users, "at": "user"},
+        {"block": "lookup", "name": item, "table": items, "at": "candidates"},
+        {"block": "lookup", "name": past, "table": items, "at": "history"},
+        {"block": "pooling", "name": taste, "input": past, "how": "mean"},
+        {"block": "pooling", "name": newest, "input": past, "how": "newest"},
+        {"block": "factorisation", "name": f"pairs_{task}", "of": given},
+    ]
+
+
+def _seen(alone: Blocks) -> list[str]:
+    """What a tower reads of a task's own blocks: the products, and what they are of."""
+    return [name for products in alone[-1:] for name in (products["name"], *products["of"])]
 
 
 def _attention(layers: int, **settings: Any) -> Blocks:

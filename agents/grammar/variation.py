@@ -17,7 +17,7 @@ from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.agents.grammar.cost import Machine, estimate
 from agenticrs.agents.grammar.crossing import CROSSES
 from agenticrs.agents.grammar.degree import MOST, degree
-from agenticrs.agents.grammar.document import MAX_BLOCKS, Architecture, DotHead
+from agenticrs.agents.grammar.document import Architecture, DotHead
 from agenticrs.agents.grammar.draft import Draft
 from agenticrs.agents.grammar.network import Network
 from agenticrs.agents.grammar.tables import Sizes
@@ -53,7 +53,7 @@ class Limits:
 
     sizes: Sizes
     parameters: int = 50_000_000
-    blocks: int = MAX_BLOCKS
+    blocks: int = 64
     latency_ms: float | None = None
     """Estimated, of one answer on ``machine``; None: any."""
     machine: Machine = REFERENCE

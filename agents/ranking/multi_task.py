@@ -1,7 +1,8 @@
 """Multi-task rankers: one network for all behaviours of a log, with calibrated outputs.
 
 MMoE blends shared experts by a gate for each task (Ma et al. 2018); PLE gives each task experts of
-its own beside them (Tang et al. 2020). Probabilities are calibrated on events that came after
+its own beside them (Tang et al. 2020). Beyond the papers, each task has vectors of users and items
+of its own beside the shared ones. Probabilities are calibrated on events that came after
 those that were learnt from (Platt 1999).
 """
 
@@ -45,6 +46,9 @@ class MultiTaskConfig(CandidateConfig):
     """Width of the experts."""
     experts: int = Field(default=4, ge=1, le=32)
     """Experts that all tasks share."""
+    own_width: int = Field(default=16, ge=0)
+    """Length of the user and item vectors that each task has alone: in shared ones what is frequent
+    drowns what is rare. 0: none."""
     side_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean log-odds of all other behaviours beside that of the main one."""
     main_loss: float = Field(default=1.0, gt=0)
@@ -77,6 +81,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 FloatRange(name="side_weight", low=0.0, high=2.0),
                 FloatRange(name="main_loss", low=0.2, high=8.0, log=True),
                 IntRange(name="embedding_size", low=8, high=64, log=True),
+                IntRange(name="own_width", low=0, high=32),
                 IntRange(name="experts", low=1, high=8),
                 IntRange(name="hidden", low=16, high=256, log=True),
                 FloatRange(name="learning_rate", low=2e-4, high=2e-2, log=True),
@@ -97,6 +102,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             hidden=config.hidden,
             shared=config.experts,
             own=self.own,
+            own_width=config.own_width,
         )
 
     def fit(self, data: TrainingData, budget: Budget) -> None:
@@ -207,6 +213,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             hidden=config.hidden,
             shared=config.experts,
             own=cls.own,
+            own_width=config.own_width,
         )
         return within_limit(cls.spec.name, count_weights(document, n_users, n_items) + n_items)
 

@@ -40,6 +40,7 @@ KNOWN = {
     "din": documents.ranker("din"),
     "mmoe": documents.multi_task(TASKS),
     "ple": documents.multi_task(TASKS, own=1, top=3),
+    "mmoe with own vectors": documents.multi_task(TASKS, own_width=3),
 }
 
 
@@ -179,6 +180,17 @@ def test_a_place_does_not_see_what_comes_later(batch: Batch) -> None:
         before, after = (network.query(network.tables(), b) for b in (batch, other))
         torch.testing.assert_close(before[0, :2], after[0, :2])
         assert not torch.allclose(before[0, 2], after[0, 2]), name
+
+
+def test_vectors_of_a_task_alone_learn_from_that_task_alone(batch: Batch) -> None:
+    network = built(documents.multi_task(TASKS, own_width=4)).requires_grad_(True)
+    network.logits(network.tables(), batch)["click"].sum().backward()
+    learnt = {n for n, w in network.named_parameters() if w.grad is not None and bool(w.grad.any())}
+    tables = [n for n, _ in network.named_parameters() if "users_" in n or "items_" in n]
+    assert any("users_click" in name for name in learnt)
+    assert any("items_click" in name for name in learnt)
+    assert any("forward" in name for name in tables)
+    assert not any("forward" in name for name in learnt)
 
 
 def test_a_gate_that_keeps_the_best_experts_ignores_the_others(batch: Batch) -> None:
