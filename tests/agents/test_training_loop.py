@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,49 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(name: str, tmp_pa
     assert set(whole) == set(resumed)
     for key, tensor in whole.items():
         assert torch.equal(tensor, resumed[key]), key
+
+
+ALONE = """
+import sys
+from pathlib import Path
+
+from agenticrs.agents import catalogue
+from agenticrs.agents.agent import Budget
+from agenticrs.agents.checkpoint import Checkpoint
+from agenticrs.agents.contract import small_log
+
+config = {"epochs": 20, "batch_size": 16, "embedding_size": 8, "dropout": 0.2}
+checkpoint = Checkpoint(Path(sys.argv[1]), "it", every=0.0)
+agent = catalogue.build("sasrec", config, seed=3)
+agent.fit(small_log(), Budget(report=lambda f, t: print(t, flush=True), checkpoint=checkpoint))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_by_signal_nine_is_gone_on_with_to_the_same_weights(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "checkpoint"
+    with subprocess.Popen(
+        [sys.executable, "-c", ALONE, str(file)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 5 of 20"):
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    told: list[str] = []
+    config = {"epochs": 20, "batch_size": 16, "embedding_size": 8, "dropout": 0.2}
+    states = []
+    for checkpoint in (Checkpoint(file, "it"), None):
+        agent = catalogue.build("sasrec", config, seed=3)
+        agent.fit(small_log(), Budget(report=lambda f, t: told.append(t), checkpoint=checkpoint))
+        states.append(agent.state())
+    assert told[0].startswith("goes on after epoch ")
+    assert len(told) < 20 + 20
+    for name, weight in states[1].items():
+        assert torch.equal(weight, states[0][name]), name
 
 
 def test_what_another_training_or_a_broken_disk_left_is_not_taken_up(tmp_path: Path) -> None:
