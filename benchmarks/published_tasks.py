@@ -67,9 +67,28 @@ def read_parts(folder: Path) -> RawLog:
                 users += [user] * len(found)
                 items += found
                 parts += [part] * len(found)
-    columns = {"user_id": users, "item_id": items, "timestamp": parts, "click": np.ones(len(users))}
+    return _bare(users, items, parts)
+
+
+def read_sequences(file: Path) -> RawLog:
+    """A file with a user and the user's items, oldest first, in each line. There are no times."""
+    users: list[str] = []
+    items: list[str] = []
+    places: list[int] = []
+    with gzip.open(file, "rt") as lines:
+        for line in lines:
+            user, *found = line.split()
+            users += [user] * len(found)
+            items += found
+            places += range(len(found))
+    return _bare(users, items, places)
+
+
+def _bare(users: list[str], items: list[str], places: list[int]) -> RawLog:
+    """A log of positives of which nothing else is said."""
+    columns = {"user_id": users, "item_id": items, "timestamp": places}
     return RawLog(
-        interactions=pa.table(columns),
+        interactions=pa.table({**columns, "click": np.ones(len(users))}),
         users=pa.table({"user_id": pa.array([], pa.string())}),
         items=pa.table({"item_id": pa.array([], pa.string())}),
         declaration=Declaration(Positive("click", 1.0), has_times=False),
@@ -144,6 +163,16 @@ TASKS = {
                 "epochs": 20,
             },
         },
+    ),
+    "beauty": Task(
+        read=lambda: read_sequences(DATA / "s3rec-amazon-yelp" / "Beauty.txt.gz"),
+        split="leave_one_out",
+        train_on="train",
+        configs={
+            "popularity": {"half_life_days": 1e6},
+            "gru4rec": {"dropout": 0.4, "epochs": 10, "weight_decay": 0.1},
+        },
+        validate_every={"gru4rec": 2},
     ),
     "generated": Task(
         read=lambda: generate(GeneratorConfig()).raw,
