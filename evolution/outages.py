@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError
-
+from agenticrs.platform.database import is_away
 from agenticrs.platform.errors import TrackingAway
 from agenticrs.platform.logs import get_logger
 
@@ -22,13 +21,8 @@ _log = get_logger(__name__)
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the same may succeed later: no answer, a lost connection, a file that is locked.
-
-    SQLite calls a statement that it cannot run operational, too; that is nobody's outage.
-    """
-    if isinstance(error, OperationalError):
-        return getattr(error.orig, "sqlite_errorname", "") != "SQLITE_ERROR"
-    return isinstance(error, TrackingAway)
+    """Whether the same may succeed later: MLflow or the database does not answer now."""
+    return isinstance(error, TrackingAway) or is_away(error)
 
 
 def through(

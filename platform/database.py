@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session
 
@@ -54,6 +55,18 @@ def session_scope(engine: Engine) -> Iterator[Session]:
     with Session(engine, expire_on_commit=False) as session:
         yield session
         session.commit()
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the same may succeed later: no answer, a lost connection, none free, a locked file.
+
+    SQLite calls a statement that it cannot run operational, too; that is nobody's outage.
+    """
+    if isinstance(error, OperationalError):
+        return getattr(error.orig, "sqlite_errorname", "") != "SQLITE_ERROR"
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated  # whatever the driver calls it
+    return isinstance(error, PoolTimeout)
 
 
 def _sqlite(url: URL) -> Engine:

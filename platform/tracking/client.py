@@ -81,7 +81,7 @@ class MlflowTracking:
             if record.artifacts:
                 with tempfile.TemporaryDirectory(prefix="agenticrs-run-") as folder:
                     write_files(Path(folder), record.artifacts)
-                    client.log_artifacts(run_id, folder)
+                    self._log_files(str(run.info.artifact_uri), folder)
             client.set_terminated(run_id, "FINISHED")
             return run_id
 
@@ -277,6 +277,13 @@ class MlflowTracking:
                 params=_take(params, _PARAMS_IN_BATCH),
                 tags=_take(tags, _PARAMS_IN_BATCH),
             )
+
+    def _log_files(self, place: str, folder: str) -> None:
+        # Not by the client: it keeps a pool of threads and a queue for each of a thousand runs.
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        files: Any = get_artifact_repository(place, tracking_uri=self.uri)
+        files.log_artifacts(folder)
 
     def _ensure_model(self, client: MlflowClient, model: str) -> None:
         if _unless_missing(lambda: client.get_registered_model(model)) is None:

@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match
 
 from agenticrs.evolution.scheduling.spec import InvalidSchedule
+from agenticrs.platform.database import is_away
 from agenticrs.platform.errors import (
     AgenticRSError,
     Conflict,
@@ -24,6 +25,7 @@ from agenticrs.platform.errors import (
     TrackingError,
     UnknownDataset,
 )
+from agenticrs.platform.logs import get_logger
 from agenticrs.ui.api.credentials import LoginNeeded, TooManyAttempts
 from agenticrs.ui.api.identity import ProviderAway
 from agenticrs.ui.batches import Overloaded
@@ -45,6 +47,7 @@ STATUS: dict[type[AgenticRSError], int] = {
 """Status of an error; any other AgenticRSError is 400."""
 _FOR_PROGRAMS = ("/v1/", "/healthz", "/metrics")
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+_log = get_logger(__name__)
 _HINTS = {404: "see /v1/openapi.json for what there is", 413: "send smaller batches"}
 
 
@@ -65,6 +68,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AgenticRSError, _intended)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DataError, _unkeepable)
+    app.add_exception_handler(SQLAlchemyError, _away)
     app.add_exception_handler(HTTPException, _http)
 
 
@@ -127,6 +131,16 @@ async def _unkeepable(request: Request, _error: Exception) -> Response:
     # PostgreSQL takes no zero byte in a text and no number beyond its columns; SQLite takes both.
     hint = "leave out zero bytes, and numbers beyond all measure"
     return answer(request, Problem(422, "the database cannot hold a value of the request", hint))
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    if not is_away(error):
+        raise error
+    _log.warning("the database does not answer", path=request.url.path, error=str(error))
+    problem = Problem(
+        503, "the database does not answer now", "come again", headers={"Retry-After": "1"}
+    )
+    return answer(request, problem)
 
 
 async def _http(request: Request, error: Exception) -> Response:

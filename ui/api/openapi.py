@@ -26,7 +26,7 @@ ERRORS: dict[int, str] = {
     413: "The body is too large",
     422: "The named fields are malformed",
     429: "Too many failed logins, or too many requests",
-    503: "Nothing serves yet, MLflow cannot be reached, or too many requests wait",
+    503: "Nothing serves yet, MLflow or the database is away, or too many requests wait",
 }
 LOGINS: dict[str, dict[str, Any]] = {
     "token": {"type": "http", "scheme": "bearer", "description": "Of a script: `agrs_...`"},
@@ -76,7 +76,7 @@ def _errors(call: tuple[str, str], operation: dict[str, Any]) -> Iterator[int]:
     """The statuses that an operation can answer with an error."""
     method, path = call
     changes = method not in SAFE
-    yield from (400, 413)
+    yield from (400, 413, 503)
     if call not in OPEN:
         yield from (401, 403)
     if changes:
@@ -87,8 +87,6 @@ def _errors(call: tuple[str, str], operation: dict[str, Any]) -> Iterator[int]:
         yield 422
     if call not in OPEN or not path.startswith(FREE):
         yield 429
-    if changes or path == "/v1/recommend":
-        yield 503
 
 
 def _error(status: int) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic_core import to_json
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
+from agenticrs.platform.database import is_away
 from agenticrs.registry import feedback
 from agenticrs.registry.tables import FeedbackRow
 from agenticrs.ui.api import models
@@ -119,13 +120,16 @@ def give_feedback(
     try:
         accepted = feedback.append(session, loaded.dataset.name, events)
         session.commit()  # before anybody acts on it
-    except OperationalError as error:  # locked for too long, or away
+        # What is stored counts, not what was sent: a repeated key may come with another content.
+        stored = _stored(session, loaded.dataset.name, events)
+    except SQLAlchemyError as error:
+        if not is_away(error):
+            raise
         session.rollback()
         raise Overloaded(
             "feedback cannot be kept now", hint="send it again, with the same keys"
         ) from error
-    # What is stored counts, not what was sent: a repeated key may come with another content.
-    deps.serving.see(_stored(session, loaded.dataset.name, events))
+    deps.serving.see(stored)
     metrics: Metrics = request.app.state.metrics
     metrics.feedback.labels("new").inc(accepted.new)
     metrics.feedback.labels("repeated").inc(accepted.repeated)

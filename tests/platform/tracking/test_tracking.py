@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -243,6 +244,20 @@ class MlflowContract(TrackingContract):
         (experiment,) = client.search_experiments(filter_string="name = 'home.deleted'")
         client.delete_experiment(experiment.experiment_id)
         assert tracking.log_run("home.deleted", record())
+
+    def test_nothing_is_kept_of_runs_that_were_written_and_read(
+        self, tracking: Tracking, model: str
+    ) -> None:
+        from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+        def kept() -> int:
+            gc.collect()
+            return sum(isinstance(found, ArtifactRepository) for found in gc.get_objects())
+
+        before = kept()
+        for number in range(3):
+            tracking.download(model, self.version(tracking, model, f"t{number}"))
+        assert kept() == before
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import stat
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, TrackingError
-from agenticrs.registry import audit
+from agenticrs.registry import audit, proposals
 
 OPEN = ["/healthz", "/metrics", "/v1/recommend?user_id=u", "/v1/openapi.json", "/login"]
 READ = [
@@ -164,6 +165,25 @@ def test_what_nobody_intended_is_500_without_a_trace_of_the_inside(
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(("path", "form"), [("/v1/proposals", "json"), ("/proposals", "html")])
+def test_a_database_that_does_not_answer_is_503_for_programs_and_people(
+    proposed: Any, monkeypatch: pytest.MonkeyPatch, path: str, form: str
+) -> None:
+    client = proposed.client()
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("the connection is closed"))
+
+    with monkeypatch.context() as outage:
+        outage.setattr(proposals, "list_all", away)
+        answer = client.get(path, headers=ADMIN)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert form in answer.headers["content-type"]
+    assert "the database does not answer now" in answer.text
+    assert "secret" not in answer.text
+    assert client.get(path, headers=ADMIN).status_code == 200
 
 
 def test_wrong_passwords_are_counted_until_nobody_listens(proposed: Any) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoneFree
 from structlog.testing import capture_logs
 
 from agenticrs.platform.database import session_scope
@@ -282,6 +283,49 @@ def test_feedback_that_cannot_be_kept_now_is_503_and_may_be_sent_again(
     assert "same keys" in answer.json()["hint"]
     monkeypatch.setattr(feedback, "append", real)
     assert client.post("/v1/feedback", json=batch).json() == {"new": 1, "repeated": 0}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        OperationalError("select", {}, Exception("the database system is in recovery mode")),
+        DatabaseError("select", {}, Exception("closed"), connection_invalidated=True),
+        NoneFree("QueuePool limit of size 5 overflow 10 reached"),
+    ],
+    ids=["away", "closed", "none free"],
+)
+def test_a_connection_lost_after_feedback_was_kept_is_503_and_sent_again_it_counts_once(
+    place: Any, monkeypatch: pytest.MonkeyPatch, lost: SQLAlchemyError
+) -> None:
+    client = place.client()
+    item = str(place.datasets.load("generated").item_ids[0])
+    batch, read = {"events": [event("k", item)]}, recommendations._stored
+    losses = [lost]
+
+    def read_when_it_answers(*given: Any) -> Any:
+        if losses:
+            raise losses.pop()
+        return read(*given)
+
+    monkeypatch.setattr(recommendations, "_stored", read_when_it_answers)
+    answer = client.post("/v1/feedback", json=batch)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "same keys" in answer.json()["hint"]
+    assert client.post("/v1/feedback", json=batch).json() == {"new": 0, "repeated": 1}
+    assert [seen.item_id for seen in place.serving._live.of("u1")] == [item]
+
+
+def test_feedback_that_the_database_refuses_is_no_outage(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: Any) -> Any:
+        raise IntegrityError("insert", {}, Exception("a column is missing"))
+
+    monkeypatch.setattr(feedback, "append", wrong)
+    item = str(place.datasets.load("generated").item_ids[0])
+    assert (
+        place.client().post("/v1/feedback", json={"events": [event("k", item)]}).status_code == 500
+    )
 
 
 def test_where_no_dataset_is_chosen_yet_none_is_counted(empty_place: Any) -> None:

@@ -1,0 +1,35 @@
+"""How the C library keeps the memory of processes that live for months and work in many threads.
+
+glibc gives threads heaps of their own, up to eight for each core, and keeps in each what it once
+needed at most. Cycles and requests come in ever new threads, so that in the end every heap has seen
+the largest of them: a process grows for days without holding anything more. Few heaps are enough,
+because only the thread that has Python's lock asks for memory, but for a few inside torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+HEAPS = 2
+_M_ARENA_MAX = -8  # of mallopt(3)
+_VARIABLE = "MALLOC_ARENA_MAX"
+_CHOSEN = (_VARIABLE, "GLIBC_TUNABLES")
+
+
+def use_few_heaps() -> bool:
+    """Bound the heaps of this process and of those that it will start; return whether that worked.
+
+    To be called before there are many threads: heaps that exist stay. Nothing is done where a
+    person has chosen in the environment, or where the C library is another one.
+    """
+    if any(os.environ.get(name) for name in _CHOSEN):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # no glibc
+        return False
+    if not mallopt(_M_ARENA_MAX, HEAPS):
+        return False
+    os.environ[_VARIABLE] = str(HEAPS)
+    return True
