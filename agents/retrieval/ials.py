@@ -1,7 +1,8 @@
 """iALS: matrix factorisation of implicit feedback by alternating least squares.
 
 Hu, Koren & Volinsky 2008, in the form and with the regularisation of Rendle et al. 2021
-(arXiv 2110.14037), who show that it holds its own when it is tuned.
+(arXiv 2110.14037), who show that it holds its own when it is tuned. In training the systems are
+not solved to the end (``least_squares.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import ClassVar, cast
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
@@ -25,12 +25,10 @@ from agenticrs.agents.retrieval.common import (
 )
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.gram import binary_pairs
+from agenticrs.agents.retrieval.least_squares import LeastSquares
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import TrainingLoop
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
-
-_CELLS_AT_ONCE = 1_000_000
-"""Numbers of systems and of vectors in memory at a time: few enough to stay in cache."""
 
 
 class IalsConfig(AgentConfig):
@@ -77,7 +75,7 @@ class Ials(DotRetriever[IalsConfig]):
     )
 
     def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Alternate between users and items."""
+        """Alternate between users and items, each time some steps nearer to the solutions."""
         super().fit(data, budget)
         size = self.config.embedding_size
         generator = torch.Generator(self.device).manual_seed(self.seed)
@@ -85,42 +83,25 @@ class Ials(DotRetriever[IalsConfig]):
         self.items = torch.randn(*shape, generator=generator, device=self.device) * 0.1 / size**0.5
         by_user = binary_pairs(data.histories, self.n_items)
         by_item = transposed(by_user, self.n_items)
+        users = self.items.new_zeros(self.n_users, size)
         for _ in TrainingLoop(budget, self.config.epochs):
-            users = self._solve(by_user, self.items)
-            self.items = self._solve(by_item, users)
+            users = self._squares(self.items).nearer(by_user, users)
+            self.items = self._squares(users).nearer(by_item, self.items)
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
         self._index()
 
-    def _solve(self, rows: UserBatch, other: Tensor) -> Tensor:
-        """Vectors of all rows, given those of the other side; zeros for rows without events."""
-        config, size = self.config, other.shape[1]
-        shared = config.unobserved_weight * (other.T @ other)
-        lengths = rows.lengths
-        padded = torch.cat([other, other.new_zeros(1, size)])  # what a pad adds to a system
-        strength = (lengths + config.unobserved_weight * len(other)) ** config.power * config.l2
-        solved = other.new_zeros(len(rows), size)
-        order = torch.argsort(lengths)
-        order = order[lengths[order] > 0]
-        start = 0
-        while start < len(order):  # rows of like length together, so that little is padded
-            stop = _fitting(lengths[order[start:]], size) + start
-            chosen = order[start:stop]
-            items, _ = rows.take(chosen).newest(int(lengths[chosen[-1]]))
-            known = functional.embedding(items.remainder(len(padded)), padded)
-            system = torch.baddbmm(shared, known.transpose(1, 2), known)
-            system.diagonal(dim1=1, dim2=2).add_(strength[chosen][:, None])
-            factor = torch.linalg.cholesky_ex(system).L
-            solved[chosen] = torch.cholesky_solve(known.sum(1)[..., None], factor)[..., 0]
-            start = stop
-        return solved
+    def _squares(self, other: Tensor) -> LeastSquares:
+        config = self.config
+        return LeastSquares(other, config.unobserved_weight, config.l2, config.power)
 
     def queries(self, users: UserBatch) -> Tensor:
         """Solve for the users; a one for the tie-breaker."""
-        solved = self._solve(users, self.items)
+        solved = self._solver.solved(users)
         return torch.cat([solved, solved.new_ones(len(solved), 1)], 1)
 
     def _index(self) -> None:
         self.table = torch.cat([self.items, self.prior[:, None]], 1)
+        self._solver = self._squares(self.items)
 
     def state(self) -> dict[str, Tensor]:
         """The items' vectors, and popularity as a tie-breaker."""
@@ -146,10 +127,3 @@ def transposed(distinct: UserBatch, n_items: int) -> UserBatch:
     offsets = torch.zeros(n_items + 1, dtype=torch.int64, device=order.device)
     torch.cumsum(torch.bincount(distinct.items, minlength=n_items), 0, out=offsets[1:])
     return UserBatch(torch.arange(n_items, device=order.device), offsets, distinct.rows[order])
-
-
-def _fitting(lengths: Tensor, size: int) -> int:
-    """How many of these rows, ascending in length, fit into memory together; at least one."""
-    place = torch.arange(1, len(lengths) + 1, device=lengths.device)
-    cells = place * (lengths * size + size * size)
-    return max(1, int((cells <= _CELLS_AT_ONCE).sum()))
