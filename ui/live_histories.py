@@ -43,6 +43,17 @@ class LiveHistories:
                     self._known.add(one)
                     self._seen.setdefault(one.user_id, []).append(one)
 
+    def forget(self, held_by: Histories) -> None:
+        """Drop what the snapshot holds by now: histories have it from there."""
+        with self._lock:
+            for user_id, seen in list(self._seen.items()):
+                left = held_by.without_held(user_id, seen)
+                if left:
+                    self._seen[user_id] = left
+                else:
+                    del self._seen[user_id]
+            self._known = {one for seen in self._seen.values() for one in seen}
+
     def of(self, user_id: str) -> tuple[Seen, ...]:
         """What was told of one user."""
         return tuple(self._seen.get(user_id, ()))
@@ -72,6 +83,13 @@ class Histories:
     def knows_item(self, item_id: str) -> bool:
         """Whether the item is in the catalogue."""
         return item_id in self._item_index
+
+    def without_held(self, user_id: str, seen: Sequence[Seen]) -> list[Seen]:
+        """Those that the snapshot does not hold (yet)."""
+        held = self._held(*self._positives(self.user_at(user_id)))
+        return [
+            one for one in seen if (self._item_index.get(one.item_id), one.timestamp) not in held
+        ]
 
     def batch(self, user_id: str | None, live: LiveHistories, told: Sequence[str]) -> UserBatch:
         """One user with everything known of them (``batch_of``)."""
@@ -108,8 +126,7 @@ class Histories:
         self, user: int, user_id: str | None, live: LiveHistories, told: Sequence[str]
     ) -> tuple[IntArray, IntArray]:
         """Items and times of the user at that index (-1: of the live history alone)."""
-        start, stop = (self._offsets[user], self._offsets[user + 1]) if user >= 0 else (0, 0)
-        items, times = self._items[start:stop], self._times[start:stop]
+        items, times = self._positives(user)
         later = live.of(user_id) if user_id is not None else ()
         if not later and not told:
             return items, times
@@ -127,6 +144,14 @@ class Histories:
             np.concatenate([times, np.asarray(when, dtype=np.int64)]),
         )
 
+    def _positives(self, user: int) -> tuple[IntArray, IntArray]:
+        """Items and times that the snapshot has of the user at that index (-1: none)."""
+        start, stop = (self._offsets[user], self._offsets[user + 1]) if user >= 0 else (0, 0)
+        return self._items[start:stop], self._times[start:stop]
+
+    def _held(self, items: IntArray, times: IntArray) -> set[tuple[int, int]]:
+        return set(zip(items.tolist(), times.tolist(), strict=True))
+
     def _later(
         self, items: IntArray, times: IntArray, later: Sequence[Seen]
     ) -> tuple[list[int], list[int]]:
@@ -136,7 +161,7 @@ class Histories:
         """
         found: list[int] = []
         when: list[int] = []
-        held = set(zip(items.tolist(), times.tolist(), strict=True)) if later else set()
+        held = self._held(items, times) if later else set()
         for seen in later:
             index = self._item_index.get(seen.item_id)
             if index is not None and (index, seen.timestamp) not in held:

@@ -84,6 +84,8 @@ class ServingModel:
         self._live = LiveHistories()
         self._canary = CanaryTraffic(engine, tracking, settings.surface)
         self._last_feedback: dict[str, int] = {}
+        self._forgotten = ""
+        """Snapshot whose rows have been taken out of the live histories."""
         self._loaded: LoadedModel | None = None
         self._status = ServingStatus()
         self._refreshing = threading.Lock()
@@ -170,6 +172,8 @@ class ServingModel:
             changed = self._load(row)
             if self._loaded is not None:
                 self._read_feedback(self._loaded.dataset)
+                if not changed:  # else requests under way may need it with an older snapshot
+                    self._forget_folded_in(self._loaded)
                 if self._settings.canary:
                     self._canary.follow(self._loaded, self._loaded_from)
             return changed
@@ -293,6 +297,12 @@ class ServingModel:
                 before={"serves": self._status.composition},
                 after={"serves": self._status.composition},
             )
+
+    def _forget_folded_in(self, loaded: LoadedModel) -> None:
+        """Live histories hold what the snapshot does not: not all that ever came in."""
+        if self._forgotten != loaded.dataset.fingerprint:
+            self._live.forget(loaded.histories)
+            self._forgotten = loaded.dataset.fingerprint
 
     def _read_feedback(self, dataset: Dataset) -> None:
         """Take in feedback that other processes, or an earlier life of this one, have stored."""

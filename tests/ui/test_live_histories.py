@@ -57,3 +57,29 @@ def test_a_snapshot_without_times_gives_histories_without_times() -> None:
     batch = histories(has_times=False).batch("u0", LiveHistories(), ("i4",))
     assert batch.items.tolist() == [1, 3, 4]
     assert batch.times is None
+
+
+def test_what_a_snapshot_holds_by_now_is_forgotten_and_no_history_changes() -> None:
+    live, snapshot = LiveHistories(), histories()
+    folded_in = [Seen("u0", "i1", 100), Seen("u0", "i3", 200), Seen("u1", "i2", 50)]
+    kept = [
+        Seen("u0", "i3", 201),
+        Seen("u1", "i3", 200),
+        Seen("nobody", "i1", 100),
+        Seen("u1", "of another dataset", 50),
+    ]
+    live.add([*folded_in, *kept])
+    users = ("u0", "u1", "nobody")
+    before = [snapshot.batch(user, live, ()).items.tolist() for user in users]
+    live.forget(snapshot)
+    assert [snapshot.batch(user, live, ()).items.tolist() for user in users] == before
+    assert [seen for user in users for seen in live.of(user)] == [
+        kept[0],
+        kept[1],
+        kept[3],
+        kept[2],
+    ]
+    live.add(folded_in[:1])  # told again: it counts as new, and is not counted twice
+    assert snapshot.batch("u0", live, ()).items.tolist() == before[0]
+    live.forget(snapshot)
+    assert live.of("u0") == (kept[0],)

@@ -95,6 +95,23 @@ def test_feedback_that_was_folded_into_the_data_is_not_counted_twice(place: Any)
     assert len(batch.items) == 1
 
 
+def test_live_histories_do_not_grow_with_all_feedback_that_ever_came_in(place: Any) -> None:
+    item, live = place.serving.recommend("u1", 1).items[0].id, place.serving._live
+    for number in range(3):
+        user, at = f"u-{number}", 1_700_000_000 + number
+        place.serving.see([feedback.FeedbackEvent(f"k{number}", user, item, at, {"click": 1.0})])
+        place.serving.refresh()
+        assert live.of(user), "the snapshot does not hold it yet"
+        place.datasets.append_events("generated", [Event(user, item, at, {"click": 1.0})])
+        assert place.serving.refresh()
+        assert live.of(user), "requests under way may still have the older snapshot"
+        assert not place.serving.refresh()
+        assert not live._seen
+        assert not live._known
+        batch = place.serving.loaded.histories.batch(user, live, ())
+        assert len(batch.items) == 1
+
+
 def test_an_alias_moved_in_mlflow_is_followed_and_audited_as_external(place: Any) -> None:
     place.promote(2)
     place.serving.refresh()
