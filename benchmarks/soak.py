@@ -1,6 +1,6 @@
 """Two hundred cycles of an unattended service whose processes are killed at random.
 
-    OMP_NUM_THREADS=1 python benchmarks/soak.py [--cycles 200] [--seed 0]
+    OMP_NUM_THREADS=1 python benchmarks/soak.py [--cycles 200] [--seed 0] [--no-kills]
 
 A generated platform of 150 users. ``agenticrs up`` with its embedded MLflow works on a PostgreSQL
 and a Ray cluster of one node; an operator asks for a run again and again (an individual and a
@@ -8,7 +8,8 @@ compositional cycle), users ask for recommendations and click, a person approves
 another one now and then has what served before serve again. Meanwhile a plan drawn beforehand kills
 ``up``, workers, processes of MLflow and connections to the database with signal 9, at moments drawn
 at random. ``up`` is started again as an init system would do it; all else is left to itself. In the
-last third ``up`` itself is spared, so that its memory can be seen to grow.
+last third ``up`` itself is spared, so that its memory can be seen to grow; with ``--no-kills``
+nothing ever dies.
 
 Every 20 cycles and at the end everything is looked at from outside (``soak_checks.py``). Processor
 seconds and memory are those of a machine that may be busy with other work.
@@ -208,13 +209,14 @@ def growth(memory: list[dict[str, Any]], of: str, life: str, kind: str) -> dict[
     return {**{n: round(float(v), 4) for n, v in figures.items()}, "rounds": len(x)}
 
 
-def rounds(run: Soak, cycles: int, seconds: float) -> None:
+def rounds(run: Soak, cycles: int, seconds: float, *, kills: bool) -> None:
     """Rounds and checks until there are so many cycles, or the time is over."""
     run.round([])
-    planned, checked = plan((cycles + 1) // 2, run.draw), 0
-    for number, kills in enumerate(planned):
+    many, checked = (cycles + 1) // 2, 0
+    planned = plan(many, run.draw) if kills else [[] for _ in range(many)]
+    for number, doomed in enumerate(planned):
         passed = (time.monotonic() - run.began) / seconds
-        run.round([k for k in kills if k.victim != "controller" or passed < SPARED])
+        run.round([k for k in doomed if k.victim != "controller" or passed < SPARED])
         done = run.cycles
         print(f"round {number + 1}: {done} cycles, {run.lasted[-1]:.1f} s", flush=True)
         if done // EVERY > checked:
@@ -225,7 +227,9 @@ def rounds(run: Soak, cycles: int, seconds: float) -> None:
     run.check()
 
 
-def soak(cycles: int, minutes: float, seed: int, folder: Path) -> dict[str, Any]:
+def soak(
+    cycles: int, minutes: float, seed: int, folder: Path, *, kills: bool = True
+) -> dict[str, Any]:
     """Run it in an empty folder; return what is to be kept."""
     draw = random.Random(seed)
     with database(folder) as url:
@@ -240,7 +244,7 @@ def soak(cycles: int, minutes: float, seed: int, folder: Path) -> dict[str, Any]
             place.ask("olga", "POST", "/v1/schedules", wanted, tries=20)
             run = Soak(place, draw)
             try:
-                rounds(run, cycles, minutes * 60)
+                rounds(run, cycles, minutes * 60, kills=kills)
             except Exception as error:  # what was seen until then is kept
                 traceback.print_exc()
                 run.checks.append({"cycles": run.cycles, "wrong": [f"ended by {error!r}"]})
@@ -272,13 +276,14 @@ def main() -> None:
         "--minutes", type=float, default=240, help="after which it ends in any case"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-kills", action="store_true", help="let everything live")
     parser.add_argument("--name", default="soak", help="of the file in results/")
     parser.add_argument("--home", type=Path, help="an empty folder that is kept")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="agenticrs-soak-") as made:
         folder = given.home or Path(made)
         folder.mkdir(exist_ok=True)
-        found = soak(given.cycles, given.minutes, given.seed, folder)
+        found = soak(given.cycles, given.minutes, given.seed, folder, kills=not given.no_kills)
     keep(given.name, [found])
     picture = soak_picture.draw(found["memory"], found["killed"])
     if given.name == "soak":
