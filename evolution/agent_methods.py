@@ -191,7 +191,7 @@ class _Workshop:
             learning = Learning(self.cycle, self.agent, parameters)
             return WithinLimits(learning.policy(given), space.limits)
         assert self.planned.search is not None  # noqa: S101  the choice has one where it is asked
-        return Search(
+        search = Search(
             parameters,
             method=self.planned.search,
             seed=self.cycle.request.seed + (int(mine[:8], 16) if structured else 0),
@@ -201,6 +201,8 @@ class _Workshop:
             beside=space.beside,
             limits=space.limits,
         )
+        # CMA-ES knows no constraints; the other samplers learn from how far each is broken.
+        return WithinLimits(search, space.limits) if self.planned.search == "cmaes" else search
 
     def _proposer(self) -> Method:
         limits = space_of(self.cycle, self.agent).limits

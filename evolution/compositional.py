@@ -7,6 +7,7 @@ never saw, and waits for a person as a proposal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
-from agenticrs.evolution import blueprint, segments, stages
+from agenticrs.evolution import blueprint, segments, stages, wishes
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.rungs import SEGMENTS, fail, next_number, stored_id
 from agenticrs.evolution.candidates.rungs import propose as propose_trial
@@ -22,6 +23,7 @@ from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.drafting import composition_drafts, language_models
 from agenticrs.evolution.evidence import Evidence
+from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.combination import AlternateOnSaturation
 from agenticrs.evolution.methods.greedy import GreedySelection
 from agenticrs.evolution.methods.method import Method
@@ -29,7 +31,7 @@ from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.outer_reward.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
-from agenticrs.evolution.selection import mean_reward, membership
+from agenticrs.evolution.selection import convincing, mean_reward, membership
 from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.platform.database import session_scope
@@ -55,6 +57,7 @@ def plan(cycle: Cycle) -> Result:
         "members": members,
         "compositions": count,
         "parameters": [p.name for p in blueprint.space(_specs(cycle, members))],
+        "search": dict(zip(("order", "reason"), _order(cycle), strict=True)),
         "outer_weight": _weight(cycle),
         "objectives": cycle.services.settings.objective_weights,
     }
@@ -109,14 +112,19 @@ def evaluate(cycle: Cycle) -> Result:
     return {
         "baseline": {OUTER: baseline[OUTER], INNER: baseline[INNER]},
         "states": {s: [r.state for r in rows].count(s) for s in sorted({r.state for r in rows})},
+        "best": _best_by_method(rows),
         "seconds": round(sum(row.seconds for row in rows), 2),
     }
 
 
 def select(cycle: Cycle) -> Result:
     """The best composition against what serves, on the confirmation users, with guardrails."""
+    limits = wishes.of_compositions(cycle.services.settings).limits
     with session_scope(cycle.services.engine) as session:
-        rows = [r for r in trials.of_cycle(session, cycle.id, cycle.surface) if r.state == "done"]
+        every = [r for r in trials.of_cycle(session, cycle.id, cycle.surface) if r.state == "done"]
+    rows = [row for row in every if not wishes.broken(limits, tried(row).metrics)]
+    if len(rows) < len(every):
+        cycle.say(f"{len(every) - len(rows)} compositions break a limit")
     # The search may prefer what a guardrail forbids: go down the list until one is safe. Only that
     # one is tested on the confirmation users, so no p value is picked from several.
     serving = stages.champion(cycle)
@@ -141,7 +149,8 @@ def select(cycle: Cycle) -> Result:
         simulated, why_not = people.judge(entries)
         evidence = compared(simulated=simulated, unsimulated=why_not)
         gain = evidence.score
-        if gain.mean > 0 and (gain.p_value or 0.0) <= cycle.services.settings.alpha:
+        settings = cycle.services.settings
+        if convincing(gain, settings.alpha, settings.minimum_effect):
             cycle.say(f"composition {gain.mean:+.1%} blended: significant, guardrails kept")
             return {"trial": stored_id(row), "evidence": evidence.model_dump(mode="json")}
         break
@@ -179,6 +188,12 @@ def promote(cycle: Cycle) -> Result | Waiting:
     return stages.promote_composition(cycle, "evolution", "approved composition")
 
 
+def observe(cycle: Cycle) -> Result:
+    """As after every cycle; and what the policy of compositions has learnt is kept."""
+    version = Learning(cycle, cycle.surface, blueprint.space(_specs(cycle, _members(cycle)))).keep()
+    return {**stages.observe(cycle), "policies": {cycle.surface: version}}
+
+
 STEPS: dict[StepName, StepFunction] = {
     "sense": sense,
     "plan": plan,
@@ -187,8 +202,40 @@ STEPS: dict[StepName, StepFunction] = {
     "select": select,
     "approve": approve,
     "promote": promote,
-    "observe": stages.observe,
+    "observe": observe,
 }
+
+
+def _order(cycle: Cycle) -> tuple[list[str], str]:
+    """Methods in the order of their turns, and why they have it."""
+    asked = str(wishes.of_compositions(cycle.services.settings).methods[0])
+    order = ["greedy", asked]
+    words = [
+        "greedy selection of members begins, as the baseline to beat",
+        f"{asked} searches the whole graph where that brings nothing more"
+        + ("" if asked == "tpe" else ", as AGENTICRS_METHODS asks"),
+    ]
+    if language_models(cycle):
+        order.append("llm")
+        words.append("then language models draft")
+    if asked != "policy":
+        order.append("policy")
+        words.append("then the policy that learnt from earlier cycles")
+    return order, "; ".join(words)
+
+
+def _best_by_method(rows: Sequence[TrialRow]) -> dict[str, float]:
+    """The best blended lift that each method found."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if row.state == "done" and row.reward is not None:
+            found[row.method] = max(row.reward, found.get(row.method, row.reward))
+    return found
+
+
+def _members(cycle: Cycle) -> dict[str, int]:
+    found: dict[str, int] = cycle.results["plan"]["members"]
+    return found
 
 
 def _specs(cycle: Cycle, members: dict[str, int]) -> dict[str, Any]:
@@ -216,8 +263,8 @@ def _weight(cycle: Cycle) -> float:
 
 
 def _method(cycle: Cycle, served: segments.Segments) -> Method:
-    """Given points and greedy selection first, then TPE; in turn with language models, if any."""
-    specs = _specs(cycle, cycle.results["plan"]["members"])
+    """Given points and greedy selection first, then what the plan says, each until saturated."""
+    specs = _specs(cycle, _members(cycle))
     space, given = blueprint.space(specs), cycle.results["propose"]["given"]
     weights = [p.name for p in space if p.name.startswith("weight.")]
     greedy = GreedySelection(
@@ -225,14 +272,27 @@ def _method(cycle: Cycle, served: segments.Segments) -> Method:
         base={name: value for name, value in given[0].items() if name not in weights},
         most=cycle.results["plan"]["compositions"] // _GREEDY_SHARE,
     )
-    search = Search(space, seed=cycle.request.seed, given=given)
-    method: Method = AlternateOnSaturation(greedy, search, ("greedy", "tpe"))
-    if not language_models(cycle):
-        return method
-    drafts = composition_drafts(
-        cycle, space, lambda point: blueprint.at(point, specs), given[0], served
-    )
-    return AlternateOnSaturation(method, drafts, ("search", "llm"))
+    made: dict[str, Method] = {"greedy": greedy}
+    asked = wishes.of_compositions(cycle.services.settings)
+    order = cycle.results["plan"].get("search", {}).get("order", ["greedy", "tpe"])
+    for name in order[1:]:
+        if name == "llm":
+            made[name] = composition_drafts(
+                cycle, space, lambda point: blueprint.at(point, specs), given[0], served
+            )
+        elif name == "policy":
+            made[name] = Learning(cycle, cycle.surface, space).policy(given)
+        else:
+            made[name] = Search(
+                space,
+                method=name,
+                seed=cycle.request.seed,
+                given=given,
+                beside=asked.beside,
+                limits=asked.limits,
+            )
+    first, second, *others = (made[name] for name in order)
+    return AlternateOnSaturation(first, second, tuple(order), others=tuple(others))
 
 
 def _rewards(result: CompositionResult) -> dict[str, float]:

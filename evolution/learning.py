@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.method import Values
@@ -24,7 +25,7 @@ METHOD = "policy"
 
 @dataclass(frozen=True)
 class Learning:
-    """The policy of one agent in one space, in one cycle."""
+    """The policy of one agent, or of the surface's compositions, in one space, in one cycle."""
 
     cycle: Cycle
     agent: str
@@ -33,15 +34,9 @@ class Learning:
     def policy(self, given: Sequence[Values] = ()) -> Policy:
         """The policy as it was when the cycle began."""
         cycle = self.cycle
-        turn = cycle.results["plan"]["turns"][self.agent]
         return Policy(
             self.space,
-            Situation.of(
-                cycle.dataset,
-                outer_weight=cycle.specs[self.agent].outer_weight,
-                trials=turn["trials"],
-                seconds=turn["seconds"],
-            ),
+            Situation.of(cycle.dataset, **self._turn()),
             self._stored(),
             cycle=f"{cycle.surface}/{cycle.id}",
             seed=cycle.request.seed,
@@ -67,6 +62,19 @@ class Learning:
                 cycle_id=cycle.id,
                 content=learnt.to_bytes(),
             ).version
+
+    def _turn(self) -> dict[str, Any]:
+        """What may be spent, and what counts: the agent's turn, or all of it for compositions."""
+        plan, request = self.cycle.results["plan"], self.cycle.request
+        if self.agent == self.cycle.surface:
+            found = {"trials": plan["compositions"], "seconds": request.seconds}
+            return {**found, "outer_weight": plan["outer_weight"]}
+        turn = plan["turns"][self.agent]
+        return {
+            "trials": turn["trials"],
+            "seconds": turn["seconds"],
+            "outer_weight": self.cycle.specs[self.agent].outer_weight,
+        }
 
     def _stored(self) -> PolicyState:
         with session_scope(self.cycle.services.engine) as session:

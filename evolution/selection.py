@@ -94,6 +94,15 @@ def accepted(p_values: Sequence[float], gains: Sequence[float], alpha: float) ->
     ]
 
 
+def convincing(score: Estimate, alpha: float, minimum_effect: float) -> bool:
+    """Whether a single gain is significant, and its whole interval above the minimum effect.
+
+    Without a minimum the test alone decides, at its own level.
+    """
+    significant = score.mean > 0 and (score.p_value or 0.0) <= alpha
+    return significant and (minimum_effect == 0 or score.low > minimum_effect)
+
+
 def guardrails(
     before: Mapping[str, float],
     after: Mapping[str, float],

@@ -16,6 +16,8 @@ from agenticrs.registry.spec import DecisionSpace, Limit
 
 LATENCY = "latency_ms"
 """A metric of single agents that is only measured where somebody asks for it."""
+COMPOSITION = "composition"
+"""The name under which people ask for something about compositions."""
 
 
 def wished(settings: Settings, agent: str, space: DecisionSpace) -> DecisionSpace:
@@ -33,6 +35,19 @@ def wished(settings: Settings, agent: str, space: DecisionSpace) -> DecisionSpac
             "beside": space.beside or settings.objectives_beside,
             "methods": space.methods if asked is None else (asked, *rest),
         }
+    )
+
+
+def of_compositions(settings: Settings) -> DecisionSpace:
+    """What people ask of the search for compositions; by name only, not among ``all``."""
+    limits = [
+        Limit.model_validate({"metric": metric, side: bound})
+        for of, metric, side, bound in settings.search_limits
+        if of == COMPOSITION
+    ]
+    asked = settings.search_methods.get(COMPOSITION, "tpe")
+    return DecisionSpace.model_validate(
+        {"methods": (asked,), "limits": limits, "beside": (LATENCY,)}
     )
 
 

@@ -153,6 +153,8 @@ def _planned(found: _Found) -> list[Block]:
         blocks += [Heading("What was planned"), Paragraph(_said(f"{plan['reason']}."))]
     elif plan.get("compositions"):
         text = f"{plan['compositions']} compositions of {len(plan.get('members', {}))} agents."
+        if why := plan.get("search", {}).get("reason"):
+            text += f" {_said(why)}."
         blocks += [Heading("What was planned"), Paragraph(text)]
     if left_out := plan.get("left_out"):
         blocks.append(

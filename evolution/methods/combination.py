@@ -115,32 +115,36 @@ class SearchBest:
 
 @dataclass(frozen=True)
 class AlternateOnSaturation:
-    """One method until it is saturated, then the other until that is, and back.
+    """One method until it is saturated, then the next until that is, and back.
 
-    A method's turn ends when it has tried ``window`` candidates and the last ``window`` brought no
-    gain of more than ``least`` of the best reward. One that draws nothing passes its turn.
+    ``others`` follow the second one, and the first them. A method's turn ends when it has tried
+    ``window`` candidates and the last ``window`` brought no gain of more than ``least`` of the best
+    reward. One that draws nothing passes its turn.
     """
 
     first: Method
     second: Method
-    names: tuple[str, str] = ("first", "second")
+    names: tuple[str, ...] = ("first", "second")
     window: int = WINDOW
     least: float = LEAST
+    others: tuple[Method, ...] = ()
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n`` of whoever has the turn; their note says who, and why."""
         who, why = self.turn(tried)
-        methods = (self.first, self.second)
+        methods = self._methods
         drawn = methods[who].ask(tried, n)
-        if not drawn:
+        for _ in methods[1:]:
+            if drawn:
+                break
             why = f"{self.names[who]} has nothing more to try"
-            who = 1 - who
+            who = (who + 1) % len(methods)
             drawn = methods[who].ask(tried, n)
         note = {"turn": self.names[who], "turn_reason": why}
         return [replace(candidate, note={**candidate.note, **note}) for candidate in drawn]
 
     def turn(self, tried: Sequence[Tried]) -> tuple[int, str]:
-        """Whose turn it is (0 or 1), and why."""
+        """Whose turn it is (0, 1, ...), and why."""
         closed = [one for one in tried if one.state != "open"]
         who, begun, why = 0, 0, f"{self.names[0]} begins"
         for end in range(1, len(closed) + 1):
@@ -149,8 +153,12 @@ class AlternateOnSaturation:
             found = saturated(closed[:end], window=self.window, least=self.least)
             if found is not None:
                 why = f"{self.names[who]} is saturated: {found.reason}"
-                who, begun = 1 - who, end
+                who, begun = (who + 1) % len(self._methods), end
         return who, why
+
+    @property
+    def _methods(self) -> tuple[Method, ...]:
+        return (self.first, self.second, *self.others)
 
 
 def structure_key(values: Values) -> str:

@@ -263,6 +263,19 @@ def test_one_that_has_nothing_more_passes_its_turn() -> None:
     assert drawn.note["turn_reason"] == "a has nothing more to try"
 
 
+def test_of_several_methods_each_has_its_turn_and_the_first_follows_the_last() -> None:
+    method = AlternateOnSaturation(
+        Named("a", 2), Named("b"), ("a", "b", "c"), window=3, others=(Named("c"),)
+    )
+    tried: list[Tried] = []
+    for _ in range(12):
+        (drawn,) = method.ask(tried, 1)
+        tried.append(Tried(len(tried), drawn.values, "done", 0.5, note=drawn.note))
+    # Equal rewards saturate at once after four; a, which has no more, passes its turn to b.
+    assert "".join(one.values["who"] for one in tried) == "aabbbbbcccbb"
+    assert tried[-1].note["turn"] == "b"
+
+
 @given(
     rewards=st.lists(st.floats(0, 1), max_size=30),
     states=st.lists(st.sampled_from(["done", "failed", "pruned", "open"]), min_size=30),
