@@ -8,6 +8,7 @@ those that were learnt from (Platt 1999).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar, cast
 
@@ -31,6 +32,8 @@ _NOT_WANTED = ("hate", "duration", "rating")
 """Behaviours that say nothing about liking, or the opposite, or are the label itself."""
 _CALIBRATION_SHARE = 0.1
 _CHUNK = 8192
+_NEWTON_STEPS = 50
+_HALVINGS = 30
 _FEW = 20
 """A behaviour with fewer positives is left out: nothing could be learnt of it."""
 _MOST_TASKS = 8
@@ -258,20 +261,35 @@ def platt(logits: Tensor, truth: Tensor) -> Tensor:
     """Slope and offset (2,) of the logistic regression of 0/1 ``truth`` (n,) on ``logits`` (n,).
 
     Newton's method with Platt's smoothed targets; slope 1 and offset 0 where there is nothing to
-    learn from.
+    learn from. It begins where the logits say nothing, and a step that raises the loss is halved:
+    from large logits whole steps run away (Lin, Lin & Weng 2007, A note on Platt's probabilistic
+    outputs).
     """
-    both = torch.tensor([1.0, 0.0], dtype=torch.float64, device=logits.device)
     positives, n = float(truth.sum()), len(truth)
     if not 0 < positives < n:
-        return both.to(torch.float32)
+        return torch.tensor([1.0, 0.0], device=logits.device)
+    prior = math.log((positives + 1) / (n - positives + 1))
+    both = torch.tensor([0.0, prior], dtype=torch.float64, device=logits.device)
     high, low = (positives + 1) / (positives + 2), 1 / (n - positives + 2)
     target = torch.where(truth > 0.5, high, low).to(torch.float64)
     columns = torch.stack([logits.to(torch.float64), torch.ones(n, device=logits.device)], 1)
-    for _ in range(30):
+
+    def loss(at: Tensor) -> float:
+        margin = columns @ at
+        return float((functional.softplus(margin) - target * margin).sum())
+
+    for _ in range(_NEWTON_STEPS):
         probability = torch.sigmoid(columns @ both)
         gradient = columns.T @ (probability - target)
         weight = probability * (1 - probability)
         curvature = columns.T @ (columns * weight[:, None])
         curvature.diagonal().add_(1e-9)
-        both = both - torch.linalg.solve(curvature, gradient)
-    return both.to(torch.float32) if bool(torch.isfinite(both).all()) else torch.tensor([1.0, 0.0])
+        step, before = torch.linalg.solve(curvature, gradient), loss(both)
+        for _ in range(_HALVINGS):
+            if loss(both - step) <= before:
+                both = both - step
+                break
+            step = step / 2
+        else:
+            break
+    return both.to(torch.float32)

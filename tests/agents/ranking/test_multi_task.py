@@ -10,8 +10,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.artifact import pack, unpack
+from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.ranking.multi_task import Mmoe, MultiTaskConfig, Ple, platt, task_labels
-from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.training_data import Events, TrainingData
 from agenticrs.platform.errors import AgentError
 
 
@@ -79,6 +80,52 @@ def test_platt_finds_the_slope_and_offset_that_were_used() -> None:
     assert slope == pytest.approx(0.5, abs=0.03)
     assert offset == pytest.approx(-1.0, abs=0.05)
     assert platt(logits, torch.zeros(20_000)).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("scale", [0.01, 5.0, 40.0])
+@pytest.mark.parametrize("slope", [0.02, 0.2])
+def test_platt_never_makes_it_worse(scale: float, slope: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(500, generator=generator)
+    truth = (torch.rand(500, generator=generator) < torch.sigmoid(slope * logits)).float()
+    found, offset = platt(logits, truth).tolist()
+    best = binary_cross_entropy_with_logits(found * logits + offset, truth)
+    for other in ((1.0, 0.0), (slope, 0.0), (0.0, float(torch.logit(truth.mean())))):
+        assert best <= binary_cross_entropy_with_logits(other[0] * logits + other[1], truth) + 1e-3
+
+
+def test_what_is_said_of_later_events_is_how_often_it_comes_true(
+    two_tastes: TrainingData,
+) -> None:
+    # Many passes over labels that are half luck: the network knows them by heart, and is too sure.
+    generator = torch.Generator().manual_seed(0)
+    user = torch.arange(60).repeat_interleave(60)
+    item = torch.randint(40, (len(user),), generator=generator)
+    when = torch.arange(60).repeat(60)
+    chance = torch.where(item // 20 == user % 2, 0.7, 0.3)
+    label = (torch.rand(len(user), generator=generator) < chance).float()
+
+    def until(end: int) -> TrainingData:
+        early, counts = when < end, torch.zeros(61, dtype=torch.int64)
+        taken = early & (label > 0.5)
+        counts[1:] = torch.bincount(user[taken], minlength=60).cumsum(0)
+        events = Events(user[early], item[early], label[early], when[early])
+        return replace(
+            two_tastes,
+            histories=UserBatch(torch.arange(60), counts, item[taken]),
+            events=replace(events, behaviours={"click": events.label}),
+        )
+
+    agent = Mmoe(MultiTaskConfig(epochs=12, learning_rate=0.02, batch_size=128), seed=0)
+    agent.fit(until(40), Budget())
+    later = (when >= 40).nonzero()[:, 0]
+    logits, truth = agent.event_logits(until(60), later), label[later]
+    gaps = []
+    for said in (logits.sigmoid()[:, 0], agent.probabilities(logits)[:, 0]):
+        groups = said.argsort().tensor_split(5)
+        gaps.append(max(float((said[g].mean() - truth[g].mean()).abs()) for g in groups))
+    assert gaps[0] > 0.2, "there was something to mend"
+    assert gaps[1] < 0.5 * gaps[0]
 
 
 def test_the_order_adds_the_mean_log_odds_of_the_other_behaviours() -> None:
