@@ -31,6 +31,7 @@ from agenticrs.evolution.methods.points import STRUCTURE, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
+from agenticrs.evolution.proposer.parameters import read_value
 from agenticrs.evolution.wishes import WithinLimits, held
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.sandbox.permission import permitted
@@ -39,6 +40,8 @@ from agenticrs.registry.spec import ConcreteParameter, DecisionSpace, nested
 from agenticrs.registry.spec import Method as DeclaredMethod
 from agenticrs.registry.tables import TrialRow
 
+_OWN_PAST, _SHARED = 3, 2
+"""Finished candidates from which an agent goes by its own past; settings that alike ones share."""
 _OTHER_DATA = 2
 """Earlier snapshots whose best point is tried first on a new one, and whose trials are believed
 as far as it goes there."""
@@ -139,6 +142,39 @@ def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
     names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
     points = [max(g, key=lambda t: t.reward or 0.0).values for g in elsewhere(cycle, agent)]
     return [{n: v for n, v in point.items() if n in names} for point in points]
+
+
+def alike_best(cycle: Cycle, agent: str) -> tuple[str, list[Values]]:
+    """For an agent with hardly a past: who is most like it, and the best point of that one here.
+
+    Alike are agents of one role that share settings by name and kind; the point holds the shared
+    ones that lie in this agent's bounds. ("", []) where it has a past, or nobody is alike.
+    """
+    if len(remembered(cycle, agent)) >= _OWN_PAST or elsewhere(cycle, agent):
+        return "", []
+    spec = cycle.specs[agent]
+    mine = {parameter.name: parameter for parameter in spec.space.expand()}
+    found = []
+    for name, other in sorted(cycle.all_specs.items()):
+        theirs = {parameter.name: parameter for parameter in other.space.expand()}
+        shared = [n for n, own in mine.items() if n in theirs and own.type == theirs[n].type]
+        if name != agent and other.role == spec.role and len(shared) >= _SHARED:
+            found.append((-len(shared) / len({*mine, *theirs}), name, shared))
+    for _, name, shared in sorted(found):
+        past = remembered(cycle, name)
+        if past:
+            top = max(past, key=lambda one: one.reward or 0.0).values
+            point = {n: top[n] for n in shared if _lies_in(mine[n], top.get(n))}
+            return (name, [point]) if len(point) >= _SHARED else ("", [])
+    return "", []
+
+
+def _lies_in(parameter: ConcreteParameter, value: Any) -> bool:
+    try:
+        read_value(parameter, value)
+    except ValueError:
+        return False
+    return True
 
 
 def best(cycle: Cycle, agent: str) -> TrialRow | None:

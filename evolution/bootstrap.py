@@ -6,11 +6,14 @@ Nothing serves yet, so by the default policy nobody has to approve: the alternat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import blueprint, stages
 from agenticrs.evolution.candidates import upstream
+from agenticrs.evolution.candidates.evaluation_cache import Evaluations
 from agenticrs.evolution.candidates.rungs import fail, keep, propose, resources, training_seconds
 from agenticrs.evolution.candidates.upstream import Upstream
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
@@ -151,6 +154,7 @@ STEPS: dict[StepName, StepFunction] = {
 
 def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> None:
     implementations = catalogue.load_agents()
+    rows = _unpaid(cycle, rows, above)
     by_key = {f"cycle-{cycle.id}/{row.agent}/0/full": row for row in rows}
     jobs = [
         Job(
@@ -181,6 +185,24 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
             fail(cycle, row, f"{outcome.cause}: {outcome.message}", outcome.seconds)
             cycle.say(f"{row.agent} failed: {outcome.message}")
         cycle.forget_checkpoints(row)
+
+
+def _unpaid(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> Sequence[TrialRow]:
+    """The defaults that have to be trained; of the others an earlier trial had the same content."""
+    implementations, places = catalogue.load_agents(), dict[Any, Evaluations]()
+    left = []
+    for row in rows:
+        spec, implementation = cycle.specs[row.agent], implementations[row.agent]
+        inputs = above.inputs(spec) if above else ()
+        asked = resources(cycle, implementation)
+        place = (spec.role, len(spec.segments), asked)  # who gets the same lists, and as much
+        if place not in places:
+            places[place] = Evaluations.of(cycle, spec, implementation, inputs, asked)
+        known = replace(places[place], spec=spec, implementation=implementation)
+        named = known.named(row)
+        if not known.take_full(named):
+            left.append(named)
+    return left
 
 
 def _upstream(cycle: Cycle) -> Upstream:

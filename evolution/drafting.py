@@ -123,6 +123,7 @@ def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
         metric=str(spec.inner_reward),
         current=flat(config),
         reward=reward,
+        trial=trial,
         segments=learnt.get(SEGMENTS, {}),
         curves={"mean loss by epoch": learnt[CURVE]} if CURVE in learnt else {},
         data=remembering.statistics(cycle),

@@ -211,6 +211,8 @@ def _recipes(
     note: dict[str, object] = {"fingerprint": name, "rung": rung}
     if rows and name != OWN:
         note |= {"parent": rows[0].number, "difference": "another recipe for the same structure"}
+        if rows[0].trial is not None:
+            note["parent_trials"] = [rows[0].trial]
     return [
         replace(found, values={**kept, **found.values}, note={**found.note, **note})
         for found in search_for(base).ask(known, n)

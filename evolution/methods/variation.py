@@ -156,6 +156,9 @@ class StructuralVariation:
         numbers = [p.tried.number for p in parents if p.tried is not None and p.tried.number >= 0]
         if numbers:
             note |= {"parent": numbers[0], "parents": numbers}
+        trials = [p.tried.trial for p in parents if p.tried is not None]
+        if rows := [trial for trial in trials if trial is not None]:
+            note["parent_trials"] = rows
         origin = "mutation" if len(parents) == 1 else "crossover"
         structure = made.architecture.model_dump(mode="json")
         return Candidate({**own, STRUCTURE: structure}, origin, note)

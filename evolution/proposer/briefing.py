@@ -60,6 +60,8 @@ class Briefing:
     metric: str
     current: Values
     reward: float | None = None
+    trial: int | None = None
+    """The trial that what serves now comes from."""
     segments: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     data: Mapping[str, float] = field(default_factory=dict)

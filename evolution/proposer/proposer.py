@@ -146,6 +146,7 @@ class _Draft:
         self._task = proposer.task
         known = rendering.parents(proposer.briefing, tried, proposer.task)
         self._parents = {parent.label: parent.values for parent in known}
+        self._trials = {parent.label: parent.trial for parent in known}
         self._question = rendering.question(proposer.briefing, tried, proposer.task, known)
         self._schema: Schema = answer.schema(proposer.task, list(self._parents))
         self._tried = tried
@@ -224,6 +225,8 @@ class _Draft:
             **drafted.facts,
             **self._note(model),
         }
+        if (trial := self._trials[reasons.parent]) is not None:
+            note["parent_trials"] = [trial]
         return Candidate(drafted.values, ORIGIN + model, note)
 
     def _refuse_copies(self, drafted: Drafted) -> None:

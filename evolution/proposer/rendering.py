@@ -34,11 +34,12 @@ class Parent:
     reward: float | None
     note: Mapping[str, Any] = field(default_factory=dict)
     """What is noted of it: metrics by segment, loss by epoch."""
+    trial: int | None = None
 
 
 def parents(briefing: Briefing, tried: Sequence[Tried], task: Task) -> list[Parent]:
     """What serves now, and the best that were tried: here (``c3``), in earlier cycles (``m0``)."""
-    found = [Parent(CURRENT, briefing.current, briefing.reward)]
+    found = [Parent(CURRENT, briefing.current, briefing.reward, trial=briefing.trial)]
     seen = {task.identity(briefing.current)}
     named = [(f"c{one.number}", one) for one in tried]
     named += [(f"m{place}", one) for place, one in enumerate(briefing.remembered)]
@@ -47,7 +48,7 @@ def parents(briefing: Briefing, tried: Sequence[Tried], task: Task) -> list[Pare
         identity = task.identity(one.values)
         if len(found) <= _PARENTS and identity is not None and identity not in seen:
             seen.add(identity)
-            found.append(Parent(label, one.values, one.reward, one.note))
+            found.append(Parent(label, one.values, one.reward, one.note, one.trial))
     return found
 
 

@@ -247,3 +247,23 @@ def test_what_generated_code_found_is_remembered_only_while_it_is_allowed(
         assert kept.values["structure"] == DRAFT
         monkeypatch.setenv(permission.VARIABLE, "true")
         assert len(agent_methods.remembered(later, AGENT)) == 2
+
+
+def test_an_agent_with_hardly_a_past_begins_where_the_one_most_like_it_was_best(
+    world: World,
+) -> None:
+    admit(world, "bpr", "lightgcn")
+    with opened(world, trials=1, agents=("lightgcn",)) as cycle:
+        for number, (size, reward) in enumerate(((16, 0.1), (32, 0.3), (64, 0.2))):
+            config = {"learning_rate": 1e-9, "embedding_size": size, "epochs": 20}
+            row = rungs.propose(cycle, agent="lightgcn", number=number, method="tpe", config=config)
+            with session_scope(world.services.engine) as session:
+                trials.record_full(
+                    session, row.id or 0, metrics={}, reward=reward, seconds=1.0, device="cpu"
+                )
+    with opened(world, trials=1, agents=("bpr",)) as later:
+        who, (point,) = agent_methods.alike_best(later, "bpr")
+    assert who == "lightgcn"
+    assert point == {"embedding_size": 32, "epochs": 20}, "what is out of its bounds stays behind"
+    with opened(world, trials=1, agents=("lightgcn",)) as later:
+        assert agent_methods.alike_best(later, "lightgcn") == ("", []), "it has a past of its own"

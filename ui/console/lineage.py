@@ -1,6 +1,7 @@
 """Where the versions of an agent come from: a tree of parents and differences.
 
-A candidate may name its parent in the same search (a mutation, another seed). One that does not was
+A candidate may name its parent, in the same search or an earlier one (a mutation, a draft, another
+seed). One that does not was
 compared with what stood there before: then the version before its cycle is called its predecessor,
 which is less than a parent, and the page says which it is.
 """
@@ -36,7 +37,7 @@ def lineage(versions: Sequence[VersionRow], trials: Mapping[int, TrialRow]) -> l
     roots = []
     for version in ordered:
         trial = trials.get(version.trial_id or 0)
-        parent = _parent(trial, by_place, by_trial) if trial else None
+        parent = _parent(trial, by_place, by_trial, trials) if trial else None
         above = parent or next((v for v in reversed(ordered) if v.number < version.number), None)
         node = Descendant(
             version,
@@ -57,16 +58,18 @@ def _parent(
     trial: TrialRow,
     by_place: Mapping[tuple[int, int], TrialRow],
     by_trial: Mapping[int, VersionRow],
+    trials: Mapping[int, TrialRow],
 ) -> VersionRow | None:
-    """The version that it comes from by way of other candidates of its search, or None."""
-    seen: set[int] = set()
+    """The version that it comes from by way of other candidates, or None."""
+    seen: set[int | None] = set()
     at: TrialRow | None = trial
-    while at is not None:
-        number = at.note.get("parent")
-        if not isinstance(number, int) or number in seen:
-            return None
-        seen.add(number)
-        at = by_place.get((trial.cycle_id, number))
+    while at is not None and at.id not in seen:
+        seen.add(at.id)
+        named, number = at.note.get("parent_trials"), at.note.get("parent")
+        if named:
+            at = trials.get(named[0])
+        else:
+            at = by_place.get((at.cycle_id, number)) if isinstance(number, int) else None
         if at is not None and at.id is not None and at.id != trial.id and at.id in by_trial:
             return by_trial[at.id]
     return None

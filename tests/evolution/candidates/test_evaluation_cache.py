@@ -74,6 +74,20 @@ def test_what_an_earlier_cycle_paid_for_is_not_trained_again(world: World) -> No
     assert all(row.code_version and row.finished_at for row in second)
 
 
+def test_a_second_surface_on_the_same_data_takes_the_first_trainings_of_the_first(
+    world: World,
+) -> None:
+    world.controller().evolve(("bootstrap",))
+    ran: list[str] = []
+    other = watched(world.with_settings(surface="other"), ran)
+    (second,) = other.controller().evolve(("bootstrap",))
+    with session_scope(world.services.engine) as session:
+        rows = list(trials.of_cycle(session, second))
+    assert not [key for key in ran if key.endswith("/full")]
+    assert all("cached_from" in row.note for row in rows)
+    assert {row.state for row in rows} == {"done"}
+
+
 def test_the_same_point_within_a_cycle_is_trained_once(world: World) -> None:
     ran: list[str] = []
     rows = tried(world, "ease", [EASE[0], EASE[1], EASE[0]], ran)

@@ -78,3 +78,12 @@ def test_rewards_on_other_data_are_no_gain() -> None:
 def test_a_note_that_runs_in_circles_ends() -> None:
     trials = {1: trial(1, 0, parent=1), 2: trial(2, 1, parent=0), 3: trial(3, 2, parent=0)}
     assert len(lineage([version(1, 3)], trials)) == 1
+
+
+def test_a_parent_of_an_earlier_cycle_is_found_by_the_key_of_its_trial() -> None:
+    first = TrialRow(**{**trial(1, 0).model_dump(), "cycle_id": 1})
+    later = trial(2, 0)
+    later.cycle_id, later.note = 2, {"parent_trials": [1], "parent": "m0"}
+    found = lineage([version(2, 2), version(1, 1)], {1: first, 2: later})
+    assert [child.version.number for child in found[0].children] == [2]
+    assert found[0].children[0].inherits
