@@ -17,6 +17,7 @@ from agenticrs.agents import lists
 from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.vector_search import search
 from agenticrs.agents.work_at_exit import started
+from agenticrs.platform.logs import get_logger
 
 if TYPE_CHECKING:
     import faiss
@@ -37,6 +38,7 @@ _ROUNDS = 8
 """Rounds of k-means; more of them change nothing that can be measured."""
 _SHOWN_TO_EACH = 64
 """Items that k-means sees for each of its centres: the rest would only cost time."""
+_log = get_logger(__name__)
 _NO_OPINION = 1e-6
 """Where no score is larger, only the tie-breaker speaks (``retrieval.common.tie_breaker``)."""
 
@@ -181,9 +183,13 @@ class ApproximateSearch:
         index = VectorIndex(table)
         for share in _SHARES:
             index.look_through(share)
-            if index.recall(sample) >= self._least_recall:
+            recall = index.recall(sample)
+            if recall >= self._least_recall:
                 break
-        else:
+        used = recall >= self._least_recall
+        sizes = {"items": len(table), "lists": index.n_lists, "probes": index.probes}
+        _log.info("index tried", **sizes, recall=round(recall, 4), queries=len(sample), used=used)
+        if not used:
             return
         with self._lock:
             if self._table is table:  # else another one has come meanwhile

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -196,6 +197,24 @@ def test_an_index_that_finds_too_little_is_not_used() -> None:
     for query in queries:
         approximate(query[None], directionless, K, people(torch.zeros(1, 1, dtype=torch.int64)))
     assert approximate.settled() is None
+
+
+@needs_library
+@pytest.mark.parametrize("least", [0.0, 1.1])
+def test_what_an_index_finds_is_told_whether_it_is_used_or_not(
+    table: Tensor, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    log = SimpleNamespace(info=lambda event, **facts: told.append({"event": event, **facts}))
+    monkeypatch.setattr(vector_index, "_log", log)
+    approximate = ApproximateSearch(from_items=1, least_recall=least)
+    for query in tastes(table, 64):
+        approximate(query[None], table, K, people(torch.zeros(1, 1, dtype=torch.int64)))
+    chosen = approximate.settled()
+    (fact,) = told
+    assert fact["used"] == (chosen is not None) == (least == 0.0)
+    assert fact["items"] == len(table)
+    assert 0.5 < fact["recall"] <= 1.0
 
 
 @needs_library
