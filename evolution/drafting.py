@@ -12,6 +12,7 @@ from typing import Any
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.grammar.variation import Limits as StructureLimits
 from agenticrs.evolution import remembering, stages
 from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, fail, next_number, propose
 from agenticrs.evolution.cycle import Cycle
@@ -43,9 +44,12 @@ def drafts(
     cycle: Cycle, agent: str, sizes: Sizes, past: Sequence[Tried], limits: Sequence[Limit] = ()
 ) -> Proposer:
     """A proposer of structures for one agent, which must keep the limits by their estimates."""
-    limit = Limit(metric="latency_ms", most=cycle.services.settings.latency_limit_ms)
+    own = (
+        Limit(metric="latency_ms", most=cycle.services.settings.latency_limit_ms),
+        Limit(metric="parameters", most=StructureLimits.parameters),
+    )
     return Proposer(
-        StructureTask(catalogue.load_agents()[agent], sizes, held_to=(limit, *limits)),
+        StructureTask(catalogue.load_agents()[agent], sizes, held_to=(*own, *limits)),
         _briefing(cycle, agent, past),
         language_models(cycle),
         purse(cycle),

@@ -7,11 +7,11 @@ declares first has nothing more to give.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.methods.method import Values
+from agenticrs.evolution.methods.method import Tried, Values
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.policy import Policy
 from agenticrs.evolution.methods.policy_situation import Situation
@@ -45,11 +45,8 @@ class Learning:
 
     def keep(self) -> int:
         """Learn from all trials of the cycle and store the result; its version."""
-        cycle = self.cycle
-        with session_scope(cycle.services.engine) as session:
-            rows = [tried(row) for row in trials.of_cycle(session, cycle.id, self.agent)]
-        policy = self.policy()
-        learnt = policy.learnt(rows)
+        cycle, policy = self.cycle, self.policy()
+        learnt = policy.learnt(self.results())
         if learnt is policy.stored:
             return learnt.version
         with session_scope(cycle.services.engine) as session:
@@ -62,6 +59,15 @@ class Learning:
                 cycle_id=cycle.id,
                 content=learnt.to_bytes(),
             ).version
+
+    def results(self) -> list[Tried]:
+        """The trials of the cycle, with the blended reward of what was judged by now."""
+        cycle = self.cycle
+        with session_scope(cycle.services.engine) as session:
+            found = [tried(row) for row in trials.of_cycle(session, cycle.id, self.agent)]
+        verdicts = cycle.results.get("select", {}).get("verdicts", ())
+        late = {v["trial"]: v["steering"] for v in verdicts if v.get("steering") is not None}
+        return [replace(one, reward=late.get(one.trial, one.reward)) for one in found]
 
     def _turn(self) -> dict[str, Any]:
         """What may be spent, and what counts: the agent's turn, or all of it for compositions."""

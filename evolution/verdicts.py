@@ -15,6 +15,7 @@ from agenticrs.evolution import stages
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.rungs import resources, stored_id
 from agenticrs.evolution.candidates.seeds import trained_again
+from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.evidence import Guardrail
@@ -27,6 +28,7 @@ from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed, Job
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import TrialRow
+from agenticrs.rewards.blend import blended_score
 
 Verdict = dict[str, Any]
 
@@ -206,6 +208,7 @@ def _verdict(
             coverage_floor=settings.coverage_floor,
         )
     pair = whole or inner
+    told_back = _steering(court, row.agent, trained, changed, metric, weight)
     score = blended(
         (inner[0], pair[0]),
         (inner[1], pair[1]),
@@ -225,8 +228,34 @@ def _verdict(
         "blended": score.model_dump(mode="json"),
         "guardrails": [rail.model_dump(mode="json") for rail in rails],
         "users": int(confirm.sum()),
+        "steering": told_back,
         "seconds": cycle.spent_seconds(row.agent),
     }
+
+
+def _steering(
+    court: _Court,
+    agent: str,
+    trained: Sequence[TrialFiles],
+    changed: Sequence[CompositionResult],
+    metric: str,
+    weight: float,
+) -> float | None:
+    """The blended reward in the unit of the inner one, on the users that steer searches alone.
+
+    It is what a policy that learns is told of the candidate, late; None where the champion's is 0.
+    """
+    steer = search_users(trained[0].users)
+    before = float(court.champions[agent].per_user[metric][steer].mean()) if steer.any() else 0.0
+    if before <= 0:
+        return None
+    after = float(_mean([files.per_user[metric] for files in trained])[steer].mean())
+    outer = (0.0, 0.0)
+    if court.serving is not None and changed:
+        served = court.serving.per_user[OUTER][steer].mean()
+        outer = float(_mean([c.per_user[OUTER] for c in changed])[steer].mean()), float(served)
+    lift = blended_score(after, before, *outer, weight if outer[1] > 0 else 0.0)
+    return before * (1 + lift)
 
 
 def _mean(values: Sequence[PerUser]) -> PerUser:

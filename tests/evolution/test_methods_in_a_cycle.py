@@ -17,6 +17,7 @@ from agenticrs.agents.trial import TrialRequest, run_trial
 from agenticrs.evolution import agent_methods, segments, stages
 from agenticrs.evolution.candidates import rungs
 from agenticrs.evolution.candidates.agent_search import AgentSearch
+from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.choice import Choice
 from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.database import session_scope
@@ -267,3 +268,24 @@ def test_an_agent_with_hardly_a_past_begins_where_the_one_most_like_it_was_best(
     assert point == {"embedding_size": 32, "epochs": 20}, "what is out of its bounds stays behind"
     with opened(world, trials=1, agents=("lightgcn",)) as later:
         assert agent_methods.alike_best(later, "lightgcn") == ("", []), "it has a past of its own"
+
+
+def test_a_policy_is_told_the_blended_reward_of_what_was_judged_when_the_cycle_ends(
+    world: World,
+) -> None:
+    sure = world.with_settings(alpha=0.999, trials=4)
+    sure.controller().evolve(("individual",), agents=("itemknn",))
+    with session_scope(world.services.engine) as session:
+        number = max(c.id or 0 for c in cycles.list_all(session))
+        steps = {step.name: step.result for step in cycles.steps(session, number)}
+    (verdict,) = steps["select"]["verdicts"]
+    judged = next(row for row in rows_of(world, "itemknn", number) if row.id == verdict["trial"])
+    assert verdict["weight"] > 0
+    assert verdict["steering"] > 0
+    with opened(sure, trials=1, agents=("itemknn",)) as cycle:
+        cycle.id = number
+        cycle.results |= steps
+        learning = Learning(cycle, "itemknn", cycle.specs["itemknn"].space.expand())
+        assert learning.results()[judged.number].reward == verdict["steering"]
+        cycle.results["select"] = {}
+        assert learning.results()[judged.number].reward == judged.reward
