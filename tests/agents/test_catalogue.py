@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -21,6 +22,18 @@ def test_the_installed_agents_are_found_by_name() -> None:
     assert agents["rrf"] is ReciprocalRankFusion
     assert {"rrf", "mmr", "history_router"} <= set(agents)
     assert all(name == agent.spec.name for name, agent in agents.items())
+
+
+def test_every_agent_says_what_it_does_by_which_paper_and_what_it_may_decide() -> None:
+    agents = load_agents()
+    for name, agent in agents.items():
+        assert vars(agent)["__doc__"], name
+        assert agent.spec.summary, name
+        assert agent.spec.space.parameters, name
+        assert agent.spec.inner_reward.k > 0, name
+        assert re.search(r"[12]\d{3}|arXiv", agent.spec.paper or "2000"), name
+    without = {name for name, agent in agents.items() if not agent.spec.paper}
+    assert without == {"popularity", "trending", "history_router"}, "counts and a threshold"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ def test_every_dependency_has_a_line_and_nothing_else_has() -> None:
     assert sorted(listed) == sorted(names)
 
 
+def test_every_agent_stands_beside_a_published_figure_or_says_why_not() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["project"]["entry-points"]["agenticrs.agents"]
+    text = (ROOT / "docs" / "results.md").read_text()
+    _, _, section = text.partition("## Every agent beside what was published")
+    rows = re.findall(r"^\| (`.*`) \| .{4,} \| .{4,} \|$", section.split("\n## ")[0], re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(wanted)
+
+
 def test_every_module_of_the_lock_is_pinned() -> None:
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==", line, re.IGNORECASE), line
