@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import json
 import sys
@@ -104,6 +105,22 @@ def stand_in(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
     (folder / "protocol.py").write_text((BENCHMARKS / "peers" / "protocol.py").read_text())
     monkeypatch.setattr(script("sidebyside"), "HERE", tmp_path)
     return lambda name, text: (folder / name).write_text(text)
+
+
+def test_files_of_sequences_and_of_parts_are_read(script: Any, tmp_path: Path) -> None:
+    tasks = script("published_tasks")
+    for name, text in (("train", "u a b c\nv b d\n"), ("valid", "u d\n"), ("test", "v a\n")):
+        with gzip.open(tmp_path / f"{name}.txt.gz", "wt") as file:
+            file.write(text)
+    store = DatasetStore(tmp_path / "data")
+    one = store.save("one", tasks.read_sequences(tmp_path / "train.txt.gz"))
+    rows = one.interactions
+    assert one.item_ids[rows.item[rows.user == 0]].tolist() == ["a", "b", "c"]
+    assert not one.has_times
+    parts = store.save("parts", tasks.read_parts(tmp_path))
+    held = tasks.fold(parts, tasks.FILES, "test")
+    assert parts.item_ids[held.heldout.item].tolist() == ["a"]
+    assert len(held.dataset.interactions) == 6
 
 
 @pytest.mark.slow
