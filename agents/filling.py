@@ -26,7 +26,9 @@ class Filling:
         """Exactly k columns. ``uncut`` are answers of which a part was handed on, oldest first."""
         candidates = lists.widen(candidates, max(k, candidates.items.shape[1]))
         keep = lists.allowed(candidates.items, users, self._n_items)
-        candidates = lists.widen(lists.compact(candidates, keep), k)
+        if not bool(keep.all()):
+            candidates = lists.compact(candidates, keep)
+        candidates = lists.widen(candidates, k)
         short = (candidates.items < 0).any(1).nonzero()[:, 0]
         if not len(short):
             return candidates

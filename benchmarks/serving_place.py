@@ -1,7 +1,7 @@
 """The API for ``serving.py``: a registry, two compositions, and a stand-in for MLflow.
 
 The second composition is the first with another version of its model: ``POST /swap`` makes the one
-that does not serve the champion, as a promotion would, and the server's own thread follows.
+that does not serve the champion and follows at once, as the API does when a person decides.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from agenticrs.registry.admission import AdmissionReport
 from agenticrs.registry.graph import Graph, Node
 from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
+from agenticrs.ui.garbage import look_at_new_objects_only
 from agenticrs.ui.serving import ServingModel
 
 
@@ -36,7 +37,7 @@ class Place:
     """The registry of one server, filled from files that ``serving.build`` has made."""
 
     def __init__(self, home: Path, own: Path) -> None:
-        self.settings = load_settings(home=own, alias_poll_seconds=0.1)
+        self.settings = load_settings(home=own)
         own.mkdir(parents=True, exist_ok=True)
         self.engine = make_engine(self.settings.registry_url)
         schema.upgrade(self.engine)
@@ -141,6 +142,8 @@ def api(home: Path, own: Path, *, fused: bool) -> FastAPI:
     def swap() -> int:
         other = numbers[serving.status.composition == numbers[0]]
         place.promote(other)
+        serving.refresh()
         return other
 
+    look_at_new_objects_only()  # as `agenticrs up` does
     return app

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agenticrs.platform.errors import JobError
 from agenticrs.platform.settings import Settings
+from agenticrs.ui.garbage import look_at_new_objects_only
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,8 +44,10 @@ def replicas(
     serve: Any = ray_serve  # its own types miss what its decorators do
     made_by = build or build_app
 
-    def app() -> FastAPI:
-        return made_by(settings)
+    def app() -> FastAPI:  # called in the replica's process
+        made = made_by(settings)
+        look_at_new_objects_only()
+        return made
 
     try:
         serve.start(http_options={"host": settings.host, "port": settings.replica_port})

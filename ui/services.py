@@ -49,6 +49,7 @@ from agenticrs.ui.api.app import create_app
 from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.canary_steps import CanarySteps
 from agenticrs.ui.courier import Courier, channels_of
+from agenticrs.ui.garbage import look_at_new_objects_only
 from agenticrs.ui.replicas import replicas
 from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
@@ -139,6 +140,7 @@ def up(
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
+        look_at_new_objects_only()
         # It raises the signal that stopped it again: then the stack above ends everything else.
         uvicorn.Server(config).run(sockets=[listening])
 

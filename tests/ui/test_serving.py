@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from agenticrs.agents.runtime import Runtime
 from agenticrs.platform.data.raw import Event
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import audit, feedback, promotion
+from agenticrs.ui.garbage import look_at_new_objects_only
 from agenticrs.ui.serving import NothingServes, ServingModel
 
 
@@ -274,3 +276,22 @@ def test_a_model_that_nobody_uses_any_more_gives_its_threads_back(
     del held
     gc.collect()
     assert numbers == ["popularity"]
+
+
+def test_what_serves_at_the_start_goes_although_the_collector_never_looks_at_it(place: Any) -> None:
+    model = ServingModel(place.engine, place.tracking, place.datasets, place.settings)
+    model.refresh()
+    model.recommend("u1", 3)
+    look_at_new_objects_only()
+    try:
+        assert gc.get_freeze_count() > 0
+        gone: list[weakref.ref[Any]] = [
+            weakref.ref(model.loaded),
+            weakref.ref(model.loaded._runtime),
+        ]
+        place.promote(2)
+        model.refresh()
+        model.recommend("u1", 3)
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.unfreeze()
