@@ -14,6 +14,7 @@ from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.retrieval.common import RETRIEVAL_LOOP, RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
+from agenticrs.agents.retrieval.entry_scores import entry_scores
 from agenticrs.agents.retrieval.negatives import NegativeSampler
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop
@@ -183,7 +184,8 @@ class _Factors:
             both.T.contiguous(), self.items, per_sample_weights=signs, mode="sum"
         )
         bias = self.bias.index_select(0, both.flatten()).view(both.shape)
-        gain = (user * apart).sum(1).add_(bias[0]).sub_(bias[1])
+        product = user * apart
+        gain = product.sum(1).add_(bias[0]).sub_(bias[1])
         error = torch.sigmoid(-gain)
         rows = torch.cat([users, (both + len(self.users)).flatten()])
         self._squares.index_add_(0, rows, error.square().expand(3, -1).flatten())
@@ -192,18 +194,18 @@ class _Factors:
         moves = rates.view(3, -1, 1) * error[:, None]
         moves[2].neg_()
         self.bias.index_add_(0, both.flatten(), moves[1:].flatten())
-        change = user.new_empty(3, *user.shape)
-        torch.mul(apart, moves[0], out=change[0])
-        torch.mul(user, moves[1], out=change[1])
-        torch.mul(user, moves[2], out=change[2])
-        # A fifth of index_add_'s time on the CPU; it sorts by row: no order depends on threads.
-        at = rows[:, None].expand(-1, user.shape[1])
-        self._vectors.scatter_add_(0, at, change.view(at.shape))
+        # In place and one after the other: what was just written is still in the cache.
+        self.users.index_add_(0, users, apart.mul_(moves[0]))
+        self.items.index_add_(0, both[0], torch.mul(user, moves[1], out=product))
+        self.items.index_add_(0, both[1], user.mul_(moves[2]))
         return gain
 
     def _hardest(self, user: Tensor, drawn: Tensor) -> Tensor:
         """The best scored of the items drawn for each user, (B,)."""
         if drawn.shape[1] == 1:
             return drawn[:, 0]
-        scores = torch.bmm(functional.embedding(drawn, self.items), user[:, :, None])[:, :, 0]
-        return drawn.gather(1, (scores + self.bias[drawn]).argmax(1, keepdim=True))[:, 0]
+        n = drawn.shape[1]
+        begin = torch.arange(0, drawn.numel() + 1, n, device=drawn.device)
+        scores = entry_scores(begin, drawn.flatten(), user, self.items)
+        scores += self.bias.index_select(0, drawn.flatten())
+        return drawn.gather(1, scores.view(drawn.shape).argmax(1, keepdim=True))[:, 0]

@@ -8,7 +8,6 @@ al. 2011), which never form them: a few passes over the entries, a quarter of th
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.retrieval.entry_scores import entry_scores
 
 _CELLS_AT_ONCE = 1_000_000
 """Numbers of systems and of vectors in memory at a time: few enough to stay in cache."""
@@ -96,15 +96,6 @@ class _Systems:
         self._squares, self._strength = squares, strength
         self._items = rows.items[offsets[0] : offsets[-1]]
         self._offsets = offsets - offsets[0]
-        with warnings.catch_warnings():  # "in beta state": tests compare it with exact solutions
-            warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
-            self._cells = torch.sparse_csr_tensor(
-                self._offsets,
-                self._items,
-                strength.new_zeros(len(self._items)),
-                (len(strength), len(squares.other)),
-                check_invariants=False,
-            )
 
     def lack(self, vectors: Tensor) -> Tensor:
         """X^T 1 less the systems times ``vectors``."""
@@ -119,10 +110,7 @@ class _Systems:
 
     def _scores(self, vectors: Tensor) -> Tensor:
         """X v of all rows, one number for each entry."""
-        torch.sparse.sampled_addmm(
-            self._cells, vectors, self._squares.other.T, beta=0.0, out=self._cells
-        )
-        return self._cells.values()
+        return entry_scores(self._offsets, self._items, vectors, self._squares.other)
 
     def _gathered(self, weights: Tensor) -> Tensor:
         """X^T w of all rows."""
