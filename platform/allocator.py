@@ -17,6 +17,13 @@ _VARIABLE = "MALLOC_ARENA_MAX"
 _CHOSEN = (_VARIABLE, "GLIBC_TUNABLES")
 
 
+def give_back() -> None:
+    """Return whole pages that are free to the system; takes milliseconds, so after large work."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # else no glibc
+        trim(0)
+
+
 def use_few_heaps() -> bool:
     """Bound the heaps of this process and of those that it will start; return whether that worked.
 

@@ -22,6 +22,7 @@ from agenticrs.evolution.controller import Controller, lease_name
 from agenticrs.evolution.scheduling import plan, triggers
 from agenticrs.evolution.scheduling.allowance import Allowance, UsedUp
 from agenticrs.evolution.scheduling.spec import KINDS, ScheduleSpec
+from agenticrs.platform.allocator import give_back
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict, LeaseLost
 from agenticrs.platform.logs import get_logger
@@ -244,6 +245,7 @@ class Scheduler:
         except Exception as error:  # the edge of a thread: nothing may be lost
             _log.exception("scheduled run failed", schedule=run.schedule, error=str(error))
         finally:
+            give_back()  # a run leaves much that is free, and the process lives on
             self._idle.set()
 
     def _evolved(self, run: ScheduleRunRow) -> tuple[RunState, str, list[int], bool]:

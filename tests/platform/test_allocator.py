@@ -44,6 +44,31 @@ with tempfile.TemporaryFile() as told:
 """
 
 
+GIVE_BACK = """
+import ctypes
+from agenticrs.platform import allocator
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+
+def resident():
+    with open("/proc/self/statm") as told:
+        return int(told.read().split()[1])
+
+before = resident()
+parts = [libc.malloc(4000) for _ in range(20_000)]
+for part in parts:
+    ctypes.memset(part, 1, 4000)
+held = resident() - before
+for part in parts[:-1]:  # the last one lies above all others
+    libc.free(part)
+kept = resident() - before
+allocator.give_back()
+print(kept / held > 0.9, (resident() - before) / held < 0.1)
+"""
+
+
 def counted(how: str) -> list[str]:
     """How many heaps eight threads have together, and what a child would be told."""
     environment = {k: v for k, v in os.environ.items() if k not in allocator._CHOSEN}
@@ -65,6 +90,14 @@ def test_many_threads_share_few_heaps_and_children_do_so_too() -> None:
     assert told == "None"
 
 
+@needs_glibc
+def test_what_is_free_below_something_that_is_held_is_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GIVE_BACK], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["True", "True"]
+
+
 @pytest.mark.parametrize("name", allocator._CHOSEN)
 def test_what_a_person_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(allocator, "_CHOSEN", (name,))
@@ -79,3 +112,4 @@ def test_another_c_library_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
     assert not allocator.use_few_heaps()
     assert "MALLOC_ARENA_MAX" not in os.environ
+    allocator.give_back()

@@ -18,6 +18,7 @@ from agenticrs.evolution import outages
 from agenticrs.evolution.controller import Controller, lease_name
 from agenticrs.evolution.drift import Drift, Look, Signal
 from agenticrs.evolution.scheduling import edits
+from agenticrs.evolution.scheduling import scheduler as looked_after
 from agenticrs.evolution.scheduling.allowance import accounts
 from agenticrs.evolution.scheduling.scheduler import Scheduler, leader_lease
 from agenticrs.platform.data.generated import GeneratorConfig, generate
@@ -431,6 +432,21 @@ def test_how_a_run_ends_is_written_down_and_people_hear_of_failures(
     assert str(error) in stage.last().why
     with session_scope(stage.engine) as session:
         assert [notice.event for notice in outbox.latest(session, "home")] == told
+
+
+@pytest.mark.parametrize("error", [None, ValueError("broken")], ids=["done", "failed"])
+def test_after_each_run_free_memory_is_given_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    given_back: list[bool] = []
+    monkeypatch.setattr(looked_after, "give_back", lambda: given_back.append(True))
+    stage.add()
+    stage.controller.error = error
+    stage.later(hours=1, seconds=1)
+    scheduler = stage.scheduler()
+    scheduler.look()
+    stage.finish(scheduler)
+    assert (given_back, len(stage.runs())) == ([True], 1)
 
 
 @pytest.mark.parametrize("begun", [False, True])
