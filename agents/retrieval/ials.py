@@ -27,7 +27,7 @@ from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.gram import binary_pairs
 from agenticrs.agents.retrieval.least_squares import LeastSquares
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.agents.training_loop import TrainingLoop
+from agenticrs.agents.training_loop import Trained, TrainingLoop
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
 
 
@@ -84,9 +84,10 @@ class Ials(DotRetriever[IalsConfig]):
         by_user = binary_pairs(data.histories, self.n_items)
         by_item = transposed(by_user, self.n_items)
         users = self.items.new_zeros(self.n_users, size)
-        for _ in TrainingLoop(budget, self.config.epochs):
-            users = self._squares(self.items).nearer(by_user, users)
-            self.items = self._squares(users).nearer(by_item, self.items)
+        trained = Trained({"users": users, "items": self.items}, None, generator)
+        for _ in TrainingLoop(budget, self.config.epochs, trained):
+            users.copy_(self._squares(self.items).nearer(by_user, users))
+            self.items.copy_(self._squares(users).nearer(by_item, self.items))
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
         self._index()
 

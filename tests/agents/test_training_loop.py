@@ -26,6 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "dcn": {"epochs": 4, "embedding_size": 8},
     "bpr": {"epochs": 4, "embedding_size": 8, "batch_size": 64},
     "mmoe": {"epochs": 4, "embedding_size": 8, "hidden": 8},
+    "ials": {"epochs": 4, "embedding_size": 8},
+    "cold_item": {"epochs": 4, "embedding_size": 8},
 }
 
 
