@@ -33,9 +33,9 @@ def peer_python(packages: tuple[str, ...]) -> Path:
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", *packages], check=False, capture_output=True
-    )
+    pinned = HERE / "peers" / "constraints.txt"
+    command = [python, "-m", "pip", "install", "--quiet", "--constraint", pinned, *packages]
+    done = subprocess.run(command, check=False, capture_output=True)
     if done.returncode:
         sys.exit(f"peers cannot be installed: {done.stderr.decode()[-500:]}")
     return python
