@@ -7,6 +7,8 @@ from torch import Tensor
 
 _MOST_LEFT = 0.5
 """Groups pay when less than this share of the row is left to be searched one by one."""
+_FEW = 16_384
+"""Scores below which looking through all of them costs less than the calls that groups take."""
 
 
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -20,7 +22,8 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     k = min(k, n)
     size = round((n / max(k, 1)) ** 0.5)
     groups = n // max(size, 1)
-    if size < 2 or groups <= k or groups + k * size > n * _MOST_LEFT:
+    few = batch * n < _FEW
+    if few or size < 2 or groups <= k or groups + k * size > n * _MOST_LEFT:
         found = scores.topk(k, dim=1)
         return found.values, found.indices
     whole = groups * size

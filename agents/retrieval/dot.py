@@ -47,12 +47,12 @@ class DotRetriever(Retriever[ConfigT]):
     def act(self, users: UserBatch, inputs: Sequence[Candidates], k: int) -> Candidates:
         """The k best items that are not in the user's history."""
         users = users.within(self.n_users, self.n_items)
+        if 0 < len(users) <= self.chunk:
+            return self._search(self.queries(users), self.table, k, users)
         parts = [Candidates.empty(0, min(k, self.n_items), self.device)]
         for start in range(0, len(users), self.chunk):
-            batch = users
-            if len(users) > self.chunk:
-                rows = torch.arange(start, min(start + self.chunk, len(users)), device=self.device)
-                batch = users.take(rows)
+            rows = torch.arange(start, min(start + self.chunk, len(users)), device=self.device)
+            batch = users.take(rows)
             parts.append(self._search(self.queries(batch), self.table, k, batch))
         return Candidates(
             torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts])

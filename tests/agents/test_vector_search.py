@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agenticrs.agents import top_k as top_k_module
 from agenticrs.agents import vector_search
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.top_k import top_k, top_k_of_pairs
@@ -18,16 +19,21 @@ from agenticrs.agents.top_k import top_k, top_k_of_pairs
     batch=st.integers(1, 4),
     n=st.integers(1, 3000),
     k=st.integers(1, 40),
+    few=st.sampled_from([0, top_k_module._FEW]),
 )
-def test_the_largest_of_a_row_are_those_of_sorting(seed: int, batch: int, n: int, k: int) -> None:
+def test_the_largest_of_a_row_are_those_of_sorting(
+    seed: int, batch: int, n: int, k: int, few: int
+) -> None:
     scores = torch.randn(batch, n, generator=torch.Generator().manual_seed(seed))
-    values, places = top_k(scores, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(top_k_module, "_FEW", few)
+        values, places = top_k(scores, k)
     assert torch.equal(values, scores.sort(dim=1, descending=True).values[:, :k])
     assert torch.equal(scores.gather(1, places), values)
 
 
 def test_rows_of_minus_infinity_are_no_trouble() -> None:
-    scores = torch.full((2, 5000), -torch.inf)
+    scores = torch.full((4, 5000), -torch.inf)  # enough for groups
     scores[0, 4999] = 1.0
     values, places = top_k(scores, 3)
     assert (float(values[0, 0]), int(places[0, 0])) == (1.0, 4999)
