@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -239,16 +240,17 @@ def multi_task(
     hidden: int = 64,
     shared: int = 4,
     own: int = 0,
-    own_width: int = 0,
+    rare: Collection[str] = (),
+    own_width: int = 16,
     top: int | None = None,
 ) -> Architecture:
     """Experts that tasks share, blended by a gate for each (MMoE); ``own`` ones make it a PLE.
 
     Beside its tower each task has its own linear view of the vectors and of the products of their
-    pairs, as a single-task DeepFM has; and with ``own_width`` vectors of its own, so wide.
+    pairs, as a single-task DeepFM has. ``rare`` tasks have vectors of their own besides.
     """
     given = ["user", "taste", "newest", "item"]
-    alone = {task: _alone(task, own_width) if own_width else [] for task in tasks}
+    alone = {task: _alone(task, own_width) if task in rare else [] for task in tasks}
     return _made(
         [
             *features(width),

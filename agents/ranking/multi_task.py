@@ -1,8 +1,8 @@
 """Multi-task rankers: one network for all behaviours of a log, with calibrated outputs.
 
 MMoE blends shared experts by a gate for each task (Ma et al. 2018); PLE gives each task experts of
-its own beside them (Tang et al. 2020). Beyond the papers, each task has vectors of users and items
-of its own beside the shared ones. Probabilities are calibrated on events that came after
+its own beside them (Tang et al. 2020). Beyond the papers, rare tasks have vectors of users and
+items of their own: in the shared ones what is frequent drowns them. Probabilities are calibrated on events that came after
 those that were learnt from (Platt 1999).
 """
 
@@ -36,6 +36,8 @@ _NEWTON_STEPS = 50
 _HALVINGS = 30
 _FEW = 20
 """A behaviour with fewer positives is left out: nothing could be learnt of it."""
+_RARE = 0.05
+"""A task with fewer positives among the events than this share has vectors of its own."""
 _MOST_TASKS = 8
 """Behaviours that an estimate of the weights allows for, before the log is seen."""
 
@@ -50,8 +52,7 @@ class MultiTaskConfig(CandidateConfig):
     experts: int = Field(default=4, ge=1, le=32)
     """Experts that all tasks share."""
     own_width: int = Field(default=16, ge=0)
-    """Length of the user and item vectors that each task has alone: in shared ones what is frequent
-    drowns what is rare. 0: none."""
+    """Length of the user and item vectors that each rare task has alone. 0: none."""
     side_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean log-odds of all other behaviours beside that of the main one."""
     main_loss: float = Field(default=1.0, gt=0)
@@ -93,6 +94,8 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         ),
     )
     tasks: tuple[str, ...] = ()
+    rare: tuple[str, ...] = ()
+    """Those of the tasks that have vectors of their own."""
     calibration: Tensor
     """Slope and offset of each task's logit, (tasks, 2)."""
 
@@ -105,6 +108,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             hidden=config.hidden,
             shared=config.experts,
             own=self.own,
+            rare=self.rare if config.own_width else (),
             own_width=config.own_width,
         )
 
@@ -113,6 +117,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         super().fit(data, budget)
         labels = self.labels(data)
         self.tasks = tuple(labels)
+        self.rare = tuple(task for task, truth in labels.items() if float(truth.mean()) < _RARE)
         truth = torch.stack(list(labels.values()), 1)
         counts = torch.ones(len(self.tasks), device=self.device)
         counts[self.tasks.index(self.main)] = self.config.main_loss
@@ -191,10 +196,11 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         return main
 
     def state(self) -> dict[str, Tensor]:
-        """Tables, weights, counts, and each task's calibration under its name."""
+        """Tables, weights, counts, who is rare, and each task's calibration under its name."""
         named = zip(self.tasks, self.calibration.cpu(), strict=True)
         return {
             **super().state(),
+            "rare": torch.tensor([float(task in self.rare) for task in self.tasks]),
             **{f"calibration.{number}.{task}": both for number, (task, both) in enumerate(named)},
         }
 
@@ -203,6 +209,8 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         found = sorted(name for name in state if name.startswith("calibration."))
         found.sort(key=lambda name: int(name.split(".")[1]))
         self.tasks = tuple(name.split(".", 2)[2] for name in found)
+        flags = zip(self.tasks, state["rare"].tolist(), strict=True)
+        self.rare = tuple(task for task, rare in flags if rare)
         self.calibration = torch.stack([state[name] for name in found]).to(self.device)
         super().load(state, n_users=n_users, n_items=n_items)
 
@@ -210,12 +218,14 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
     def static_check(cls, config: AgentConfig, n_users: int, n_items: int) -> int:
         """The document's weights for as many behaviours as a log may have, and the counts."""
         config = cast(MultiTaskConfig, config)
+        tasks = tuple(f"task_{place}" for place in range(_MOST_TASKS))
         document = documents.multi_task(
-            tuple(f"task_{place}" for place in range(_MOST_TASKS)),
+            tasks,
             width=config.embedding_size,
             hidden=config.hidden,
             shared=config.experts,
             own=cls.own,
+            rare=tasks if config.own_width else (),
             own_width=config.own_width,
         )
         return within_limit(cls.spec.name, count_weights(document, n_users, n_items) + n_items)

@@ -40,7 +40,7 @@ KNOWN = {
     "din": documents.ranker("din"),
     "mmoe": documents.multi_task(TASKS),
     "ple": documents.multi_task(TASKS, own=1, top=3),
-    "mmoe with own vectors": documents.multi_task(TASKS, own_width=3),
+    "mmoe with own vectors": documents.multi_task(TASKS, rare=TASKS, own_width=3),
 }
 
 
@@ -183,7 +183,7 @@ def test_a_place_does_not_see_what_comes_later(batch: Batch) -> None:
 
 
 def test_vectors_of_a_task_alone_learn_from_that_task_alone(batch: Batch) -> None:
-    network = built(documents.multi_task(TASKS, own_width=4)).requires_grad_(True)
+    network = built(documents.multi_task(TASKS, rare=TASKS, own_width=4)).requires_grad_(True)
     network.logits(network.tables(), batch)["click"].sum().backward()  # type: ignore[no-untyped-call]
     learnt = {n for n, w in network.named_parameters() if w.grad is not None and bool(w.grad.any())}
     tables = [n for n, _ in network.named_parameters() if "users_" in n or "items_" in n]

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.artifact import pack, unpack
 from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.ranking import multi_task
 from agenticrs.agents.ranking.multi_task import Mmoe, MultiTaskConfig, Ple, platt, task_labels
 from agenticrs.agents.training_data import Events, TrainingData
 from agenticrs.platform.errors import AgentError
@@ -51,10 +52,11 @@ def test_earlier_positives_are_counted_for_each_user(two_tastes: TrainingData) -
     assert events.earlier_positives().tolist() == wanted
 
 
-@pytest.mark.parametrize("kind", [Mmoe, Ple])
+@pytest.mark.parametrize(("kind", "share"), [(Mmoe, 0.0), (Ple, 0.0), (Mmoe, 0.4)])
 def test_each_task_is_learnt_and_the_files_say_which(
-    behaviours: TrainingData, kind: type[Mmoe]
+    behaviours: TrainingData, kind: type[Mmoe], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(multi_task, "_RARE", share)
     config = MultiTaskConfig(
         embedding_size=8, hidden=16, experts=2, epochs=40, batch_size=64, learning_rate=0.01
     )
@@ -69,6 +71,7 @@ def test_each_task_is_learnt_and_the_files_say_which(
     again = unpack(pack(agent))
     assert isinstance(again, Mmoe)
     assert again.tasks == ("click", "like", "watch_time")
+    assert again.rare == (() if share == 0.0 else ("like", "watch_time"))
     torch.testing.assert_close(again.event_logits(behaviours, rows), found)
 
 
