@@ -2,8 +2,8 @@
 
 MMoE blends shared experts by a gate for each task (Ma et al. 2018); PLE gives each task experts of
 its own beside them (Tang et al. 2020). Beyond the papers, rare tasks have vectors of users and
-items of their own: in the shared ones what is frequent drowns them. Probabilities are calibrated on events that came after
-those that were learnt from (Platt 1999).
+items of their own: in the shared ones what is frequent drowns them. Probabilities are calibrated on
+events that came after those that were learnt from (Platt 1999).
 """
 
 from __future__ import annotations
