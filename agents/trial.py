@@ -36,6 +36,7 @@ from agenticrs.agents.evaluation import (
     measure_decisions,
 )
 from agenticrs.agents.lesson import Lesson, halves, teaching_rows
+from agenticrs.agents.predictions import packed, unpacked
 from agenticrs.agents.runtime import NodeTrace, Runtime
 from agenticrs.agents.training_data import Heldout, TrainingData, tensor
 from agenticrs.platform.data.dataset import Fold
@@ -89,7 +90,9 @@ class TrialResult:
     """What a trial found: ``per_user`` metric -> (U,) float64, rows as ``users`` (U,).
 
     ``artifacts`` are the agent's files, and None after less than full effort or on a sample of
-    users: such a candidate never becomes a version. ``curve`` is the mean loss of each epoch.
+    users: such a candidate never becomes a version. ``predictions`` come with them: the lists that
+    all metrics were computed from, as a file (``predictions``); empty where decisions are judged.
+    ``curve`` is the mean loss of each epoch.
     """
 
     artifacts: dict[str, bytes] | None
@@ -100,6 +103,7 @@ class TrialResult:
     parameters: int
     device: str
     curve: tuple[float, ...] = ()
+    predictions: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -190,13 +194,15 @@ class Ground:
         # What the files hold is what will serve, so that is what is measured.
         files = artifact.pack(agent, self.names)
         agent = artifact.unpack(files, str(agent.device))
-        found = _measured(agent, self.data, self.lesson, pupils)
+        found, predictions = _measured(agent, self.data, self.lesson, pupils)
         if request.latency and not decides_without_lists(agent.spec):
             latency = _latency_alone(agent, self.data, self.lesson)
             found = replace(found, totals={**found.totals, "latency_ms": latency})
         users = self.lesson.truth.users.cpu().numpy()
-        whole = request.effort >= 1.0 and request.user_fraction >= 1.0
-        return _result(agent, users, found, begin, files if whole else None)
+        result = _result(agent, users, found, begin)
+        if request.effort < 1.0 or request.user_fraction < 1.0:
+            return result
+        return replace(result, artifacts=files, predictions=predictions)
 
 
 def evaluate_version(
@@ -210,8 +216,8 @@ def evaluate_version(
         agent.input_names([source.agent for source in inputs])
     data = TrainingData.of(fold.dataset, chosen)
     lesson = _lesson(data, fold, inputs)
-    found = _measured(agent, data, lesson)
-    return _result(agent, lesson.truth.users.cpu().numpy(), found, begin, None)
+    found, _ = _measured(agent, data, lesson)
+    return _result(agent, lesson.truth.users.cpu().numpy(), found, begin)
 
 
 def run_composition(
@@ -356,10 +362,10 @@ def _measured(
     data: TrainingData,
     lesson: Lesson,
     pupils: Sequence[tuple[Agent[Any], Tensor]] = (),
-) -> Evaluation:
-    """Metrics of the agent's lists; for the rows of a pupil, of the pupil's."""
+) -> tuple[Evaluation, bytes]:
+    """Metrics of the agent's lists, and these as a file; for the rows of a pupil, the pupil's."""
     if decides_without_lists(agent.spec):
-        return measure_decisions(agent, len(lesson))
+        return measure_decisions(agent, len(lesson)), b""
     k = max(_DEPTH, agent.spec.inner_reward.k)
     users, truth = lesson.truth.users, lesson.truth
     ranked = act_for(agent, data, users, lesson.inputs, k)
@@ -367,7 +373,9 @@ def _measured(
         own = act_for(pupil, data, users[rows], lesson.take(rows).inputs, k)
         ranked = ranked.index_copy(0, rows, own)
     besides = asked(agent, data, truth, lesson.inputs)
-    return measure(ranked, data, truth, agent.spec.inner_reward, besides)
+    predictions = packed(users, ranked)
+    _, ranked = unpacked(predictions, str(users.device))  # what is kept is what is counted
+    return measure(ranked, data, truth, agent.spec.inner_reward, besides), predictions
 
 
 def _refuse_broken_weights(agent: Agent[Any]) -> None:
@@ -384,10 +392,9 @@ def _result(
     users: npt.NDArray[np.int64],
     found: Evaluation,
     begin: float,
-    files: dict[str, bytes] | None,
 ) -> TrialResult:
     return TrialResult(
-        artifacts=files,
+        artifacts=None,
         users=users,
         per_user={name: values.cpu().numpy() for name, values in found.per_user.items()},
         totals=found.totals,

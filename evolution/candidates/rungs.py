@@ -95,7 +95,7 @@ def keep(
         raise AgenticRSError(f"trial {row.id} of {row.agent} brought no weights")
     trial_files.write(
         cycle.trial_folder(row),
-        TrialFiles(result.artifacts, result.users, result.per_user),
+        TrialFiles(result.artifacts, result.users, result.per_user, result.predictions),
     )
     reward = mean_reward(result.per_user[str(spec.inner_reward)], result.users)
     if gpu_seconds is None:

@@ -1,4 +1,4 @@
-"""What a finished trial leaves on disk: its weights and its per-user rewards.
+"""What a finished trial leaves on disk: its weights, its predictions, and its per-user rewards.
 
 A folder appears whole or not at all (written aside, then renamed), and always before the trial's
 row says that it is done; so a row that is done has its files. ``SUMS`` lists their digests, as
@@ -20,16 +20,22 @@ import numpy as np
 import numpy.typing as npt
 
 REWARDS = "per_user.npz"
+PREDICTIONS = "predictions.safetensors"
 SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """``users`` (n,) are the scored users, ``per_user`` a value for each of them by metric."""
+    """``users`` (n,) are the scored users, ``per_user`` a value for each of them by metric.
+
+    ``predictions`` is the file (``agents.predictions``) that the values were computed from; empty
+    where no lists were judged.
+    """
 
     artifacts: Mapping[str, bytes]
     users: npt.NDArray[Any]
     per_user: Mapping[str, npt.NDArray[Any]]
+    predictions: bytes = b""
 
 
 def write(folder: Path, files: TrialFiles) -> None:
@@ -37,6 +43,8 @@ def write(folder: Path, files: TrialFiles) -> None:
     aside = _aside(folder)
     for name, content in files.artifacts.items():
         (aside / name).write_bytes(content)
+    if files.predictions:
+        (aside / PREDICTIONS).write_bytes(files.predictions)
     with (aside / REWARDS).open("wb") as handle:
         named: dict[str, Any] = {f"m:{name}": v for name, v in files.per_user.items()}
         np.savez(handle, users=files.users, **named)
@@ -78,9 +86,11 @@ def read(folder: Path) -> TrialFiles:
     artifacts = {
         path.name: path.read_bytes()
         for path in sorted(folder.iterdir())
-        if path.name not in (REWARDS, SUMS)
+        if path.name not in (REWARDS, PREDICTIONS, SUMS)
     }
-    return TrialFiles(artifacts, users, per_user)
+    kept = folder / PREDICTIONS
+    predictions = kept.read_bytes() if kept.exists() else b""
+    return TrialFiles(artifacts, users, per_user, predictions)
 
 
 def _aside(folder: Path) -> Path:

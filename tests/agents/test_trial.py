@@ -20,8 +20,9 @@ from agenticrs.agents.checkpoint import Checkpoint
 from agenticrs.agents.fusion.learned import LearnedFusion
 from agenticrs.agents.lesson import Lesson
 from agenticrs.agents.lists import compact
+from agenticrs.agents.predictions import unpacked
 from agenticrs.agents.retrieval.popularity import Popularity
-from agenticrs.agents.training_data import TrainingData
+from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.agents.trial import (
     CandidateArrays,
     TrialRequest,
@@ -107,6 +108,21 @@ def test_a_trial_trains_measures_and_brings_its_files(fold: Fold) -> None:
     assert result.artifacts is not None
     agent = unpack(result.artifacts)
     assert agent.seed == 5
+
+
+def test_the_metrics_are_those_of_the_lists_that_the_file_of_predictions_holds(fold: Fold) -> None:
+    result = run_trial(fold, BPR)
+    users, ranked = unpacked(result.predictions)
+    assert users.tolist() == result.users.tolist()
+    truth = Heldout.of(fold)
+    hits = [
+        len(set(shown[:10].tolist()) & set(truth.items[start:end].tolist())) > 0
+        for shown, start, end in zip(ranked, truth.offsets, truth.offsets[1:], strict=False)
+    ]
+    assert result.per_user["hit@10"].tolist() == [float(hit) for hit in hits]
+    assert 0 < sum(hits) < len(hits)
+    short = run_trial(fold, replace(BPR, effort=0.5))
+    assert short.predictions == b"", "what never becomes a version keeps no lists"
 
 
 def test_a_trial_out_of_time_keeps_what_it_has_learnt_and_says_so(fold: Fold) -> None:

@@ -12,7 +12,9 @@ import pytest
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.trial_files import SUMS, TrialFiles
 
-FILES = TrialFiles({"weights": b"abc"}, np.array([1, 2]), {"ndcg@10": np.array([0.5, 0.25])})
+FILES = TrialFiles(
+    {"weights": b"abc"}, np.array([1, 2]), {"ndcg@10": np.array([0.5, 0.25])}, b"lists"
+)
 
 
 @pytest.fixture
@@ -24,11 +26,12 @@ def written(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_read_and_its_digests_stand_beside_it(written: Path) -> None:
     found = trial_files.read(written)
-    assert found.artifacts == FILES.artifacts
+    assert found.artifacts == FILES.artifacts, "predictions belong to no version"
+    assert found.predictions == b"lists"
     assert found.per_user["ndcg@10"].tolist() == [0.5, 0.25]
     listed = (written / SUMS).read_text().splitlines()
     assert f"{hashlib.sha256(b'abc').hexdigest()}  weights" in listed
-    assert len(listed) == 2
+    assert len(listed) == 3
 
 
 def test_files_that_are_taken_over_are_links_and_replace_what_was_there(written: Path) -> None:
