@@ -43,6 +43,13 @@ def last_id(session: Session, surface: str) -> int | None:
     return next((row.id for row in history(session, surface, limit=1)), None)
 
 
+def has_served(session: Session, surface: str, number: int) -> bool:
+    """Whether that composition has served all users of the surface at some time."""
+    done = (PromotionRow.surface == surface, PromotionRow.state == "done")
+    found = select(PromotionRow.id).where(*done, PromotionRow.after == number)
+    return session.exec(found).first() is not None
+
+
 def pending(session: Session, surface: str) -> list[PromotionRow]:
     """Intentions that are not carried out, oldest first."""
     return list(

@@ -76,8 +76,9 @@ def rollback(
 ) -> PromotionRow:
     """Let an earlier composition serve again; None = the one that served before the present one.
 
-    Raises NotAllowed without a reason, NotFound when there is nothing to go back to, Conflict when
-    that composition serves already.
+    Raises NotAllowed without a reason or for one that has never served (who may go back need not be
+    who may approve), NotFound when there is nothing to go back to, Conflict when that composition
+    serves already.
     """
     if not reason.strip():
         raise NotAllowed("a rollback needs a reason", hint="say why in a sentence")
@@ -93,6 +94,12 @@ def rollback(
                 raise NotFound(f"composition {now} is the first that ever served on {surface!r}")
         if to == now:
             raise Conflict(f"composition {to} serves already")
+        compositions.get(session, surface, to)
+        if not intentions.has_served(session, surface, to):
+            raise NotAllowed(
+                f"composition {to} has never served, so this would be no way back",
+                hint="a change to it needs a proposal, and whoever must approve that",
+            )
     return promote(
         engine,
         tracking,

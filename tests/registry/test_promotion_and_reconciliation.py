@@ -252,6 +252,19 @@ def test_rollback_needs_a_reason_and_something_to_go_back_to(place: Place) -> No
     assert place.serving() == place.second.number
 
 
+def test_a_rollback_leads_to_nothing_that_has_never_served(place: Place) -> None:
+    with pytest.raises(NotAllowed, match="has never served"):
+        promotion.rollback(
+            place.engine,
+            place.tracking,
+            surface="home",
+            to=place.second.number,
+            who="an operator, who may approve nothing",
+            reason="it was rejected, and I like it",
+        )
+    assert place.serving() == place.first.number
+
+
 def test_registering_the_same_again_gives_the_same_version(place: Place) -> None:
     again = composition(place.engine, place.tracking, 1)
     assert again.number == place.first.number

@@ -123,6 +123,15 @@ def test_a_script_decides_with_basic_and_rolls_back(proposed: Any) -> None:
     assert client.get("/v1/recommend?user_id=u").json()["composition"] == 1
 
 
+def test_what_was_rejected_cannot_be_served_by_calling_it_a_rollback(proposed: Any) -> None:
+    client, body = proposed.client(), {"reason": "too slow"}
+    assert client.post(CHANGE[1], json=body, headers=ADMIN).status_code == 200
+    answer = client.post("/v1/rollback", json={"reason": "I like it", "to": 2}, headers=ADMIN)
+    assert answer.status_code == 403
+    assert "has never served" in answer.json()["error"]
+    assert proposed.serving.status.composition == 1
+
+
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 2001])
 def test_a_decision_needs_a_reason_of_a_sane_length(proposed: Any, reason: str) -> None:
     answer = proposed.client().post(CHANGE[1], json={"reason": reason}, headers=ADMIN)
