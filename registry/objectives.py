@@ -13,14 +13,17 @@ from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit
+from agenticrs.registry import audit, outbox
 from agenticrs.registry.tables import ObjectiveRow, utc_now
 
 Verdict = Literal["approve", "reject"]
 
 
 def file(session: Session, row: ObjectiveRow) -> ObjectiveRow:
-    """Keep a proposal, audited; an older one that still waits becomes superseded."""
+    """Keep a proposal, audited; an older one that still waits becomes superseded.
+
+    People outside hear of one that waits.
+    """
     if row.state == "waiting":
         _move(session, row.surface, "waiting", "superseded")
     session.add(row)
@@ -34,6 +37,16 @@ def file(session: Session, row: ObjectiveRow) -> ObjectiveRow:
         before=dict(row.before),
         after=dict(row.after),
     )
+    if row.state == "waiting":
+        outbox.post(
+            session,
+            key=f"objectives:{row.id}",
+            surface=row.surface,
+            event="proposal.waiting",
+            subject=f"Other weights of the objectives wait on {row.surface}",
+            text=row.reason,
+            data={"objectives": row.id, "path": f"/objectives/{row.id}"},
+        )
     return row
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, InvalidComposition, NotAllowed, NotFound
@@ -31,6 +31,7 @@ __all__ = [
     "reconcile",
     "rollback",
     "serving",
+    "surfaces",
 ]
 
 
@@ -38,6 +39,12 @@ def serving(session: Session, surface: str) -> CompositionRow | None:
     """The composition that serves: that of the latest promotion that was carried out."""
     last = history(session, surface, limit=1)
     return compositions.find(session, surface, last[0].after) if last else None
+
+
+def surfaces(session: Session) -> list[str]:
+    """Names of the surfaces on which something serves."""
+    found = select(PromotionRow.surface).where(PromotionRow.state == "done").distinct()
+    return sorted(session.exec(found))
 
 
 def promote(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -232,18 +232,22 @@ def running(session: Session, surface: str) -> list[ScheduleRunRow]:
 
 
 def runs(
-    session: Session, surface: str, schedule: str | None = None, limit: int = 50
+    session: Session,
+    surface: str,
+    schedule: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
 ) -> list[ScheduleRunRow]:
     """What schedules (one of them) did, newest first."""
-    query = (
-        select(ScheduleRunRow)
-        .where(ScheduleRunRow.surface == surface)
-        .order_by(col(ScheduleRunRow.id).desc())
-        .limit(limit)
-    )
-    if schedule is not None:
-        query = query.where(ScheduleRunRow.schedule == schedule)
-    return list(session.exec(query))
+    query = select(ScheduleRunRow).where(*_of(surface, schedule))
+    newest = query.order_by(col(ScheduleRunRow.id).desc())
+    return list(session.exec(newest.limit(limit).offset(offset)))
+
+
+def count_runs(session: Session, surface: str, schedule: str | None = None) -> int:
+    """How many there are of them."""
+    query = select(func.count()).select_from(ScheduleRunRow)
+    return session.exec(query.where(*_of(surface, schedule))).one()
 
 
 def checked_reason(reason: str) -> str:
@@ -254,6 +258,11 @@ def checked_reason(reason: str) -> str:
     if len(reason) > LONGEST_REASON:
         raise NotAllowed(f"the reason is longer than {LONGEST_REASON} characters")
     return reason
+
+
+def _of(surface: str, schedule: str | None) -> list[ColumnElement[bool]]:
+    found = [col(ScheduleRunRow.surface) == surface]
+    return found if schedule is None else [*found, col(ScheduleRunRow.schedule) == schedule]
 
 
 def _write(session: Session, row: ScheduleRow, values: Mapping[str, Any]) -> None:

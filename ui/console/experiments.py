@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
 
 from agenticrs.evolution import experiments as carried_out
+from agenticrs.platform.database import session_scope
 from agenticrs.registry import experiments
-from agenticrs.ui.api.dependencies import Deps, Key, Registry
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key
 from agenticrs.ui.api.people import Approver, Someone, check_token
 from agenticrs.ui.console import curves, forest_svg
 from agenticrs.ui.console.decisions import Text
@@ -20,42 +23,18 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/experiments")
 def list_experiments(
-    request: Request, someone: Someone, deps: Deps, session: Registry, page: PageNumber = 1
+    request: Request, someone: Someone, deps: Deps, page: PageNumber = 1
 ) -> Response:
     """Experiments, newest first."""
-    surface = deps.settings.surface
-    return pages_of(request).page(
-        request,
-        "experiments.html",
-        person=someone,
-        table=page_of(
-            lambda limit, offset: [
-                experiment_view(row) for row in experiments.all_of(session, surface, limit, offset)
-            ],
-            total=experiments.count(session, surface),
-            number=page,
-            path="/experiments",
-        ),
-    )
+    values = experiments_list(deps, page)
+    return pages_of(request).page(request, "experiments.html", person=someone, **values)
 
 
 @router.get("/experiments/{number}")
-def show_experiment(
-    request: Request, someone: Someone, deps: Deps, session: Registry, number: Key
-) -> Response:
+def show_experiment(request: Request, someone: Someone, deps: Deps, number: Key) -> Response:
     """One: who is shared how, the interval so far, guardrails, CUPED, the verdict."""
-    row = experiments.get(session, deps.settings.surface, number)
-    view = experiment_view(row)
-    return pages_of(request).page(
-        request,
-        "experiment.html",
-        person=someone,
-        view=view,
-        why=row.reason,
-        course=curves.of_experiment(row.steps),
-        picture=forest_svg.draw(view.metrics, name="gains"),
-        decisions=experiments.decisions(session, row),
-    )
+    values = experiment_values(deps, number)
+    return pages_of(request).page(request, "experiment.html", person=someone, **values)
 
 
 @router.post("/experiments/{number}/stop")
@@ -66,3 +45,34 @@ def stop(
     check_token(someone.session, csrf)
     carried_out.stop(deps.engine, deps.settings.surface, number, who=someone.name, reason=reason)
     return RedirectResponse(f"/experiments/{number}", 303)
+
+
+def experiments_list(deps: AppDependencies, page: int) -> dict[str, Any]:
+    """What the list shows."""
+    surface = deps.settings.surface
+    with session_scope(deps.engine) as session:
+        return {
+            "table": page_of(
+                lambda limit, offset: [
+                    experiment_view(row)
+                    for row in experiments.all_of(session, surface, limit, offset)
+                ],
+                total=experiments.count(session, surface),
+                number=page,
+                path="/experiments",
+            )
+        }
+
+
+def experiment_values(deps: AppDependencies, number: int) -> dict[str, Any]:
+    """What the page of an experiment shows. Raises NotFound."""
+    with session_scope(deps.engine) as session:
+        row = experiments.get(session, deps.settings.surface, number)
+        view = experiment_view(row)
+        return {
+            "view": view,
+            "why": row.reason,
+            "course": curves.of_experiment(row.steps),
+            "picture": forest_svg.draw(view.metrics, name="gains"),
+            "decisions": experiments.decisions(session, row),
+        }

@@ -8,31 +8,27 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
-from agenticrs.platform.database import session_scope
-from agenticrs.registry import cycles, proposals, trials
+from agenticrs.platform.errors import NotFound
 from agenticrs.ui.api.credentials import Person
 from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.api.sessions import COOKIE, Sessions
-from agenticrs.ui.console import curves
 from agenticrs.ui.console.canary import canary_values
+from agenticrs.ui.console.cycles import Word, cycle_values, cycles_list, with_links
+from agenticrs.ui.console.experiments import experiment_values, experiments_list
 from agenticrs.ui.console.overview import overview_values
-from agenticrs.ui.console.paging import PageNumber, page_of
+from agenticrs.ui.console.paging import PageNumber
 from agenticrs.ui.console.proposals import list_values, proposal_values
 from agenticrs.ui.console.rendering import Pages, pages_of
-from agenticrs.ui.console.timeline import timeline
+from agenticrs.ui.console.schedules import Name, schedule_values, schedules_list
 
 router = APIRouter(include_in_schema=False)
-STEPS = ("sense", "plan", "propose", "evaluate", "select", "approve", "promote", "observe")
-TRIALS = 100
-"""Trials on a page of a cycle."""
 _HEARTBEAT = 15.0
 """Seconds after which silence is broken by a comment, so that no proxy closes the connection."""
 _CALM = 5
-"""All but cycles change seldom, and looking costs more: they are looked at so much less often."""
+"""All but a cycle change seldom, and looking costs more: they are looked at so much less often."""
 Values = Mapping[str, Any]
 
 
@@ -44,7 +40,7 @@ async def overview_events(request: Request, someone: Someone, deps: Deps) -> Str
         someone,
         deps,
         "overview_live.html",
-        lambda: overview_values(deps),
+        lambda: overview_values(deps, someone),
         lambda _: False,
         pause=_CALM * deps.live_seconds,
     )
@@ -118,6 +114,92 @@ async def canary_events(
     )
 
 
+@router.get("/cycles/events")
+async def cycles_events(
+    request: Request,
+    someone: Someone,
+    deps: Deps,
+    state: Word = "",
+    kind: Word = "",
+    page: PageNumber = 1,
+) -> StreamingResponse:
+    """The list of cycles, for as long as somebody looks at it."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "cycles_live.html",
+        lambda: cycles_list(deps, state, kind, page),
+        lambda _: False,
+        pause=_CALM * deps.live_seconds,
+    )
+
+
+@router.get("/experiments/events")
+async def experiments_events(
+    request: Request, someone: Someone, deps: Deps, page: PageNumber = 1
+) -> StreamingResponse:
+    """The list of experiments, for as long as somebody looks at it."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "experiments_live.html",
+        lambda: experiments_list(deps, page),
+        lambda _: False,
+        pause=_CALM * deps.live_seconds,
+    )
+
+
+@router.get("/experiments/{number}/events")
+async def experiment_events(
+    request: Request, someone: Someone, deps: Deps, number: Key
+) -> StreamingResponse:
+    """An experiment, until it is concluded."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "experiment_live.html",
+        lambda: experiment_values(deps, number),
+        lambda values: values["view"].state != "running",
+        pause=_CALM * deps.live_seconds,
+    )
+
+
+# Not below /schedules: a schedule may have the name "events".
+@router.get("/events/schedules")
+async def schedules_events(
+    request: Request, someone: Someone, deps: Deps, page: PageNumber = 1
+) -> StreamingResponse:
+    """The list of schedules and what they did, for as long as somebody looks at it."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "schedules_live.html",
+        lambda: schedules_list(deps, page),
+        lambda _: False,
+        pause=_CALM * deps.live_seconds,
+    )
+
+
+@router.get("/schedules/{name}/events")
+async def schedule_events(
+    request: Request, someone: Someone, deps: Deps, name: Name, page: PageNumber = 1
+) -> StreamingResponse:
+    """A schedule, until it is removed."""
+    return await _stream(
+        request,
+        someone,
+        deps,
+        "schedule_live.html",
+        lambda: schedule_values(deps, name, page),
+        lambda _: False,
+        pause=_CALM * deps.live_seconds,
+    )
+
+
 async def _stream(
     request: Request,
     someone: Person,
@@ -157,46 +239,9 @@ async def _stream(
             ):
                 return  # logged out, or too old: an open page shows nothing more
             silent += pause
-            values = await run_in_threadpool(look)
+            try:
+                values = await run_in_threadpool(look)
+            except NotFound:  # it was removed
+                return
 
     return StreamingResponse(events(), media_type="text/event-stream")
-
-
-def cycle_values(engine: Engine, cycle_id: int, page: int = 1) -> dict[str, Any]:
-    """What the cycle's page shows. Raises NotFound."""
-    with session_scope(engine) as session:
-        row = cycles.get(session, cycle_id)
-        begun = {step.name: step for step in cycles.steps(session, cycle_id)}
-        tried = trials.of_cycle(session, cycle_id)
-        proposal = proposals.of_cycle(session, cycle_id)
-        decisions = proposals.decisions(session, proposal.id or 0) if proposal else []
-    # Steps of a kind that this release does not know come last.
-    names = [*STEPS, *(name for name in begun if name not in STEPS)]
-    best: dict[str, float] = {}
-    for trial in tried:
-        if trial.reward is not None and trial.state == "done":
-            best[trial.agent] = max(trial.reward, best.get(trial.agent, trial.reward))
-    return {
-        "cycle": row,
-        "steps": [(name, begun.get(name)) for name in names],
-        "table": page_of(
-            lambda limit, offset: tried[offset : offset + limit],
-            total=len(tried),
-            number=page,
-            path=f"/cycles/{cycle_id}",
-            size=TRIALS,
-        ),
-        "curves": curves.of_cycle(tried),
-        "best": best,
-        "states": {s: sum(t.state == s for t in tried) for s in sorted({t.state for t in tried})},
-        "seconds": sum(trial.seconds for trial in tried),
-        "proposal": proposal,
-        "log": timeline(row, list(begun.values()), tried, decisions),
-    }
-
-
-def with_links(values: dict[str, Any], deps: AppDependencies) -> dict[str, Any]:
-    """The values with where MLflow shows each run, for those trials that have one."""
-    rows = values["table"].rows
-    found = {row.id: deps.tracking.run_url(row.run_id) for row in rows if row.run_id}
-    return values | {"runs": {number: link for number, link in found.items() if link}}

@@ -13,7 +13,10 @@ from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
-VERDICTS = ("promoted", "better", "worse", "pruned", "failed", "approved", "rejected")
+VERDICTS = (
+    *("promoted", "better", "worse", "pruned", "failed"),
+    *("approved", "rejected", "changes requested"),
+)
 MOST = 1000
 """Entries that are ranked; further ones fit less than these."""
 SIZE = 25

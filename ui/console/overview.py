@@ -8,14 +8,16 @@ from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import agents, canaries, cycles, objectives, promotion, proposals, schedules
+from agenticrs.registry import agents, canaries, cycles, promotion, proposals, schedules
 from agenticrs.registry.graph import Graph
-from agenticrs.registry.tables import ScheduleRow
+from agenticrs.registry.tables import CompositionRow, ScheduleRow
+from agenticrs.ui.api.credentials import Person
 from agenticrs.ui.api.dependencies import AppDependencies, Deps
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console import graph_svg, trend
 from agenticrs.ui.console.members import members_of
 from agenticrs.ui.console.rendering import pages_of
+from agenticrs.ui.console.waiting import what_waits
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,12 +25,12 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 def overview(request: Request, someone: Someone, deps: Deps) -> Response:
     """What serves now, the last cycles, what waits, the way back."""
-    values = overview_values(deps)
+    values = overview_values(deps, someone)
     return pages_of(request).page(request, "overview.html", person=someone, **values)
 
 
-def overview_values(deps: AppDependencies) -> dict[str, Any]:
-    """What the page shows."""
+def overview_values(deps: AppDependencies, someone: Person) -> dict[str, Any]:
+    """What the page shows to that person."""
     surface, status = deps.settings.surface, deps.serving.status
     with session_scope(deps.engine) as session:
         serving = promotion.serving(session, surface)
@@ -57,13 +59,24 @@ def overview_values(deps: AppDependencies) -> dict[str, Any]:
                 for number in dict.fromkeys(row.after for row in history)
                 if serving and number != serving.number
             ],
-            "waiting": proposals.list_all(session, surface, "waiting"),
-            "weights": objectives.waiting(session, surface),
+            "waiting": what_waits(session, surface, someone),
+            "elsewhere": _elsewhere(session, surface),
             "canary": next(iter(canaries.all_of(session, surface, limit=1)), None),
             "cycles": cycles.list_all(session, surface, limit=6),
             "coming": _coming(session, surface),
             "link": deps.tracking.version_url(serving.model, serving.number) if serving else None,
         }
+
+
+def _elsewhere(session: Session, surface: str) -> list[tuple[CompositionRow, Any, int]]:
+    """What serves on each other surface of the registry, since when, and how much waits there."""
+    found = []
+    for name in promotion.surfaces(session):
+        row, last = promotion.serving(session, name), promotion.history(session, name, limit=1)
+        if name != surface and row is not None:
+            waiting = len(proposals.list_all(session, name, "waiting"))
+            found.append((row, last[0].at, waiting))
+    return found
 
 
 def _coming(session: Session, surface: str) -> list[ScheduleRow]:

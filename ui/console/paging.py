@@ -45,11 +45,19 @@ class Page(Generic[Row]):
         """Place of the last row that is shown."""
         return (self.number - 1) * self.size + len(self.rows)
 
+    @property
+    def asked_again(self) -> str:
+        """The query that asks for this very page, with its question mark; empty for the first."""
+        return self._query(self.number)
+
     def link(self, number: int) -> str:
         """Address of another page of the same table."""
+        return self.path + self._query(number)
+
+    def _query(self, number: int) -> str:
         kept = {name: value for name, value in self.asked.items() if value}
         asked = urlencode(kept | ({"page": str(number)} if number > 1 else {}))
-        return f"{self.path}?{asked}" if asked else self.path
+        return f"?{asked}" if asked else ""
 
 
 def page_of(

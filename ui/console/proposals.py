@@ -62,11 +62,13 @@ def proposal_values(deps: AppDependencies, proposal_id: int, someone: Person) ->
         before = compositions.find(session, row.surface, row.before) if row.before else None
         after = compositions.get(session, row.surface, row.after)
         own_allowed = policies.active(session).policy.own_changes
+        given = proposals.approvals(session, row)
         return {
             "row": row,
             "difference": difference_view(session, deps.settings.home, before, after, row),
             "decisions": proposals.decisions(session, proposal_id),
-            "given": proposals.approvals(session, row),
+            "given": given,
             "needed": proposals.needed(session, row),
             "own": row.proposed_by == someone.name and not own_allowed,
+            "approved": someone.name in {decision.who for decision in given},
         }

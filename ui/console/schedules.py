@@ -16,18 +16,21 @@ from agenticrs.evolution.scheduling import edits
 from agenticrs.evolution.scheduling.spec import NAME, InvalidSchedule, ScheduleSpec
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict
-from agenticrs.registry import agents, schedules
+from agenticrs.registry import schedules
+from agenticrs.registry.tables import ScheduleRunRow
 from agenticrs.ui.api.credentials import Person
-from agenticrs.ui.api.dependencies import Deps, Registry
+from agenticrs.ui.api.dependencies import AppDependencies, Deps, Registry
 from agenticrs.ui.api.people import Operator, Someone, check_token
 from agenticrs.ui.console.decisions import Text
+from agenticrs.ui.console.paging import Page, PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 from agenticrs.ui.schedule_view import overview, view
 
 router = APIRouter(include_in_schema=False)
 Name = Annotated[str, Path(pattern=f"^{NAME.pattern}$")]
 _DEFAULTS = ScheduleSpec(on_drift=True).model_copy(update={"on_drift": False})
-_RUNS = 30
+RUNS = 30
+"""Runs on a page."""
 
 
 async def filled_in(request: Request) -> dict[str, str]:
@@ -40,9 +43,11 @@ Filled = Annotated[dict[str, str], Depends(filled_in)]
 
 
 @router.get("/schedules")
-def list_schedules(request: Request, someone: Someone, deps: Deps) -> Response:
-    """All schedules, the last runs, the budget, and the form for a new one."""
-    return _list(request, someone, deps, _shown(_DEFAULTS), {})
+def list_schedules(
+    request: Request, someone: Someone, deps: Deps, page: PageNumber = 1
+) -> Response:
+    """All schedules, what they did, the budget, and the form for a new one."""
+    return _list(request, someone, deps, _shown(_DEFAULTS), {}, page)
 
 
 @router.post("/schedules")
@@ -71,12 +76,17 @@ def add_schedule(
 
 @router.get("/schedules/{name}")
 def show_schedule(
-    request: Request, someone: Someone, deps: Deps, session: Registry, name: Name
+    request: Request,
+    someone: Someone,
+    deps: Deps,
+    session: Registry,
+    name: Name,
+    page: PageNumber = 1,
 ) -> Response:
     """One schedule: what it says, its next times, what it did, and the forms to change it."""
     row = schedules.get(session, deps.settings.surface, name)
     form = {**_shown(ScheduleSpec.model_validate(row.spec)), "version": str(row.version)}
-    return _one(request, someone, deps, session, name, form, {})
+    return _one(request, someone, deps, name, form, {}, page)
 
 
 @router.post("/schedules/{name}/edit")
@@ -103,8 +113,7 @@ def edit_schedule(
                 version=int(version) if version.isascii() and version.isdecimal() else -1,
             )
     except InvalidSchedule as error:
-        with session_scope(deps.engine) as session:
-            return _one(request, someone, deps, session, name, filled, error.fields)
+        return _one(request, someone, deps, name, filled, error.fields)
     return RedirectResponse(f"/schedules/{name}", 303)
 
 
@@ -130,48 +139,74 @@ def change_schedule(
     return RedirectResponse("/schedules" if change == "remove" else f"/schedules/{name}", 303)
 
 
+def schedules_list(deps: AppDependencies, page: int = 1) -> dict[str, Any]:
+    """What the list shows besides the form."""
+    with session_scope(deps.engine) as session:
+        table = _runs(session, deps.settings.surface, None, page)
+    return {"found": overview(deps.engine, deps.settings, runs=0), "table": table}
+
+
+def schedule_values(deps: AppDependencies, name: str, page: int = 1) -> dict[str, Any]:
+    """What the page of a schedule shows besides the form to edit it. Raises NotFound."""
+    surface = deps.settings.surface
+    with session_scope(deps.engine) as session:
+        row = schedules.get(session, surface, name)
+        last = next(iter(schedules.runs(session, surface, name, limit=1)), None)
+        table = _runs(session, surface, name, page)
+    return {
+        "view": view(row, last),
+        "table": table,
+        "leader": overview(deps.engine, deps.settings, runs=0).leader,
+        "by_setting": row.origin == edits.SETTING,
+    }
+
+
+def _runs(session: Session, surface: str, name: str | None, page: int) -> Page[ScheduleRunRow]:
+    return page_of(
+        lambda limit, offset: schedules.runs(session, surface, name, limit, offset),
+        total=schedules.count_runs(session, surface, name),
+        number=page,
+        path="/schedules" if name is None else f"/schedules/{name}",
+        size=RUNS,
+    )
+
+
 def _list(
     request: Request,
     someone: Person,
-    deps: Deps,
+    deps: AppDependencies,
     form: Mapping[str, str],
     problems: Mapping[str, str],
+    page: int = 1,
 ) -> Response:
     return pages_of(request).page(
         request,
         "schedules.html",
         person=someone,
         status=422 if problems else 200,
-        found=overview(deps.engine, deps.settings, runs=_RUNS),
         form=form,
         problems=problems,
+        **schedules_list(deps, page),
     )
 
 
 def _one(
     request: Request,
     someone: Person,
-    deps: Deps,
-    session: Session,
+    deps: AppDependencies,
     name: str,
     form: Mapping[str, str],
     problems: Mapping[str, str],
+    page: int = 1,
 ) -> Response:
-    surface = deps.settings.surface
-    row = schedules.get(session, surface, name)
-    runs = schedules.runs(session, surface, name, limit=_RUNS)
     return pages_of(request).page(
         request,
         "schedule.html",
         person=someone,
         status=422 if problems else 200,
-        view=view(row, next(iter(runs), None)),
-        runs=runs,
-        leader=overview(deps.engine, deps.settings, runs=1).leader,
-        agents=[one.name for one in agents.list_all(session)],
         form=form,
         problems=problems,
-        by_setting=row.origin == edits.SETTING,
+        **schedule_values(deps, name, page),
     )
 
 

@@ -1,6 +1,6 @@
 // Keeps the live part of a page up to date with what the server sends: what is open stays open, what
-// was typed stays in its field, and the focus where it is. Without it the page of a running cycle
-// reloads.
+// was typed stays in its field, and the focus where it is; a connection that is lost is told. Without
+// it the page of a running cycle reloads.
 "use strict";
 const part = document.getElementById("live");
 const FIELDS = "textarea, select, input:not([type=hidden])";
@@ -28,6 +28,18 @@ function replace(html) {
 }
 if (part && part.dataset.events) {
   const source = new EventSource(part.dataset.events);
+  const lost = document.createElement("p");
+  lost.className = "notice warn";
+  lost.setAttribute("role", "status");
+  lost.hidden = true;
+  part.before(lost);
   source.addEventListener("message", (event) => replace(event.data));
   source.addEventListener("end", () => source.close());
+  source.addEventListener("open", () => { lost.hidden = true; });
+  source.addEventListener("error", () => {
+    const over = source.readyState === EventSource.CLOSED;
+    lost.textContent = "The connection is lost, so what stands here may be old. ";
+    lost.textContent += over ? "Load the page again." : "Trying again …";
+    lost.hidden = false;
+  });
 }

@@ -1,4 +1,4 @@
-"""Pages of proposals and canaries that keep up to date while somebody looks at them."""
+"""Pages that keep up to date while somebody looks at them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from agenticrs.agents.experimentation.canary import Ladder
+from agenticrs.evolution import experiments as carried_out
 from agenticrs.evolution.canaries import rollout
+from agenticrs.evolution.experiments import Wanted
+from agenticrs.evolution.scheduling import edits
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import compositions, proposals
+from agenticrs.registry import compositions, cycles, proposals
 from agenticrs.ui.api import sessions
 from agenticrs.ui.console import live
 
@@ -114,3 +117,104 @@ def test_a_canary_brings_its_steps_and_ends_when_it_is_over(place: Any, meanwhil
     assert "Roll back" not in after
     assert end == END
     assert "live.js" not in client.get("/canary").text
+
+
+def leave(client: Any) -> None:
+    """Whoever looks at a list logs out: it never ends by itself."""
+    store = client.app.state.sessions
+    store.end(store.read(client.cookies[sessions.COOKIE]))
+
+
+def test_an_experiment_brings_its_end_and_then_is_still(place: Any, meanwhile: Any) -> None:
+    number = planned(place)
+    client, path = place.logged_in(), f"/experiments/{number}"
+    meanwhile(
+        "experiment_values",
+        lambda: carried_out.stop(place.engine, "home", number, who="ada", reason="a holiday"),
+    )
+    page = client.get(path).text
+    assert f'data-events="{path}/events"' in page
+    before, after, end, _ = client.get(f"{path}/events").text.split("\n\n")
+    assert "Stop without a conclusion" in before
+    assert "a holiday" in after
+    assert "Stop without a conclusion" not in after
+    assert end == END
+    assert "live.js" not in client.get(path).text
+
+
+def test_the_list_of_experiments_is_sent_again_when_one_begins(place: Any, meanwhile: Any) -> None:
+    client = place.logged_in()
+
+    def work() -> None:
+        planned(place)
+        leave(client)
+
+    meanwhile("experiments_list", work)
+    assert 'data-events="/experiments/events"' in client.get("/experiments").text
+    before, after, _ = client.get("/experiments/events").text.split("\n\n")
+    assert "No experiment has been planned yet" in before
+    assert "Does a calmer page" in after
+
+
+def test_the_list_of_cycles_is_sent_again_with_what_was_asked_for(
+    place: Any, meanwhile: Any
+) -> None:
+    client = place.logged_in()
+    with session_scope(place.engine) as session:
+        done = cycles.count(session, "home")
+
+    def work() -> None:
+        with session_scope(place.engine) as session:
+            cycles.open_cycle(
+                session,
+                surface="home",
+                kind="individual",
+                dataset="generated",
+                fingerprint="f",
+                seed=0,
+                request={},
+            )
+        leave(client)
+
+    meanwhile("cycles_list", work)
+    assert 'data-events="/cycles/events?state=running"' in client.get("/cycles?state=running").text
+    before, after, _ = client.get("/cycles/events?state=running").text.split("\n\n")
+    assert "No cycle is like that" in before
+    assert f'href="/cycles/{done + 1}"' in after
+    assert f'href="/cycles/{done}"' not in after, "that one is done"
+
+
+def test_schedules_bring_what_others_ask_and_a_removed_one_is_over(
+    place: Any, meanwhile: Any
+) -> None:
+    client = place.logged_in()
+    with session_scope(place.engine) as session:
+        edits.add(session, "home", "events", {"cron": "30 2 * * *"}, who="ada")
+
+    def ask() -> None:
+        with session_scope(place.engine) as session:
+            edits.run_now(session, "home", "events", who="bo", reason="new data")
+        leave(client)
+
+    def remove() -> None:
+        with session_scope(place.engine) as session:
+            edits.remove(session, "home", "events", who="bo", reason="no longer")
+
+    meanwhile("schedules_list", ask)
+    assert 'data-events="/events/schedules"' in client.get("/schedules").text
+    before, after, _ = client.get("/events/schedules").text.split("\n\n")
+    assert "asked to run" not in before
+    assert "asked to run" in after
+    client = place.logged_in()
+    assert 'data-events="/schedules/events/events"' in client.get("/schedules/events").text
+    meanwhile("schedule_values", remove)
+    only, _ = client.get("/schedules/events/events").text.split("\n\n")
+    assert "bo wants it to run now: new data" in only
+    assert client.get("/schedules/events/events").status_code == 404
+
+
+def planned(place: Any) -> int:
+    """A running experiment; its number."""
+    wanted = Wanted("Does a calmer page bring more watch time?", "calm", "dense")
+    where = (place.engine, place.tracking, place.settings)
+    return carried_out.begin(*where, wanted, who="ada", reason="people leave").id or 0

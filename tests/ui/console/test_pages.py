@@ -14,8 +14,8 @@ from agenticrs.platform.database import session_scope
 from agenticrs.registry import compositions, cycles, promotion, trials
 from agenticrs.ui.api import sessions
 from agenticrs.ui.console import live
+from agenticrs.ui.console.cycles import cycle_values
 from agenticrs.ui.console.entrance import inside
-from agenticrs.ui.console.live import cycle_values
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
 STATIC = Path(__file__).parents[3] / "ui" / "static"
