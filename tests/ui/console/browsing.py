@@ -94,17 +94,24 @@ class Reader:
         )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    def photograph(self, name: str, *, full: bool = False) -> None:
+    def photograph(self, name: str) -> None:
         """Keep what is seen as a small picture of the documentation."""
-        from PIL import Image
-
-        PICTURES.mkdir(exist_ok=True)
-        seen = Image.open(io.BytesIO(self.page.screenshot(full_page=full)))
-        small = seen.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
-        small.save(PICTURES / f"console-{name}.png", optimize=True)
+        photograph(self.page, name)
 
 
-def reader_of(browser: Browser, address: str, *, width: int = 1280, height: int = 860) -> Reader:
+def photograph(page: Page, name: str) -> None:
+    """Keep what a page shows as a small picture of the documentation."""
+    from PIL import Image
+
+    PICTURES.mkdir(exist_ok=True)
+    seen = Image.open(io.BytesIO(page.screenshot()))
+    small = seen.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    small.save(PICTURES / f"console-{name}.png", optimize=True)
+
+
+def reader_of(
+    browser: Browser, address: str, *, width: int = 1280, height: int = 860, name: str = "admin"
+) -> Reader:
     """A new reader in Berlin, logged in."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -115,7 +122,7 @@ def reader_of(browser: Browser, address: str, *, width: int = 1280, height: int 
     reader = Reader(address, context, context.new_page())
     reader.watch()
     page = reader.open("/login")
-    page.fill("[name=name]", "admin")
+    page.fill("[name=name]", name)
     page.fill("[name=password]", PASSWORD)
     page.click("button.primary")
     page.wait_for_url(f"{address}/")

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
-from tests.ui.conftest import build_place
-from tests.ui.console.browsing import Reader, chromium, reader_of, served
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+from tests.ui.conftest import PASSWORD, build_place
+from tests.ui.console.browsing import Reader, chromium, photograph, reader_of, served
 from tests.ui.console.lived_in import Story, live_in
 
 from agenticrs.platform.database import session_scope
@@ -21,6 +21,8 @@ from agenticrs.registry import compositions, proposals, trials
 expect.set_options(timeout=20_000)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+COLOURS = {"runOnly": ["color-contrast"]}
+DESK: ViewportSize = {"width": 1280, "height": 860}
 PAGES = {
     "overview": "/",
     "proposals": "/proposals",
@@ -29,6 +31,7 @@ PAGES = {
     "cycle": "/cycles/{searched}",
     "cycle-running": "/cycles/{running}",
     "cycle-failed": "/cycles/{failed}",
+    "cycle-report": "/cycles/{searched}/report",
     "schedules": "/schedules",
     "schedule": "/schedules/nightly",
     "agents": "/agents",
@@ -91,10 +94,10 @@ def path_of(name: str, story: Story) -> str:
     )
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, options: dict[str, list[str]] = WCAG) -> list[str]:
     """What axe finds, a line for each element."""
-    answer = Axe().run(page, options=WCAG).response
-    assert len(answer["passes"]) > 10, "axe has looked"
+    answer = Axe().run(page, options=options).response
+    assert len(answer["passes"]) > (10 if options is WCAG else 0), "axe has looked"
     found = answer["violations"]
     return [
         f"{one['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
@@ -113,14 +116,49 @@ def test_every_page_is_accessible_and_asks_no_other_host(
     if request.config.getoption("pictures"):
         reader.photograph(name)
     assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert violations(page, COLOURS) == [], "in the dark only colours are others"
+    page.emulate_media(color_scheme="light")
     assert reader.foreign == []
     refused = [text for text in reader.complaints if "404" not in text]
     assert refused == [], "errors, or content that the policy refused"
-    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wide <= 0, "wide things scroll by themselves, the page does not"
+    assert excess(page) <= 0, "wide things scroll by themselves, the page does not"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert excess(page) <= 0, "on a phone neither"
+    page.set_viewport_size(DESK)
 
 
-def test_the_pages_are_accessible_in_the_dark(
+def excess(page: Page) -> int:
+    """Pixels by which a page is wider than its window."""
+    found: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return found
+
+
+def test_the_way_in_is_accessible_and_says_what_is_wrong(
+    browser: Browser, address: str, request: pytest.FixtureRequest
+) -> None:
+    context = browser.new_context(viewport=DESK)
+    page = context.new_page()
+    page.goto(f"{address}/audit")
+    expect(page.locator("h1")).to_have_text("Log in")
+    if request.config.getoption("pictures"):
+        photograph(page, "login")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == []
+    page.fill("[name=name]", "admin")
+    page.fill("[name=password]", "wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("name or password is wrong")
+    page.fill("[name=password]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}/audit")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator("h1")).to_have_text("Log in")
+    context.close()
+
+
+def test_dark_is_the_readers_choice_and_stays(
     reader: Reader, story: Story, request: pytest.FixtureRequest
 ) -> None:
     page = reader.open("/")
@@ -129,9 +167,9 @@ def test_the_pages_are_accessible_in_the_dark(
     page.wait_for_load_state()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
-    for name in ("overview", "proposal", "agent", "canary"):
+    for name in ("overview", "proposal"):
         reader.open(path_of(name, story))
-        if request.config.getoption("pictures") and name in ("overview", "proposal"):
+        if request.config.getoption("pictures"):
             reader.photograph(f"{name}-dark")
         assert violations(page) == [], name
     page.get_by_role("button", name="As the system").click()
