@@ -1,7 +1,7 @@
-"""Decisions in a real Chromium: schedules, policies, people, tokens, weights, experiments, canaries.
+"""Decisions in a real Chromium: schedules, policies, people, tokens, weights, experiments, canary.
 
-Also two people who approve one proposal, empty pages, a form under way, a connection that is lost. One
-server and one browser for the module; it begins with nothing in the registry.
+Also two people who approve one proposal, empty pages, a form under way, a connection that is lost.
+One server and one browser for the module; it begins with nothing in the registry.
 """
 
 from __future__ import annotations
