@@ -61,6 +61,10 @@ def _explained(
         back = f"Give it the name {model} again in MLflow, or let a cycle make new versions."
     elif theirs is None:
         what = "the alias champion was deleted, or its version was"
+        back += (
+            f" Where version {ours} is there still, what stood there before serves again when the "
+            "alias has been gone for a minute."
+        )
     elif is_known:
         what = f"the alias was moved to version {theirs}"
         back = "Serving follows it at its next look, unless an agent of it is no longer admitted."

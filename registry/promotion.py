@@ -3,9 +3,9 @@
 A change is written down as an intention, then the aliases in MLflow are moved, then it is marked as
 done together with its audit entry (``intentions.py``).
 
-MLflow's aliases are the truth: ``reconcile`` follows a person who moves ``champion`` there. What it
-cannot follow (an alias that is gone, a version that the registry does not know) changes nothing
-and is audited once.
+MLflow's aliases are the truth: ``reconcile`` follows a person who moves ``champion`` there, or
+deletes it. What it cannot follow (a version that is gone, or that the registry does not know)
+changes nothing and is audited once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from sqlmodel import Session, select
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, InvalidComposition, NotAllowed, NotFound
 from agenticrs.platform.tracking.port import Tracking
-from agenticrs.registry import audit, compositions, intentions, versions
+from agenticrs.registry import audit, compositions, intentions, taken_back, versions
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.intentions import IN_FLIGHT, finish_pending, history
 from agenticrs.registry.tables import CompositionRow, PromotionRow
+from agenticrs.registry.taken_back import Missing
 
 __all__ = [
     "IN_FLIGHT",
@@ -119,9 +120,12 @@ def rollback(
     )
 
 
-def reconcile(engine: Engine, tracking: Tracking, surface: str) -> PromotionRow | None:
+def reconcile(
+    engine: Engine, tracking: Tracking, surface: str, missing: Missing | None = None
+) -> PromotionRow | None:
     """Follow what a person did to the aliases in MLflow; return the promotion when there was one.
 
+    ``missing`` remembers deleted aliases from call to call; without it they are audited alone.
     Raises TrackingError when MLflow cannot be reached.
     """
     with session_scope(engine) as session:
@@ -134,15 +138,30 @@ def reconcile(engine: Engine, tracking: Tracking, surface: str) -> PromotionRow 
         return None
     agents = Graph.model_validate(row.graph).agents()
     found = tracking.aliases([row.model, *(versions.model_name(surface, name) for name in agents)])
+    champions = {model: of.get("champion") for model, of in found.items()}
     with session_scope(engine) as session:
         # Aliases that a promotion of our own moved while they were read are nobody else's doing.
         if intentions.pending(session, surface) or intentions.last_id(session, surface) != last:
             return None
-        moved = _moved(session, row, {model: of.get("champion") for model, of in found.items()})
-    if not moved:
+        moved = _moved(session, row, champions)
+    meant = missing.meant(_deleted(row, champions)) if missing else []
+    if moved:
+        return _follow(engine, tracking, row, last, moved, "was moved in MLflow to version")
+    if missing is None or not meant:
         return None
-    after = moved[row.model] if row.model in moved else _derived(engine, tracking, row, moved)
-    return None if after is None else _follow(engine, tracking, row, last, after, moved)
+    back = taken_back.before(engine, tracking, row, meant)
+    how = "was deleted in MLflow, so what stood there before serves again: version"
+    followed = _follow(engine, tracking, row, last, back, how) if back else None
+    missing.settle(meant)
+    return followed
+
+
+def _deleted(row: CompositionRow, champions: Mapping[str, int | None]) -> list[str]:
+    """Models whose alias is gone: the composition's, else those of its agents."""
+    gone = [model for model, number in champions.items() if number is None]
+    if row.model in gone:
+        return [row.model]
+    return gone if champions.get(row.model) == row.number else []
 
 
 def _moved(
@@ -202,13 +221,13 @@ def _follow(
     tracking: Tracking,
     row: CompositionRow,
     last: int,
-    after: int,
     moved: Mapping[str, int],
+    how: str,
 ) -> PromotionRow | None:
-    what = "; ".join(
-        f"alias champion of {model} was moved in MLflow to version {number}"
-        for model, number in moved.items()
-    )
+    after = moved[row.model] if row.model in moved else _derived(engine, tracking, row, moved)
+    if after is None:
+        return None
+    what = "; ".join(f"alias champion of {model} {how} {number}" for model, number in moved.items())
     wanted = PromotionRow(
         surface=row.surface,
         after=after,
@@ -231,7 +250,7 @@ def _diverges(
     subject = f"{surface} {model}"
     for entry in audit.entries(session, 200, action="divergence"):
         if entry.subject == subject:
-            if entry.after == {"champion": theirs} and entry.before == {"serves": ours}:
+            if entry.after.get("champion", 0) == theirs and entry.before == {"serves": ours}:
                 return
             break
     what = "was deleted" if theirs is None else f"points at version {theirs}, unknown here"

@@ -31,6 +31,7 @@ from agenticrs.platform.tracking.port import Tracking
 from agenticrs.registry import audit, feedback, promotion
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import CompositionRow, FeedbackRow
+from agenticrs.registry.taken_back import Missing
 from agenticrs.registry.versions import model_name
 from agenticrs.ui.canary_traffic import CanaryTraffic
 from agenticrs.ui.live_histories import Histories, LiveHistories, Seen
@@ -83,6 +84,7 @@ class ServingModel:
         self._tracer = tracer
         self._live = LiveHistories()
         self._canary = CanaryTraffic(engine, tracking, settings.surface)
+        self._missing = Missing(clock)
         self._last_feedback: dict[str, int] = {}
         self._forgotten = ""
         """Snapshot whose rows have been taken out of the live histories."""
@@ -203,7 +205,9 @@ class ServingModel:
     def _reconcile(self) -> None:
         reachable = True
         try:
-            moved = promotion.reconcile(self._engine, self._tracking, self._settings.surface)
+            moved = promotion.reconcile(
+                self._engine, self._tracking, self._settings.surface, self._missing
+            )
             if moved is not None:
                 _log.info("followed a change in MLflow", composition=moved.after, why=moved.reason)
         except TrackingError as error:
