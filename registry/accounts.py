@@ -12,6 +12,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
@@ -61,9 +62,15 @@ def get(session: Session, name: str) -> AccountRow:
     return row
 
 
-def list_all(session: Session) -> list[AccountRow]:
-    """All accounts by name, also closed ones."""
-    return list(session.exec(select(AccountRow).order_by(col(AccountRow.name))))
+def list_all(session: Session, limit: int | None = None, offset: int = 0) -> list[AccountRow]:
+    """Accounts by name, also closed ones; without a ``limit`` all of them."""
+    found = select(AccountRow).order_by(col(AccountRow.name))
+    return list(session.exec(found.limit(limit).offset(offset)))
+
+
+def count(session: Session) -> int:
+    """How many there are."""
+    return session.exec(select(func.count()).select_from(AccountRow)).one()
 
 
 def set_role(session: Session, name: str, role: Role, *, who: str, reason: str) -> AccountRow:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -151,9 +152,15 @@ def get(session: Session, version: int) -> PolicyRow:
     return row
 
 
-def history(session: Session) -> list[PolicyRow]:
-    """All versions, newest first."""
-    return list(session.exec(select(PolicyRow).order_by(col(PolicyRow.id).desc())))
+def history(session: Session, limit: int | None = None, offset: int = 0) -> list[PolicyRow]:
+    """Versions, newest first; without a ``limit`` all of them."""
+    found = select(PolicyRow).order_by(col(PolicyRow.id).desc())
+    return list(session.exec(found.limit(limit).offset(offset)))
+
+
+def count(session: Session) -> int:
+    """How many versions there are."""
+    return session.exec(select(func.count()).select_from(PolicyRow)).one()
 
 
 def _fits(rule: Rule, risk: Risk) -> bool:

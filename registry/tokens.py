@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import NotAllowed, NotFound
@@ -100,9 +100,15 @@ def revoke(session: Session, token_id: int, *, who: str) -> TokenRow:
     return row
 
 
-def list_all(session: Session) -> list[TokenRow]:
-    """All tokens, newest first, also those that count no more."""
-    return list(session.exec(select(TokenRow).order_by(col(TokenRow.id).desc())))
+def list_all(session: Session, limit: int | None = None, offset: int = 0) -> list[TokenRow]:
+    """Tokens, newest first, also those that count no more; without a ``limit`` all of them."""
+    found = select(TokenRow).order_by(col(TokenRow.id).desc())
+    return list(session.exec(found.limit(limit).offset(offset)))
+
+
+def count(session: Session) -> int:
+    """How many there are."""
+    return session.exec(select(func.count()).select_from(TokenRow)).one()
 
 
 def state_of(row: TokenRow, now: datetime) -> str:

@@ -31,13 +31,21 @@ def load(home: Path, surface: str, composition: int) -> ReportCard | None:
         return None
 
 
-def stored(home: Path, surface: str) -> list[ReportCard]:
-    """The cards of a surface's compositions, the newest composition first."""
-    numbers = [
-        int(path.stem) for path in _folder(home, surface).glob("*.json") if path.stem.isdigit()
-    ]
-    found = [load(home, surface, number) for number in sorted(numbers, reverse=True)]
+def stored(home: Path, surface: str, limit: int | None = None, offset: int = 0) -> list[ReportCard]:
+    """Cards of a surface's compositions, the newest composition first; only those are read."""
+    asked = _numbers(home, surface)[offset:][:limit]
+    found = [load(home, surface, number) for number in asked]
     return [card for card in found if card is not None]
+
+
+def count(home: Path, surface: str) -> int:
+    """How many compositions have a card, also of another release."""
+    return len(_numbers(home, surface))
+
+
+def _numbers(home: Path, surface: str) -> list[int]:
+    files = _folder(home, surface).glob("*.json")
+    return sorted((int(path.stem) for path in files if path.stem.isdigit()), reverse=True)
 
 
 def _folder(home: Path, surface: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Form, Path, Request, Response
 from starlette.responses import RedirectResponse
@@ -17,6 +17,7 @@ from agenticrs.ui.api.credentials import Person, check_password
 from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Admin, Viewer, check_token
 from agenticrs.ui.api.sessions import COOKIE
+from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import pages_of
 
 router = APIRouter(include_in_schema=False)
@@ -25,9 +26,15 @@ Name = Annotated[str, Path(min_length=1, max_length=accounts.LONGEST_NAME)]
 
 
 @router.get("/people")
-def show_people(request: Request, someone: Admin, session: Registry) -> Response:
+def show_people(
+    request: Request,
+    someone: Admin,
+    session: Registry,
+    page: PageNumber = 1,
+    tokens_page: PageNumber = 1,
+) -> Response:
     """Accounts and tokens, and the forms to change them."""
-    return _people(request, someone, session)
+    return _people(request, someone, session, page=page, tokens_page=tokens_page)
 
 
 @router.post("/people/add")
@@ -105,7 +112,9 @@ def revoke_token(
 
 
 @router.get("/policies")
-def show_policies(request: Request, someone: Viewer, deps: Deps, session: Registry) -> Response:
+def show_policies(
+    request: Request, someone: Viewer, deps: Deps, session: Registry, page: PageNumber = 1
+) -> Response:
     """The policy that counts, how it came to be, and the form to write another one."""
     automatic = deps.settings.auto_approve_agents
     active = policies.active(session, auto_approve_agents=automatic)
@@ -115,7 +124,13 @@ def show_policies(request: Request, someone: Viewer, deps: Deps, session: Regist
         person=someone,
         active=active,
         text=json.dumps(active.policy.model_dump(mode="json"), indent=2),
-        history=policies.history(session),
+        table=page_of(
+            lambda limit, offset: policies.history(session, limit, offset),
+            total=policies.count(session),
+            number=page,
+            path="/policies",
+            size=20,
+        ),
     )
 
 
@@ -166,15 +181,38 @@ def change_password(
     return answer
 
 
-def _people(request: Request, someone: Person, session: Registry, **told: Any) -> Response:
+def _people(
+    request: Request,
+    someone: Person,
+    session: Registry,
+    *,
+    secret: tuple[str, str] | None = None,
+    page: int = 1,
+    tokens_page: int = 1,
+) -> Response:
     now = utc_now()
     return pages_of(request).page(
         request,
         "people.html",
         person=someone,
-        rows=accounts.list_all(session),
-        tokens=[(row, tokens.state_of(row, now)) for row in tokens.list_all(session)],
+        table=page_of(
+            lambda limit, offset: accounts.list_all(session, limit, offset),
+            total=accounts.count(session),
+            number=page,
+            path="/people",
+        ),
+        tokens=page_of(
+            lambda limit, offset: [
+                (row, tokens.state_of(row, now)) for row in tokens.list_all(session, limit, offset)
+            ],
+            total=tokens.count(session),
+            number=tokens_page,
+            path="/people",
+            size=25,
+            parameter="tokens_page",
+        ),
+        owners=[row.name for row in accounts.list_all(session) if row.active],
         roles=ROLES,
         scopes=list(SCOPES),
-        secret=told.get("secret"),
+        secret=secret,
     )

@@ -29,8 +29,12 @@ def show_audit(
     action: Word = "",
     who: Word = "",
     about: Word = "",
+    verify: bool = False,
 ) -> Response:
-    """The entries that fit, newest first; ``about`` is looked for in subjects and reasons."""
+    """The entries that fit, newest first; ``about`` is looked for in subjects and reasons.
+
+    With ``verify`` the whole chain is checked, too.
+    """
     asked = {"action": action, "who": who, "about": about}
     rows = audit.entries(
         session, AUDIT_PAGE + 1, before, action or None, who=who or None, about=about or None
@@ -49,6 +53,7 @@ def show_audit(
         action=action,
         who=who,
         about=about,
+        chain=audit.verify(session) if verify else None,
     )
 
 

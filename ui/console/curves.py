@@ -213,8 +213,16 @@ def _whole(places: range) -> list[int]:
 
 
 def _days(first: float, last: float) -> list[Tick]:
-    """Some moments between two, in UTC."""
-    form = "%d %b" if last - first > 2 * _DAY else "%H:%M UTC"
-    ends = [first + share * (last - first) for share in (0.0, 1 / 3, 2 / 3, 1.0)]
-    texts = [datetime.fromtimestamp(end, UTC).strftime(form) for end in ends]
-    return [Tick(end, text) for end, text in dict(zip(ends, texts, strict=True)).items()]
+    """Some moments between two: in UTC, until a script has shown them in the reader's zone."""
+    days = last - first > 2 * _DAY
+    ends = dict.fromkeys(first + share * (last - first) for share in (0.0, 1 / 3, 2 / 3, 1.0))
+    moments = {end: datetime.fromtimestamp(end, UTC) for end in ends}
+    return [
+        Tick(
+            end,
+            at.strftime("%d %b" if days else "%H:%M UTC"),
+            at=at,
+            form="day" if days else "time",
+        )
+        for end, at in moments.items()
+    ]

@@ -113,8 +113,13 @@ def _essence(node: Node) -> tuple[object, ...]:
 
 
 def _edge(edge: Edge, points: Sequence[Point], name: str, direction: Direction) -> Markup:
-    return Markup('<path class="{kind}" d="{path}" marker-end="url(#{name}-arrow)"/>').format(
+    return Markup(
+        '<path class="{kind}" data-from="{source}" data-to="{target}" d="{path}" '
+        'marker-end="url(#{name}-arrow)"/>'
+    ).format(
         kind="edge route" if edge.route else "edge",
+        source=edge.source,
+        target=edge.target,
         path=_path(edge, points, direction),
         name=name,
     )
@@ -185,12 +190,13 @@ def _node(
     role = roles.get(node.agent, "").replace("_", " ")
     second = f"{role} · v{node.version}" if role else f"v{node.version}"
     return Markup(
-        '<g class="{kinds}"><title>{full}</title>'
+        '<g class="{kinds}" data-node="{id}"><title>{full}</title>'
         '<rect x="{x:.1f}" y="{y:.1f}" width="{w}" height="{h}" rx="8"/>'
         '<text class="name" x="{cx:.1f}" y="{y1:.1f}">{first}</text>'
         '<text class="role" x="{cx:.1f}" y="{y2:.1f}">{second}</text>{badge}</g>'
     ).format(
         kinds=" ".join(kinds),
+        id=node.id,
         full=f"{node.id}: {node.agent} version {node.version}",
         x=centre.x - NODE_WIDTH / 2,
         y=centre.y - NODE_HEIGHT / 2,

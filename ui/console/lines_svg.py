@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -44,11 +46,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on the horizontal axis and what it is called; ``divides`` draws a line there."""
+    """A place on the horizontal axis and what it is called; ``divides`` draws a line there.
+
+    One that is a moment says so by ``at``: a script shows it in the reader's zone, as its day or as
+    its time of day.
+    """
 
     x: float
     text: str
     divides: bool = False
+    at: datetime | None = None
+    form: Literal["day", "time"] = "day"
 
 
 @dataclass(frozen=True)
@@ -181,9 +189,16 @@ def _tick(tick: Tick, frame: _Frame) -> Markup:
         if tick.divides
         else Markup("")
     )
+    said = Markup("")
+    moment = Markup("")
+    if tick.at is not None:
+        said = Markup("<title>{utc}</title>").format(utc=f"{tick.at:%d %b %Y, %H:%M UTC}")
+        moment = Markup(' data-at="{at}" data-form="{form}"').format(
+            at=tick.at.isoformat(timespec="seconds"), form=tick.form
+        )
     return divide + Markup(
-        '<text class="tick" x="{x:.1f}" y="{y}" text-anchor="{anchor}">{text}</text>'
-    ).format(x=x, y=foot + 17, anchor=anchor, text=tick.text)
+        '<text class="tick" x="{x:.1f}" y="{y}" text-anchor="{anchor}"{moment}>{text}{said}</text>'
+    ).format(x=x, y=foot + 17, anchor=anchor, moment=moment, text=tick.text, said=said)
 
 
 def _band(line: Line, frame: _Frame) -> Markup:

@@ -20,7 +20,8 @@ class Page(Generic[Row]):
     """One page of a table.
 
     ``number`` counts from 1, ``total`` are all rows that fit, ``asked`` the query parameters that
-    the links to other pages keep (filters, words).
+    the links to other pages keep (filters, words). ``parameter`` is that of the number: a page
+    with two tables has two.
     """
 
     rows: Sequence[Row]
@@ -29,6 +30,7 @@ class Page(Generic[Row]):
     path: str
     size: int = SIZE
     asked: Mapping[str, str] = field(default_factory=dict)
+    parameter: str = "page"
 
     @property
     def last(self) -> int:
@@ -56,7 +58,7 @@ class Page(Generic[Row]):
 
     def _query(self, number: int) -> str:
         kept = {name: value for name, value in self.asked.items() if value}
-        asked = urlencode(kept | ({"page": str(number)} if number > 1 else {}))
+        asked = urlencode(kept | ({self.parameter: str(number)} if number > 1 else {}))
         return f"?{asked}" if asked else ""
 
 
@@ -68,6 +70,7 @@ def page_of(
     path: str,
     size: int = SIZE,
     asked: Mapping[str, str] | None = None,
+    parameter: str = "page",
 ) -> Page[Row]:
     """The page with that number, or the last one when there are fewer.
 
@@ -75,4 +78,4 @@ def page_of(
     """
     number = min(number, max(1, -(-total // size)))
     rows = fetch(size, (number - 1) * size)
-    return Page(rows, number, total, path, size, dict(asked or {}))
+    return Page(rows, number, total, path, size, dict(asked or {}), parameter)

@@ -15,6 +15,7 @@ from agenticrs.registry import compositions, promotion
 from agenticrs.ui.api.dependencies import Deps, Key, Registry
 from agenticrs.ui.api.people import Someone
 from agenticrs.ui.console import bars_svg
+from agenticrs.ui.console.paging import PageNumber, page_of
 from agenticrs.ui.console.rendering import Pages
 
 router = APIRouter(include_in_schema=False)
@@ -38,20 +39,29 @@ class DimensionView:
 
 
 @router.get("/reports")
-def list_reports(request: Request, someone: Someone, deps: Deps, session: Registry) -> Response:
+def list_reports(
+    request: Request, someone: Someone, deps: Deps, session: Registry, page: PageNumber = 1
+) -> Response:
     """The cards that there are, and whether what serves has one."""
     settings = deps.settings
-    serving = promotion.serving(session, settings.surface)
-    cards = shelf.stored(settings.home, settings.surface)
+    home, surface = settings.home, settings.surface
+    serving = promotion.serving(session, surface)
+    table = page_of(
+        lambda limit, offset: shelf.stored(home, surface, limit, offset),
+        total=shelf.count(home, surface),
+        number=page,
+        path="/reports",
+        size=25,
+    )
     pages: Pages = request.app.state.pages
     return pages.page(
         request,
         "reports.html",
         person=someone,
-        cards=cards,
-        shown={card.composition: _first(card.dimensions) for card in cards},
+        table=table,
+        shown={card.composition: _first(card.dimensions) for card in table.rows},
         serving=serving.number if serving else None,
-        missing=serving is not None and serving.number not in {c.composition for c in cards},
+        missing=serving is not None and shelf.load(home, surface, serving.number) is None,
     )
 
 

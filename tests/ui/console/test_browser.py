@@ -7,6 +7,8 @@ documentation (``make pictures``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -207,6 +209,8 @@ def test_a_nodes_figures_show_by_keyboard_and_by_pointer(
     expect(card).to_contain_text("shrinkage")
     if request.config.getoption("pictures"):
         reader.photograph("node")
+    lit = page.locator(".edge.lit")
+    expect(lit).to_have_count(2)
     page.keyboard.press("Escape")
     expect(card).to_be_hidden()
     page.get_by_role("link", name="ease version 1").hover()
@@ -233,6 +237,15 @@ def test_times_are_the_readers_with_utc_beside_them(reader: Reader, story: Story
     time = page.locator("time").first
     expect(time).to_have_text("4 Nov 2026, 03:00")
     assert time.get_attribute("title") == "04 Nov 2026, 02:00:00 UTC"
+
+
+def test_the_axes_of_pictures_are_the_readers_time_too(reader: Reader) -> None:
+    page = reader.open("/")
+    tick = page.locator(".lines .tick[data-at]").first
+    utc = datetime.fromisoformat(tick.get_attribute("data-at") or "")
+    shown = utc.astimezone(ZoneInfo("Europe/Berlin")).strftime("%d %b")
+    expect(tick.locator("title")).to_have_text(utc.strftime("%d %b %Y, %H:%M UTC"))
+    assert tick.evaluate("tick => tick.firstChild.nodeValue") == shown
 
 
 def test_a_running_cycle_grows_while_it_is_looked_at(reader: Reader, story: Story) -> None:

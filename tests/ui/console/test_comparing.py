@@ -77,6 +77,14 @@ def test_an_input_without_a_weight_counts_one_and_one_that_is_not_there_has_none
     assert found == {"a": (1.0, 1.0), "b": (None, 0.25)}
 
 
+EVIDENCE = {
+    "segments": {"cold": 0.01},
+    "score": {"mean": 0.06, "low": 0.02, "high": 0.1},
+    "cost": {"trials": 18, "seconds": 214.0},
+    "trust": 0.7,
+}
+
+
 def seen(place: Any, before: int, after: int) -> Difference:
     with session_scope(place.engine) as session:
         one, other = (compositions.get(session, "home", n) for n in (before, after))
@@ -103,7 +111,15 @@ def test_without_a_proposal_the_page_says_that_nobody_has_tested_it(place: Any) 
     assert client.get("/compositions/compare?before=1&after=99").status_code == 404
     with session_scope(place.engine) as session:
         one, other = (compositions.get(session, "home", n) for n in (1, 2))
-    place.propose(one, other, title="Route cold users", evidence={"segments": {"cold": 0.01}})
+    place.propose(one, other, title="Route cold users", evidence=EVIDENCE)
     text = client.get("/compositions/compare?before=1&after=2").text
-    assert "Route cold users" in text
-    assert "Effect by segment" in text
+    for said in (
+        "Route cold users",
+        "Effect by segment",
+        "+6.0 %",
+        "+2.0 % … +10.0 %",
+        "spent on 18 trials",
+        "<b>high</b><span>risk</span>".replace("<b>", '<b class="bad">'),
+        "<b>0.7</b><span>trust score",
+    ):
+        assert said in text, said

@@ -101,6 +101,16 @@ def test_every_node_and_edge_is_drawn(graph: Graph) -> None:
     assert len(edges) == sum(len(n.inputs) for n in graph.nodes)
 
 
+def test_edges_say_which_nodes_they_join() -> None:
+    root = parsed(graph_svg.draw(PIPELINE, name="g", title="t"))
+    nodes = {g.attrib["data-node"] for g in root.iter() if "data-node" in g.attrib}
+    assert nodes == {node.id for node in PIPELINE.nodes}
+    ends = {
+        (p.attrib["data-from"], p.attrib["data-to"]) for p in root.iter() if "data-to" in p.attrib
+    }
+    assert {end for pair in ends for end in pair} == {*nodes, "users"}
+
+
 def test_the_picture_says_the_same_in_words() -> None:
     root = parsed(graph_svg.draw(PIPELINE, name="g", title="What serves"))
     assert root.get("role") == "img"

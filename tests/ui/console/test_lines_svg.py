@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import pytest
@@ -48,6 +49,16 @@ def test_what_failed_stands_at_the_foot_with_a_sign_of_its_own() -> None:
     title = failed.find("title")
     assert title is not None
     assert title.text == "<two>"
+
+
+def test_a_tick_that_is_a_moment_can_be_shown_in_the_readers_zone() -> None:
+    at = datetime(2026, 11, 3, 23, 30, tzinfo=UTC)
+    ticks = [Tick(1, "03 Nov", at=at), Tick(2, "<two>")]
+    svg = lines_svg.draw(name="l", title="t", lines=[Line([(1, 1), (2, 2)])], ticks=ticks)
+    texts = [e for e in ElementTree.fromstring(svg).iter("text") if e.text in ("03 Nov", "<two>")]
+    assert texts[0].attrib["data-at"] == "2026-11-03T23:30:00+00:00"
+    assert texts[0].findtext("title") == "03 Nov 2026, 23:30 UTC"
+    assert "data-at" not in texts[1].attrib
 
 
 @pytest.mark.parametrize("ends", [(0.0, 1.0), (0.071, 0.0742), (-3.0, 250.0), (5.0, 5.0)])
