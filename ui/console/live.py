@@ -167,8 +167,8 @@ async def experiment_events(
     )
 
 
-# Not below /schedules: a schedule may have the name "events".
-@router.get("/events/schedules")
+# A schedule may have the name "events", but none begins with a hyphen.
+@router.get("/schedules/-/events")
 async def schedules_events(
     request: Request, someone: Someone, deps: Deps, page: PageNumber = 1
 ) -> StreamingResponse:

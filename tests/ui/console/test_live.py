@@ -201,8 +201,8 @@ def test_schedules_bring_what_others_ask_and_a_removed_one_is_over(
             edits.remove(session, "home", "events", who="bo", reason="no longer")
 
     meanwhile("schedules_list", ask)
-    assert 'data-events="/events/schedules"' in client.get("/schedules").text
-    before, after, _ = client.get("/events/schedules").text.split("\n\n")
+    assert 'data-events="/schedules/-/events"' in client.get("/schedules").text
+    before, after, _ = client.get("/schedules/-/events").text.split("\n\n")
     assert "asked to run" not in before
     assert "asked to run" in after
     client = place.logged_in()
