@@ -244,4 +244,5 @@ async def _stream(
             except NotFound:  # it was removed
                 return
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    unbuffered = {"X-Accel-Buffering": "no"}  # a proxy before us hands each event on at once
+    return StreamingResponse(events(), media_type="text/event-stream", headers=unbuffered)

@@ -62,6 +62,7 @@ def test_a_proposal_brings_what_others_say_and_ends_with_the_decision(
     assert f'data-events="{path}/events"' in page
     answer = client.get(f"{path}/events")
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
     before, after, end, _ = answer.text.split("\n\n")
     assert "too slow for phones" not in before
     assert "Request changes" in before
