@@ -17,6 +17,8 @@ from agenticrs.ui.console.lines_svg import Line, Mark, Tick
 _DAY = 86400.0
 _BUCKETS = 40
 """Most points of a picture of feedback."""
+_CANDIDATES = 40
+"""Newest candidates whose training is drawn."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,35 @@ def of_cycle(trials: Sequence[TrialRow]) -> dict[str, Markup]:
             ticks=[Tick(place, f"{place}") for place in _whole(places)],
             height=170,
             width=lines_svg.WIDE if len(groups) == 1 else lines_svg.WIDTH,
+        )
+        if picture:
+            found[agent] = picture
+    return found
+
+
+def of_training(trials: Sequence[TrialRow]) -> dict[str, Markup]:
+    """A picture for each agent that is trained by epochs: the loss of its newest candidates."""
+    found: dict[str, Markup] = {}
+    by_agent: dict[str, list[TrialRow]] = {}
+    for trial in trials:
+        if len(_losses(trial)) > 1:
+            by_agent.setdefault(trial.agent, []).append(trial)
+    for agent, own in by_agent.items():
+        best = max((t for t in own if t.state == "done"), key=_reward, default=None)
+        # The best one last, so that it lies above the others.
+        shown = sorted(own[-_CANDIDATES:], key=lambda trial: trial is best)
+        longest = max(len(_losses(trial)) for trial in shown)
+        picture = lines_svg.draw(
+            name=f"training-{len(found)}",
+            title=f"Mean loss of each epoch of {len(shown)} candidates of {agent}",
+            lines=[
+                Line(list(enumerate(_losses(t), 1)), "best" if t is best else "epochs")
+                for t in shown
+            ],
+            marks=[_learnt(trial) for trial in shown],
+            ticks=[Tick(place, f"epoch {place}") for place in (1, longest)],
+            height=170,
+            width=lines_svg.WIDE if len(by_agent) == 1 else lines_svg.WIDTH,
         )
         if picture:
             found[agent] = picture
@@ -186,6 +217,23 @@ def _mark(trial: TrialRow, place: int, href: str, version: int | None = None) ->
     state = f"version {version}" if version else trial.state
     kind = "promoted" if version else trial.state
     return Mark(place, trial.reward, kind, f"{said}{trial.reward:.4f}, {state}", href)
+
+
+def _losses(trial: TrialRow) -> list[float]:
+    """Mean loss of each epoch; nothing where none was noted."""
+    noted = trial.note.get("curve")
+    told = noted if isinstance(noted, list) else []
+    return [float(loss) for loss in told if isinstance(loss, int | float)]
+
+
+def _learnt(trial: TrialRow) -> Mark:
+    losses = _losses(trial)
+    text = f"{trial.agent} trial {trial.number}: loss {losses[-1]:.4f} after {len(losses)} epochs"
+    return Mark(len(losses), losses[-1], "small", text, f"#trial-{trial.id}")
+
+
+def _reward(trial: TrialRow) -> float:
+    return trial.reward if trial.reward is not None else float("-inf")
 
 
 def _best(trials: Sequence[TrialRow], marks: Sequence[Mark | None]) -> Line:

@@ -94,6 +94,7 @@ def cycle_values(engine: Engine, cycle_id: int, page: int = 1) -> dict[str, Any]
             size=TRIALS,
         ),
         "curves": curves.of_cycle(tried),
+        "training": curves.of_training(tried),
         "best": best,
         "states": {s: sum(t.state == s for t in tried) for s in sorted({t.state for t in tried})},
         "seconds": sum(trial.seconds for trial in tried),
