@@ -59,7 +59,10 @@ def of_cycle(trials: Sequence[TrialRow]) -> dict[str, Markup]:
 
 
 def of_training(trials: Sequence[TrialRow]) -> dict[str, Markup]:
-    """A picture for each agent that is trained by epochs: the loss of its newest candidates."""
+    """A picture for each agent that is trained by epochs: the loss of its newest candidates.
+
+    What is above twice the largest loss of a first epoch is drawn there.
+    """
     found: dict[str, Markup] = {}
     by_agent: dict[str, list[TrialRow]] = {}
     for trial in trials:
@@ -70,14 +73,19 @@ def of_training(trials: Sequence[TrialRow]) -> dict[str, Markup]:
         # The best one last, so that it lies above the others.
         shown = sorted(own[-_CANDIDATES:], key=lambda trial: trial is best)
         longest = max(len(_losses(trial)) for trial in shown)
+        # One that runs away would leave the others no room.
+        most = 2 * max(abs(_losses(trial)[0]) for trial in shown)
         picture = lines_svg.draw(
             name=f"training-{len(found)}",
             title=f"Mean loss of each epoch of {len(shown)} candidates of {agent}",
             lines=[
-                Line(list(enumerate(_losses(t), 1)), "best" if t is best else "epochs")
+                Line(
+                    [(epoch, min(loss, most)) for epoch, loss in enumerate(_losses(t), 1)],
+                    "best" if t is best else "epochs",
+                )
                 for t in shown
             ],
-            marks=[_learnt(trial) for trial in shown],
+            marks=[_learnt(trial, most) for trial in shown],
             ticks=[Tick(place, f"epoch {place}") for place in (1, longest)],
             height=170,
             width=lines_svg.WIDE if len(by_agent) == 1 else lines_svg.WIDTH,
@@ -226,10 +234,10 @@ def _losses(trial: TrialRow) -> list[float]:
     return [float(loss) for loss in told if isinstance(loss, int | float)]
 
 
-def _learnt(trial: TrialRow) -> Mark:
+def _learnt(trial: TrialRow, most: float) -> Mark:
     losses = _losses(trial)
     text = f"{trial.agent} trial {trial.number}: loss {losses[-1]:.4f} after {len(losses)} epochs"
-    return Mark(len(losses), losses[-1], "small", text, f"#trial-{trial.id}")
+    return Mark(len(losses), min(losses[-1], most), "small", text, f"#trial-{trial.id}")
 
 
 def _reward(trial: TrialRow) -> float:

@@ -48,6 +48,15 @@ def test_each_candidate_is_a_line_and_the_best_lies_above_them() -> None:
     assert "bpr trial 1: loss 0.4000 after 3 epochs" in [link["aria-label"] for link in links]
 
 
+def test_a_candidate_that_runs_away_leaves_the_others_their_room() -> None:
+    tried = [row(1, [0.7, 0.5, 0.4], reward=0.2), row(2, [0.7, 150.0, 90.0])]
+    root = ElementTree.fromstring(curves.of_training(tried)["bpr"])
+    heights = sorted(float(c.attrib["cy"]) for c in root.iter("circle"))
+    assert heights[1] - heights[0] > 30, "0.4 and what stands for 90 lie far apart"
+    shown = [float(t.text or "0") for t in root.iter("text") if "epoch" not in (t.text or "")]
+    assert max(shown) < 2
+
+
 def test_what_is_no_curve_is_no_picture() -> None:
     told: list[Any] = [None, [], [0.4], "falling", [None, "x"], [float("nan"), float("nan")]]
     assert curves.of_training([row(n, one) for n, one in enumerate(told)]) == {}
