@@ -55,7 +55,12 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
 
 
 def begun(ground: Ground, wanted: Wanted = WANTED) -> ExperimentRow:
-    return experiments.begin(*ground, wanted, who="ada", reason="people scroll past")
+    row = experiments.begin(*ground, wanted, who="ada", reason="people scroll past")
+    # Drawn anew, one in some assignments would be an unlucky one.
+    with session_scope(ground.engine) as session:
+        row = session.get_one(ExperimentRow, row.id)
+        row.salt = f"experiment {row.id}"
+    return row
 
 
 def day(row: ExperimentRow, number: int, *, lift: float = 0.0, lost: float = 0.0) -> list[Told]:
