@@ -7,14 +7,19 @@ held-out part of a split: that part is for choosing among agents.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from agenticrs.agents.agent import Retriever
 from agenticrs.agents.batch import UserBatch
+from agenticrs.rewards.ranking import ranking_metrics
 
 _SHARE = 0.1
 _MOST = 1000
+_LOOKED_AT = 10
 
 
 class EarlyStopping:
@@ -56,6 +61,36 @@ class EarlyStopping:
         self._record = state["record"]
         for name, best in self._best.items():
             best.copy_(state[f"best.{name}"])
+
+
+def on_newest_items(
+    agent: Retriever[Any],
+    histories: UserBatch,
+    weights: Mapping[str, Tensor],
+    patience: int,
+    generator: torch.Generator,
+) -> tuple[UserBatch, EarlyStopping | None]:
+    """What a retriever learns from, and who stops it by NDCG@10 of what was held back.
+
+    After each epoch the agent must answer by ``weights``. Without patience, and where nobody has
+    items to spare, these are all the histories, and None.
+    """
+    if not patience:
+        return histories, None
+    shorter, users, newest = hold_back(histories, generator)
+    if not len(users):
+        return histories, None
+    score = partial(_ndcg_of_one, agent, shorter.take(users), newest)
+    return shorter, EarlyStopping(weights, score, patience)
+
+
+def _ndcg_of_one(agent: Retriever[Any], users: UserBatch, item: Tensor) -> float:
+    """Mean NDCG@10 of one item (n,) for each of the users."""
+    with torch.no_grad():
+        ranked = agent.act(users, (), _LOOKED_AT).items
+    each = torch.arange(len(item) + 1, device=item.device)
+    found = ranking_metrics(ranked, each, item, [_LOOKED_AT])
+    return float(found[f"ndcg@{_LOOKED_AT}"].mean())
 
 
 def hold_back(histories: UserBatch, generator: torch.Generator) -> tuple[UserBatch, Tensor, Tensor]:

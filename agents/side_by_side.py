@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from agenticrs.agents.agent import AgentConfig, Budget
+from agenticrs.agents.early_stopping import EarlyStopping
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, diverged
 from agenticrs.platform.errors import AgentError
@@ -39,7 +40,8 @@ class Course:
     ``examples`` draws those of one epoch, one tuple of tensors for each step; ``terms`` are the
     parts of the loss (n,) of a network on them, in which dropout draws from a generator (None:
     no dropout), and ``weights`` what each part counts. Courses that are stacked have the same
-    ``terms`` and ``epochs``, and networks and examples of the same shapes.
+    ``terms`` and ``epochs``, and networks and examples of the same shapes, and no ``stopping``:
+    each would end at an epoch of its own.
     """
 
     network: nn.Module
@@ -50,6 +52,7 @@ class Course:
     examples: Callable[[], Iterator[Example]]
     terms: Callable[[nn.Module, Example, torch.Generator | None], Tensor]
     weights: tuple[float, ...] = (1.0,)
+    stopping: EarlyStopping | None = None
 
     def loss(self, example: Example) -> Tensor:
         """The loss of the network as it is now."""
@@ -98,7 +101,7 @@ def train_alone(course: Course, budget: Budget) -> None:
         fused=True,
     )
     trained = Trained(dict(network.named_parameters()), optimizer, course.generator)
-    loop = TrainingLoop(budget, course.epochs, trained)
+    loop = TrainingLoop(budget, course.epochs, trained, course.stopping)
     for _ in loop:
         for example in course.examples():
             loop.step(course.loss(example), optimizer)

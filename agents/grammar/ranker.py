@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import ClassVar, TypeVar, cast
 
 import torch
@@ -18,6 +20,7 @@ from torch.nn import functional
 from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent, AgentConfig, Budget
 from agenticrs.agents.batch import Candidates, UserBatch
+from agenticrs.agents.early_stopping import EarlyStopping, hold_back
 from agenticrs.agents.grammar import document as form
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.network import Batch, Network, count_weights
@@ -78,6 +81,9 @@ class CandidateConfig(AgentConfig):
     """Passes over what is learnt from."""
     batch_size: int = Field(default=256, ge=1)
     """Positives, or events, in one step."""
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better order (a lower loss) of what was held back after which training
+    stops, at the best epoch's weights. 0: never."""
 
 
 class RankerConfig(CandidateConfig, StructuredConfig):
@@ -212,8 +218,8 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
 
     @classmethod
     def can_be_stacked(cls, config: ConfigT) -> bool:
-        """Whether the document has only blocks that can, and no dropout."""
-        return all(
+        """Whether all blocks can, none has dropout, and all end at the same epoch."""
+        return not config.patience and all(
             isinstance(block, _STACKED) and not getattr(block, "dropout", 0.0)
             for block in architecture(cls, config).blocks
         )
@@ -234,9 +240,14 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
     def course(self, data: TrainingData, near: Tensor | None = None) -> Course:
         """The training from this seed; ``near`` is ``neighbour_table`` where it is known."""
         super().fit(data, Budget())
-        config = self.config
+        config, every = self.config, data.histories
         generator = torch.Generator(self.device).manual_seed(self.seed)
+        judges = every.users[:0]
+        if config.patience:
+            shorter, judges, _ = hold_back(every, generator)
+            data = replace(data, histories=shorter)
         network = self._begin(data, generator)
+        weights = dict(network.named_parameters())
         sampler = CandidateSampler(
             data,
             neighbours=config.neighbour_share,
@@ -245,6 +256,12 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
             generator=generator,
             near=near,
         )
+        stopping = None
+        if len(judges):
+            newest = every.offsets[1:][judges] - 1
+            lists = self._lists(every, judges, newest, sampler, generator)
+            score = partial(self._order, network, lists)
+            stopping = EarlyStopping(weights, score, config.patience)
 
         def terms(network: nn.Module, example: Example, noise: torch.Generator | None) -> Tensor:
             return self.terms(cast(Network, network), Batch(*example), noise)
@@ -258,6 +275,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
             examples=lambda: self._examples(data.histories, sampler, generator),
             terms=terms,
             weights=self.weights(),
+            stopping=stopping,
         )
 
     def finish(self, course: Course) -> None:
@@ -277,6 +295,13 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
     def weights(self) -> tuple[float, ...]:
         """What each of the terms counts."""
         return (1.0,)
+
+    def _order(self, network: Network, lists: Batch) -> float:
+        """Mean NDCG of lists whose first candidate is the only one that was taken."""
+        with torch.no_grad():
+            scores = self.combined(network.logits(network.tables(), lists))
+        above = (scores[:, 1:] >= scores[:, :1]).sum(1)
+        return float((above + 2).to(torch.float64).log2().reciprocal().mean())
 
     def _examples(
         self, histories: UserBatch, sampler: CandidateSampler, generator: torch.Generator

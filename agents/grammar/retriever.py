@@ -12,7 +12,6 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.early_stopping import EarlyStopping, hold_back
+from agenticrs.agents.early_stopping import on_newest_items
 from agenticrs.agents.grammar.compute import Written
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
@@ -38,12 +37,10 @@ from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16
 from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, cosine
-from agenticrs.rewards.ranking import ranking_metrics
 
 if TYPE_CHECKING:
     from agenticrs.agents.grammar.confined import Confined
 
-_LOOKED_AT = 10
 _UNKNOWN_SHARE = 0.1
 """Share of examples in which the user is unknown, so that unknown users are learnt too."""
 
@@ -108,13 +105,10 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         network.initialise(generator)
         weights = dict(network.named_parameters())
         self.prior = tie_breaker(item_counts(data.histories, self.n_items))
-        histories, stopping = data.histories, None
+        histories = data.histories
         if not network.reads_times():
             histories = replace(histories, times=None)  # nothing is gathered that nobody reads
-        if config.patience:
-            histories, users, truth = hold_back(histories, generator)
-            score = partial(self._validated, histories.take(users), truth)
-            stopping = EarlyStopping(weights, score, config.patience)
+        histories, stopping = on_newest_items(self, histories, weights, config.patience, generator)
         head = network.dot_head()
         graph = normalised_graph(histories, self.n_items) if _has_graph(network) else None
         network.give(data.user_features, data.item_features, graph)
@@ -156,14 +150,6 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             self.network, self.tables = network, network.serving_tables()
             self._index(self.tables[network.dot_head().items], network.bias)
         self._knows_users = network.reads_user()
-
-    def _validated(self, users: UserBatch, truth: Tensor) -> float:
-        """Mean NDCG@10 of one held-back item (n,) for each of the users."""
-        with torch.no_grad():
-            ranked = self.act(users, (), _LOOKED_AT).items
-        each = torch.arange(len(truth) + 1, device=truth.device)
-        metric = f"ndcg@{_LOOKED_AT}"
-        return float(ranking_metrics(ranked, each, truth, [_LOOKED_AT])[metric].mean())
 
     def _loss(
         self,

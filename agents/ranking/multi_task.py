@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
@@ -18,9 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from agenticrs.agents.agent import AgentConfig, Budget
+from agenticrs.agents.early_stopping import EarlyStopping
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.network import Batch, count_weights
+from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.ranker import RANKING_LOOP, CandidateConfig, CandidateRanker
 from agenticrs.agents.retrieval.common import RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.training_data import TrainingData
@@ -113,7 +115,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         )
 
     def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Train on the earlier events, calibrate on the last tenth."""
+        """Train on the earlier events; calibrate, and be patient, on the last tenth."""
         super().fit(data, budget)
         labels = self.labels(data)
         self.tasks = tuple(labels)
@@ -132,7 +134,11 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         )
         before = data.events.earlier_positives()
         trained = Trained(dict(network.named_parameters()), optimizer, generator)
-        loop = TrainingLoop(budget, self.config.epochs, trained)
+        stopping = None
+        if self.config.patience:
+            score = partial(self._later_score, network, data, late, truth[late], counts)
+            stopping = EarlyStopping(trained.weights, score, self.config.patience)
+        loop = TrainingLoop(budget, self.config.epochs, trained, stopping)
         for _ in loop:
             for chosen in loop.batches(len(early), self.config.batch_size, generator):
                 rows = early[chosen]
@@ -148,6 +154,15 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 for place, logit in enumerate(self.event_logits(data, late).T)
             ]
         )
+
+    def _later_score(
+        self, network: Network, data: TrainingData, rows: Tensor, truth: Tensor, counts: Tensor
+    ) -> float:
+        """Minus the mean loss of events by their ``rows`` (n,); ``truth`` is (n, tasks)."""
+        self.network, self.tables = network, network.serving_tables()
+        with torch.no_grad():
+            found = self.event_logits(data, rows)
+        return -float(functional.binary_cross_entropy_with_logits(found, truth, counts))
 
     @property
     def main(self) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
+from agenticrs.agents.early_stopping import on_newest_items
 from agenticrs.agents.retrieval.common import RETRIEVAL_LOOP, RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.entry_scores import entry_scores
@@ -43,6 +44,9 @@ class BprConfig(AgentConfig):
     """Passes over the positives."""
     batch_size: int = Field(default=2048, ge=1)
     """Positives in one step."""
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better NDCG@10 after which training stops, at the best epoch's vectors. It
+    is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
 
 
 class BprMF(DotRetriever[BprConfig]):
@@ -79,9 +83,13 @@ class BprMF(DotRetriever[BprConfig]):
         config = self.config
         generator = torch.Generator(self.device).manual_seed(self.seed)
         factors = _Factors(self.n_users, self.n_items, config, generator)
-        sampler = NegativeSampler(data.histories, self.n_items, generator)
-        rows, items = data.histories.rows, data.histories.items
-        loop = TrainingLoop(budget, config.epochs, Trained(factors.weights(), None, generator))
+        weights = factors.weights()
+        histories, stopping = on_newest_items(
+            self, data.histories, weights, config.patience, generator
+        )
+        sampler = NegativeSampler(histories, self.n_items, generator)
+        rows, items = histories.rows, histories.items
+        loop = TrainingLoop(budget, config.epochs, Trained(weights, None, generator), stopping)
         for _ in loop:
             # int32 is shuffled three times as fast as int64.
             order = torch.randperm(
@@ -91,8 +99,13 @@ class BprMF(DotRetriever[BprConfig]):
                 users = rows.index_select(0, block)
                 drawn = sampler.draw(users, config.negatives)
                 loop.note(factors.learn(users, items.index_select(0, block), drawn))
+            self._serve(factors)  # whoever is told of the epoch may look at how good it is
+        self._serve(factors)
         self.users, self.items = factors.users.clone(), factors.items.clone()
-        self.bias = factors.bias
+
+    def _serve(self, factors: _Factors) -> None:
+        """Answer by the vectors as they are now."""
+        self.users, self.items, self.bias = factors.users, factors.items, factors.bias
         self._index()
 
     def queries(self, users: UserBatch) -> Tensor:

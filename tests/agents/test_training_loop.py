@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from agenticrs.platform.errors import AgentError
 SMALL: dict[str, dict[str, Any]] = {
     "sasrec": {"epochs": 4, "batch_size": 16, "embedding_size": 8, "dropout": 0.2},
     "lightgcn": {"epochs": 4, "batch_size": 64, "embedding_size": 8},
-    "hstu": {"epochs": 4, "batch_size": 16, "embedding_size": 8, "patience": 2},
+    "hstu": {"epochs": 4, "batch_size": 16, "embedding_size": 8},
     "dcn": {"epochs": 4, "embedding_size": 8},
     "bpr": {"epochs": 4, "embedding_size": 8, "batch_size": 64},
     "mmoe": {"epochs": 4, "embedding_size": 8, "hidden": 8},
@@ -43,26 +44,29 @@ def killing_after(epoch: int) -> Callable[[float, str], None]:
     return report
 
 
-def state(name: str, budget: Budget) -> dict[str, torch.Tensor]:
-    agent = catalogue.build(name, SMALL[name], seed=3)
+def state(name: str, budget: Budget, patience: int = 0) -> dict[str, torch.Tensor]:
+    agent = catalogue.build(name, {**SMALL[name], "patience": patience}, seed=3)
     agent.fit(small_log(), budget)
     return agent.state()
 
 
+@pytest.mark.parametrize("patience", [0, 9])
 @pytest.mark.parametrize("name", SMALL)
-def test_a_training_that_was_killed_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
-    whole = state(name, Budget())
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
+    name: str, patience: int, tmp_path: Path
+) -> None:
+    whole = state(name, Budget(), patience)
     file = tmp_path / "deep" / "checkpoint"
     dying = Budget(report=killing_after(3), checkpoint=Checkpoint(file, "it", every=0.0))
     with pytest.raises(Killed):
-        state(name, dying)
+        state(name, dying, patience)
     told: list[str] = []
     losses: list[float] = []
     going_on = Budget(
         report=lambda f, t: told.append(t), checkpoint=Checkpoint(file, "it"), loss=losses.append
     )
     torch.rand(5)
-    resumed = state(name, going_on)
+    resumed = state(name, going_on, patience)
     assert told[0] == "goes on after epoch 2 of 4"
     assert told[1].startswith("epoch 3 of 4")
     assert len(losses) == 4, "the curve begins with the first epoch all the same"
@@ -145,14 +149,44 @@ def test_stopping_waits_for_patience_and_brings_the_best_weights_back() -> None:
     assert weight.tolist() == [1.0]
 
 
-def test_a_model_that_gets_no_better_stops_before_its_epochs_are_used_up() -> None:
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_that_gets_no_better_stops_before_its_epochs_are_used_up(name: str) -> None:
     told: list[tuple[float, str]] = []
-    config = {"epochs": 40, "batch_size": 16, "embedding_size": 8, "patience": 1}
-    agent = catalogue.build("sasrec", {**config, "learning_rate": 1e-9}, seed=0)
+    still = {} if name in ("ials", "cold_item") else {"learning_rate": 1e-9}
+    config = {**SMALL[name], **still, "epochs": 40, "patience": 1}
+    agent = catalogue.build(name, config, seed=0)
     agent.fit(small_log(), Budget(report=lambda f, t: told.append((f, t))))
-    assert len(told) < 10
+    assert len(told) < 20
     assert told[-1][0] == 1.0
     assert "stopped" in told[-1][1]
+
+
+@pytest.mark.parametrize("name", ["bpr", "dcn", "mmoe"])
+def test_what_is_kept_is_the_best_epoch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, scores = EarlyStopping.__init__, iter([0.1, 0.3, 0.1, 0.3, 0.2, 0.2])
+    monkeypatch.setattr(
+        EarlyStopping,
+        "__init__",
+        lambda self, weights, _, patience: begin(self, weights, lambda: next(scores), patience),
+    )
+    half = state(name, Budget(effort=0.5), patience=9)
+    for key, tensor in state(name, Budget(), patience=9).items():
+        assert torch.equal(tensor, half[key]), key
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bpr", "ials", "dcn"])
+def test_where_nobody_has_items_to_spare_nothing_is_held_back(name: str) -> None:
+    log = small_log()
+    first = torch.zeros(len(log.histories.items), dtype=torch.bool)
+    first[log.histories.offsets[:-1][log.histories.lengths > 0]] = True
+    short = replace(log, histories=log.histories.only(first))
+    states = []
+    for patience in (0, 1):
+        agent = catalogue.build(name, {**SMALL[name], "patience": patience}, seed=3)
+        agent.fit(short, Budget())
+        states.append(agent.state())
+    for key, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][key]), key
 
 
 def test_held_back_items_are_the_newest_and_are_gone_from_the_histories() -> None:
