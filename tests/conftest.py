@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
 
 # The same examples every time, so that a run says the same about the same code. Others are looked
 # for with HYPOTHESIS_PROFILE=search, as long as one likes: its failures are kept in .hypothesis.
-hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
-hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+# How long it takes to draw them says more about the machine than about the code.
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
+_SLOW_MACHINE = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=_SLOW_MACHINE
+)
+hypothesis.settings.register_profile(
+    "search", max_examples=1000, deadline=None, suppress_health_check=_SLOW_MACHINE
+)
+hypothesis.settings.load_profile(_PROFILE)
+if _PROFILE == "same":
+    # Hypothesis draws constants out of whatever local modules are imported by then: other examples
+    # for each order of the tests, for each worker, and for each line that is written elsewhere.
+    vars(providers).update(is_local_module_file=lambda path: False)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,6 +34,16 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--pictures``: the tests in a browser photograph the pages for the documentation."""
     parser.addoption("--pictures", action="store_true", help="write docs/pictures/console-*.png")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Whoever draws without a generator draws the same, whichever tests ran before this one."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

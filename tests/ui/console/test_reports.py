@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenticrs.evolution.report_card import shelf
@@ -136,7 +136,7 @@ def test_fewer_than_two_values_are_no_picture(values: list[float | None]) -> Non
 numbers = st.floats(-1e6, 1e6)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(numbers, numbers, numbers).map(sorted), min_size=2, max_size=6))
 def test_everything_lies_inside_the_picture(found: list[list[float]]) -> None:
     figures = [
