@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("agenticrs")
@@ -31,13 +31,6 @@ CHROMIUM = (
     "--disable-sync",
 )
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(what: str, done: Callable[[], Any], seconds: float) -> Any:
@@ -71,12 +64,12 @@ class Service:
         return json.loads(done.stdout)
 
     def recommend(self, user: str = "u1") -> Any:
-        with urlopen(f"{self.api}/v1/recommend?user_id={user}&k=5", timeout=10) as answer:
+        with urlopen(f"{self.api}/v1/recommend?user_id={user}&k=5", timeout=60) as answer:
             return json.load(answer)
 
     def up(self) -> bool:
         try:
-            with urlopen(f"{self.api}/healthz", timeout=5) as answer:
+            with urlopen(f"{self.api}/healthz", timeout=60) as answer:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
@@ -184,7 +177,7 @@ def test_evolve_approve_serve_roll_back_in_mlflow_serve_the_old_one(
         page.click("button:has-text('Approve')")
         page.wait_for_load_state()
         after = waiting[0]["after"]
-        wait_for("the swap", lambda: service.recommend()["composition"] == after, 30)
+        wait_for("the swap", lambda: service.recommend()["composition"] == after, 60)
 
         # A person moves the alias back in MLflow itself; here by its own client.
         code = (
@@ -195,7 +188,7 @@ def test_evolve_approve_serve_roll_back_in_mlflow_serve_the_old_one(
         subprocess.run(
             [sys.executable, "-c", code, service.mlflow, str(first)], check=True, env=service.env
         )
-        wait_for("the rollback", lambda: service.recommend()["composition"] == first, 10)
+        wait_for("the rollback", lambda: service.recommend()["composition"] == first, 60)
     assert traffic.failures == []
     assert traffic.answered > 10
 
@@ -208,7 +201,7 @@ def test_evolve_approve_serve_roll_back_in_mlflow_serve_the_old_one(
     newest = next(entry for entry in audit if entry["action"] == "promote")
     assert newest["who"] == "mlflow"
     assert "moved in MLflow" in newest["reason"]
-    with urlopen(service.mlflow, timeout=10) as answer:
+    with urlopen(service.mlflow, timeout=60) as answer:
         assert b"<html" in answer.read(2000).lower()
 
 
@@ -226,7 +219,7 @@ def test_feedback_changes_what_is_shown_and_is_known_by_its_key(service: Service
             data=json.dumps({"events": [event]}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urlopen(request, timeout=10) as answer:
+        with urlopen(request, timeout=60) as answer:
             assert json.load(answer)["new"] == expected
     later = [i.get("id") or i["item"] for i in service.recommend("u2")["items"]]
     assert item not in later

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from tests.ports import free_port
 
 from agenticrs.platform.errors import JobError
 from agenticrs.platform.jobs.ray_runner import RayRunner
@@ -76,10 +76,7 @@ def test_replicas_answer_in_processes_of_their_own_behind_one_address(tmp_path: 
             found = json.loads(answer.read())
         return found["process"], found["surface"]
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = load_settings(home=tmp_path, replicas=2, replica_port=port, surface="shop")
+    settings = load_settings(home=tmp_path, replicas=2, replica_port=free_port(), surface="shop")
     with RayRunner(None, tmp_path):
         with replicas(settings, build) as address:
             found = {ask(address) for _ in range(60)}

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from tests.ports import free_port
 
 from agenticrs.evolution.scheduling import edits
 from agenticrs.evolution.scheduling.scheduler import leader_lease
@@ -146,7 +147,7 @@ class FakeController:
 
     def evolve(self, *_: Any, **__: Any) -> list[int]:
         self.begun.set()
-        assert self.end.wait(20)
+        assert self.end.wait(60)
         with session_scope(self.services.engine) as session:
             audit.record(session, who="cycle", action="failed", subject="because Ray is gone")
         if self.error:
@@ -176,7 +177,7 @@ def started(controller: Any) -> services.ScheduledCycles:
         edits.run_now(session, "home", "setting", who="ada", reason="now")
     scheduled = services.ScheduledCycles()
     scheduled.begin(controller)
-    assert controller.begun.wait(20)
+    assert controller.begun.wait(60)
     assert scheduled.at_work
     return scheduled
 
@@ -193,7 +194,7 @@ def test_a_scheduled_cycle_is_known_to_be_at_work_until_it_ends(
     controller.error = error
     scheduled = started(controller)
     controller.end.set()
-    assert scheduled.wait(20)
+    assert scheduled.wait(60)
     scheduled.stop()
     assert not scheduled.at_work
     assert run_states(controller.services.engine) == ["failed" if error else "done"]
@@ -206,7 +207,7 @@ def test_a_cycle_that_is_cut_off_records_nothing_of_our_stopping_and_ends(
     scheduled.stop()
     scheduled.freeze(registry)
     controller.end.set()
-    assert scheduled.wait(20)
+    assert scheduled.wait(60)
     with session_scope(registry) as session:
         assert [e for e in audit.entries(session) if e.who == "cycle"] == []
     assert run_states(registry) == ["running"], "whoever leads next begins it again"
@@ -224,7 +225,7 @@ def test_another_process_may_lead_as_soon_as_it_has_stopped(
     scheduled.stop()
     assert not lease.is_held(registry, leader_lease("home"))
     controller.end.set()
-    assert scheduled.wait(20)
+    assert scheduled.wait(60)
 
 
 def test_a_cycle_that_a_decision_went_on_with_is_cut_off_too(
@@ -233,7 +234,7 @@ def test_a_cycle_that_a_decision_went_on_with_is_cut_off_too(
     services.ScheduledCycles().freeze(registry)
     controller.end.set()
     with ThreadPoolExecutor(1) as request, pytest.raises(SystemExit):
-        request.submit(controller.evolve).result(20)
+        request.submit(controller.evolve).result(60)
     with session_scope(registry) as session:
         assert audit.entries(session) == []
 
@@ -249,7 +250,7 @@ def test_a_cycle_that_does_not_notice_keeps_nobody_waiting_for_ever(
     services._leave(scheduled)
     assert left == [0]
     controller.end.set()
-    assert scheduled.wait(20)
+    assert scheduled.wait(60)
 
 
 def test_without_a_cycle_at_work_it_leaves_the_usual_way(
@@ -280,11 +281,6 @@ def processes_of(home: Path) -> dict[int, str]:
     return found
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return str(free.getsockname()[1])
-
-
 def wait_until(true: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -302,8 +298,8 @@ def test_stopped_in_the_middle_of_a_cycle_it_leaves_no_process_and_no_failure(
         **os.environ,
         "AGENTICRS_HOME": str(tmp_path),
         "AGENTICRS_SCHEDULE": "* * * * *",
-        "AGENTICRS_PORT": free_port(),
-        "AGENTICRS_MLFLOW_PORT": free_port(),
+        "AGENTICRS_PORT": str(free_port()),
+        "AGENTICRS_MLFLOW_PORT": str(free_port()),
     }
     for arguments in (
         ["data", "generate", "--users", "300", "--items", "100"],

@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from tests.ports import free_port
 
 from agenticrs.platform.errors import TrackingAway, TrackingError
 from agenticrs.platform.settings import Settings
@@ -301,12 +301,6 @@ class TestMlflowDirectly(MlflowContract):
     def test_there_are_no_pages(self, tracking: MlflowTracking) -> None:
         assert tracking.run_url("abc") is None
         assert tracking.version_url("home.bpr", 1) is None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
