@@ -77,6 +77,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
 
 ALONE = """
 import sys
+import threading
 from pathlib import Path
 
 from agenticrs.agents import catalogue
@@ -87,7 +88,15 @@ from agenticrs.agents.contract import small_log
 config = {"epochs": 20, "batch_size": 16, "embedding_size": 8, "dropout": 0.2}
 checkpoint = Checkpoint(Path(sys.argv[1]), "it", every=0.0)
 agent = catalogue.build("sasrec", config, seed=3)
-agent.fit(small_log(), Budget(report=lambda f, t: print(t, flush=True), checkpoint=checkpoint))
+
+
+def report(fraction, text):
+    print(text, flush=True)
+    if text.startswith("epoch 15 of 20"):
+        threading.Event().wait()  # it has not ended by itself before it is killed
+
+
+agent.fit(small_log(), Budget(report=report, checkpoint=checkpoint))
 """
 
 

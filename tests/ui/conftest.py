@@ -257,7 +257,8 @@ def csrf_of(html: str) -> str:
 
 def build_place(home: Path, **settings: Any) -> Place:
     """A place in a folder, with an account and admitted agents; nothing serves."""
-    chosen = load_settings(home=home, **settings)
+    # Agents are given time, so that no stand-in answers for one because the machine is busy.
+    chosen = load_settings(home=home, **{"agent_timeout_ms": 60_000.0, **settings})
     engine = make_engine(chosen.registry_url)
     schema.upgrade(engine)
     datasets = DatasetStore(home / "data")

@@ -239,7 +239,7 @@ def test_the_thread_follows_by_itself_and_survives_the_database_being_away(
     model.start()
     try:
         place.promote(2)
-        assert followed.wait(20)
+        assert followed.wait(60)
     finally:
         model.stop()
 

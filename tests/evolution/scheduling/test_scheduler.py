@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -59,7 +59,7 @@ class FakeController:
     looks: int = 0
 
     def evolve(self, kinds: tuple[str, ...], *, trim: Any, **asked: Any) -> list[int]:
-        assert self.ends.wait(20)
+        assert self.ends.wait(60)
         budget = trim({name: asked[name] for name in ("trials", "seconds", "gpu_seconds")})
         self.calls.append({"kinds": kinds, **asked, **budget})
         if self.error is not None:
@@ -120,7 +120,7 @@ class Stage:
 
     def finish(self, scheduler: Scheduler) -> None:
         self.controller.ends.set()
-        assert scheduler.wait(20)
+        assert scheduler.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -473,7 +473,7 @@ def test_an_outage_before_anything_has_begun_is_waited_for_and_else_cuts_the_run
     assert len(stage.last().cycles["ids"]) == 1
 
 
-def spend(stage: Stage, seconds: float, money: float = 0.0) -> None:
+def spend(stage: Stage, seconds: float, money: float = 0.0, at: datetime | None = None) -> None:
     number = stage.controller.cycle("done")
     with session_scope(stage.engine) as session:
         trial = trials.propose(
@@ -489,6 +489,7 @@ def spend(stage: Stage, seconds: float, money: float = 0.0) -> None:
             split="leave_one_out",
             note={"cost": {"money": money}},
         )
+        trial.created_at = at or trial.created_at
         trials.record_full(
             session,
             trial.id or 0,
@@ -533,11 +534,11 @@ def test_when_the_day_is_used_up_a_run_is_refused_with_the_reason(stage: Stage) 
 
 def test_yesterday_counts_for_the_month_and_not_for_the_day(stage: Stage) -> None:
     settings = load_settings(home=Path("x"), day_seconds=100, month_seconds=1000)
-    spend(stage, 30)
-    tomorrow = utc_now() + timedelta(days=1)
-    found = {(a.period, a.kind): a for a in accounts(stage.engine, settings, tomorrow)}
-    assert found["day", "seconds"].spent == 0
-    assert found["day", "seconds"].left == 100
-    same = {(a.period, a.kind): a for a in accounts(stage.engine, settings, utc_now())}
-    assert same["month", "seconds"].left == 970
-    assert same["month", "llm_money"].left is None
+    yesterday = datetime(2027, 2, 27, 23, 59, 59, tzinfo=UTC)
+    spend(stage, 30, at=yesterday)
+    lefts = []
+    for now in (yesterday, datetime(2027, 2, 28, tzinfo=UTC), datetime(2027, 3, 1, tzinfo=UTC)):
+        found = {(a.period, a.kind): a for a in accounts(stage.engine, settings, now)}
+        lefts.append((found["day", "seconds"].left, found["month", "seconds"].left))
+        assert found["month", "llm_money"].left is None
+    assert lefts == [(70, 970), (100, 970), (100, 1000)]

@@ -326,8 +326,9 @@ class TestRayRunner(JobRunnerContract):
         assert outcome.cause == "timeout"
 
     def test_waiting_for_a_worker_does_not_count(self, runner: JobRunner) -> None:
-        # Six jobs of 0.4 s on two CPUs: the last ones begin long after the limit of the first.
-        jobs = [Job(f"nap-{n}", time.sleep, (0.4,), Resources(time_limit=0.9)) for n in range(6)]
+        # Naps of an eighth of the limit on two CPUs: the last ones begin when it is over.
+        given = Resources(time_limit=2.0)
+        jobs = [Job(f"nap-{n}", time.sleep, (0.25,), given) for n in range(18)]
         assert all(isinstance(outcome, Succeeded) for outcome in runner.run(jobs))
 
     def test_cancelling_kills_the_process(
@@ -409,8 +410,9 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(JobError, match=f"Ray at {address} does not answer"):
-        RayRunner(address, tmp_path).__enter__()
+        # Held while we ask, and nobody listens: it cannot become somebody else's meanwhile.
+        with pytest.raises(JobError, match=f"Ray at {address} does not answer"):
+            RayRunner(address, tmp_path).__enter__()
 
 
 @pytest.mark.parametrize("address", ["nonsense", "ray://host-without-port"])

@@ -33,7 +33,7 @@ def until() -> Callable[[Callable[[], bool]], None]:
     """Waits for a condition; fails when it does not come."""
 
     def wait(condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, "it has not come"
             threading.Event().wait(0.01)

@@ -39,11 +39,11 @@ def test_a_server_that_dies_is_started_again_until_it_comes_up(refusals: int) ->
     server = FakeServer()
     with KeptServer(server, look_seconds=0.001) as kept:
         assert kept.url == server.url
-        assert server.started.acquire(timeout=20)
+        assert server.started.acquire(timeout=60)
         for _ in range(2):
             server.refusals = refusals
             server.ended = -9
-            assert server.started.acquire(timeout=20)
+            assert server.started.acquire(timeout=60)
     once = ["stop", "start"] * (refusals + 1)
     assert server.calls[: 1 + 2 * len(once)] == ["start", *once, *once]
     assert server.calls[-1] == "stop"

@@ -90,7 +90,7 @@ def ask(client: TestClient, call: Call, **told: Any) -> str:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     """The real app on an empty place, with an account for each role."""
-    place = build_place(tmp_path_factory.mktemp("matrix"))
+    place = build_place(tmp_path_factory.mktemp("matrix"), requests_per_minute=0)
     with session_scope(place.engine) as session:
         for role in ROLES:
             accounts.enter(session, f"a-{role}", f"test {role}", role)

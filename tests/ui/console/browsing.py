@@ -119,6 +119,7 @@ def reader_of(
         locale="en-GB",
         reduced_motion="reduce",
     )
+    context.set_default_timeout(60_000)
     reader = Reader(address, context, context.new_page())
     reader.watch()
     page = reader.open("/login")

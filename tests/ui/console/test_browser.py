@@ -20,7 +20,7 @@ from tests.ui.console.lived_in import Story, live_in
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import compositions, proposals, trials
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 COLOURS = {"runOnly": ["color-contrast"]}

@@ -22,7 +22,7 @@ from agenticrs.registry import accounts, canaries, compositions, policies
 from agenticrs.registry.policies import Policy
 from agenticrs.registry.tables import CanaryRow
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EMPTY = {
     "/": "Nothing serves yet.",
