@@ -36,6 +36,7 @@ from agenticrs.agents.evaluation import (
     measure_decisions,
 )
 from agenticrs.agents.lesson import Lesson, halves, teaching_rows
+from agenticrs.agents.precision import has_bfloat16
 from agenticrs.agents.predictions import packed, unpacked
 from agenticrs.agents.runtime import NodeTrace, Runtime
 from agenticrs.agents.training_data import Heldout, TrainingData, tensor
@@ -295,7 +296,12 @@ def checkpoint_of(requests: Sequence[TrialRequest], fold: Fold, device: str) -> 
     decides = {
         "requests": [asdict(replace(r, checkpoint="", seconds=0.0)) for r in requests],
         "data": [fold.dataset.fingerprint, fold.split, fold.part],
-        "made by": [device, torch.__version__, torch.get_num_threads()],
+        "made by": [
+            device,
+            torch.__version__,
+            torch.get_num_threads(),
+            has_bfloat16(torch.device(device)),
+        ],
     }
     text = json.dumps(decides, sort_keys=True, default=str)
     return Checkpoint(Path(requests[0].checkpoint), hashlib.sha256(text.encode()).hexdigest())

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from agenticrs.agents.retrieval.sampled_loss import sampled_loss
-from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16, softmax_loss
+from agenticrs.agents.retrieval.softmax_loss import softmax_loss
 
 Loss = Literal["softmax", "sampled", "bce", "gbce", "bpr"]
 
@@ -28,6 +28,7 @@ def catalogue_loss(
     negatives: int,
     calibration: float,
     generator: torch.Generator,
+    bfloat16: bool = False,
 ) -> Tensor:
     """The mean loss over the M places.
 
@@ -37,13 +38,15 @@ def catalogue_loss(
     one negative, in expectation: the mean over the draws. ``gbce`` sums over them, and takes the
     positive's probability to a power so that ``calibration`` = 1 undoes the overconfidence of
     sampling (Petrov & Macdonald 2023, arXiv 2308.07192, eq. 5 to 8). ``bpr`` is -log sigmoid of
-    the difference (Rendle 2009), the mean over the draws.
+    the difference (Rendle 2009), the mean over the draws. With ``bfloat16`` products with the table
+    are in that.
     """
-    low = fast_bfloat16(query.device)
     if kind == "softmax":
-        return softmax_loss(query, table, target, bfloat16=low)
+        return softmax_loss(query, table, target, bfloat16=bfloat16)
     drawn = torch.randint(len(table), (negatives,), generator=generator, device=query.device)
-    return sampled_loss(kind, query, table, target, drawn, calibration=calibration, bfloat16=low)
+    return sampled_loss(
+        kind, query, table, target, drawn, calibration=calibration, bfloat16=bfloat16
+    )
 
 
 def as_cosines(query: Tensor, table: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

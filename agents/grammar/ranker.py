@@ -30,6 +30,7 @@ from agenticrs.agents.grammar.structured import (
     check_structure,
 )
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.precision import Precision, in_bfloat16, multiplying
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler, neighbour_table
 from agenticrs.agents.retrieval.common import item_counts, within_limit
 from agenticrs.agents.side_by_side import Course, Example, SideBySide, train_alone
@@ -84,6 +85,8 @@ class CandidateConfig(AgentConfig):
     patience: int = Field(default=0, ge=0)
     """Epochs without a better order (a lower loss) of what was held back after which training
     stops, at the best epoch's weights. 0: never."""
+    precision: Precision = "auto"
+    """In which numbers training multiplies (``agents/precision.py``)."""
 
 
 class RankerConfig(CandidateConfig, StructuredConfig):
@@ -135,6 +138,17 @@ class CandidateRanker(Agent[CandidateConfigT]):
         network.give(data.user_features, data.item_features, None)
         self.popularity = torch.log1p(item_counts(data.histories, self.n_items))
         return network
+
+    def values_to_learn(
+        self, network: Network, batch: Batch, noise: torch.Generator | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The tasks' logits (B, N) in float32, and all values in the precision of training."""
+        low = in_bfloat16(self.config.precision, self.device)
+        tables = network.tables()
+        with multiplying(low, self.device):
+            values = network.values(tables, batch, noise)
+            logits = network.task_logits(values)
+        return {task: found.to(torch.float32) for task, found in logits.items()}, values
 
     def _batch(
         self, user: Tensor, past: Tensor, lengths: Tensor, full_lengths: Tensor, items: Tensor
@@ -288,7 +302,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
 
         They must not depend on settings in which agents that are stacked may differ.
         """
-        (logits,) = network.logits(network.tables(), batch, noise).values()
+        (logits,) = self.values_to_learn(network, batch, noise)[0].values()
         target = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         return functional.cross_entropy(logits, target)[None]
 

@@ -31,9 +31,9 @@ from agenticrs.agents.grammar.structured import (
     check_structure,
 )
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.precision import Precision, in_bfloat16, multiplying
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
-from agenticrs.agents.retrieval.softmax_loss import fast_bfloat16
 from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, cosine
@@ -70,6 +70,8 @@ class DocumentConfig(StructuredConfig):
     patience: int = Field(default=0, ge=0)
     """Epochs without a better NDCG@10 after which training stops, at the best epoch's weights. It
     is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
+    precision: Precision = "auto"
+    """In which numbers training multiplies (``agents/precision.py``)."""
     max_length: int = Field(default=50, ge=1)
     """How many of the newest items are looked at."""
 
@@ -118,7 +120,6 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             weight_decay=config.weight_decay,
             fused=True,
         )
-        fast = torch.autocast(self.device.type, torch.bfloat16, enabled=fast_bfloat16(self.device))
         unknown = _UNKNOWN_SHARE if network.reads_history() else 0.0
         sequential = network.shapes[head.query].kind == "sequence"
         trained = Trained(weights, optimizer, generator)
@@ -133,7 +134,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * cosine((epoch + done) / loop.total)
                 tables = network.tables()
-                with fast:
+                with multiplying(self._bfloat16, self.device):
                     query = network.query(tables, batch, generator).to(torch.float32)
                 real = target >= 0
                 loop.step(
@@ -150,6 +151,10 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             self.network, self.tables = network, network.serving_tables()
             self._index(self.tables[network.dot_head().items], network.bias)
         self._knows_users = network.reads_user()
+
+    @property
+    def _bfloat16(self) -> bool:
+        return in_bfloat16(self.config.precision, self.device)
 
     def _loss(
         self,
@@ -177,6 +182,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
             negatives=config.negatives,
             calibration=config.calibration,
             generator=generator,
+            bfloat16=self._bfloat16,
         )
         return loss + penalty
 

@@ -143,7 +143,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
             for chosen in loop.batches(len(early), self.config.batch_size, generator):
                 rows = early[chosen]
                 batch = self._shown(data, rows, before[rows])
-                logits = network.logits(network.tables(), batch, generator)
+                logits, _ = self.values_to_learn(network, batch, generator)
                 found = torch.stack([logits[task][:, 0] for task in self.tasks], 1)
                 loss = functional.binary_cross_entropy_with_logits(found, truth[rows], counts)
                 loop.step(loss, optimizer)

@@ -113,10 +113,9 @@ class Towers(DocumentRanker[TowersConfig]):
 
     def terms(self, network: Network, batch: Batch, noise: torch.Generator | None) -> Tensor:
         """The losses of the whole and both special towers, and the experts' imbalance, (4,)."""
-        values = network.values(network.tables(), batch, noise)
-        logits = network.task_logits(values)
+        logits, values = self.values_to_learn(network, batch, noise)
         target = torch.zeros(len(batch.user), dtype=torch.int64, device=batch.user.device)
-        share = values[documents.ROUTER_SHARE].flatten(0, -2).mean(0)
+        share = values[documents.ROUTER_SHARE].to(torch.float32).flatten(0, -2).mean(0)
         spread = len(share) * share.square().sum() - 1
         losses = [functional.cross_entropy(logits[task], target) for task in _TASKS]
         return torch.stack([*losses, spread])

@@ -63,10 +63,3 @@ class _SoftmaxLoss(torch.autograd.Function):
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_gradient, table_gradient = context.saved_tensors
         return hidden_gradient * upstream, table_gradient * upstream, None, None
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are no slower than float32 ones: GPUs, and CPUs from AVX-512 on."""
-    if device.type == "cpu":
-        return torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
-    return True

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agenticrs.agents.agent import Agent, OutcomeLearner
+from agenticrs.agents.precision import has_bfloat16
 from agenticrs.agents.trial import CandidateArrays, device_of
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, draws_at_random
@@ -40,7 +41,7 @@ class Place:
 
     device: str
     hardware: str
-    """Name of the GPU; empty on the CPU."""
+    """Name of the GPU; of a CPU whether it trains in bfloat16."""
     torch: str
     threads: int
     inputs: str
@@ -57,7 +58,8 @@ def place_of(inputs: Sequence[CandidateArrays] = ()) -> Place:
             digest.update(f"{source.agent} {part.dtype} {part.shape}".encode())
             digest.update(part.tobytes())
     device = device_of("auto")
-    hardware = torch.cuda.get_device_name() if device == "cuda" else ""
+    low = "bfloat16" if has_bfloat16(torch.device("cpu")) else "float32"
+    hardware = torch.cuda.get_device_name() if device == "cuda" else low
     found = digest.hexdigest() if len(inputs) else ""
     return Place(device, hardware, torch.__version__, torch.get_num_threads(), found)
 

@@ -23,7 +23,7 @@ from agenticrs.agents.trials import FailedTrial, Way, groups, run_trials
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.errors import AgentError
 
-SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 64, "negatives": 5}
+SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 64, "negatives": 5, "precision": "float32"}
 SIZES: dict[str, dict[str, Any]] = {
     "lr": {},
     "fm": {"embedding_size": 4},

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agenticrs.agents.contract import small_log
 from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.data.generated import GeneratorConfig, generate
@@ -174,6 +175,13 @@ def test_full_ranking_finds_what_a_plain_program_finds(
     row = script("evaluation").full_ranking(data, heldout, tmp_path, 1, 1024)
     assert row["ours"] == pytest.approx(row["peer"], abs=1e-6)
     assert "cpu_ratio" in row
+
+
+def test_an_epoch_is_timed_in_both_precisions(script: Any) -> None:
+    row = script("precision").compare("dcn", {"embedding_size": 4, "deep": 8}, small_log(), 1)
+    assert row["float32_seconds"] > 0
+    assert row["bfloat16_seconds"] > 0
+    assert row["bfloat16_loss"] == pytest.approx(row["float32_loss"], rel=0.02)
 
 
 def test_exact_search_finds_what_faiss_finds(script: Any) -> None:
