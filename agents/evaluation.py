@@ -6,7 +6,7 @@ itself; items that may not be recommended (seen, repeated, outside the catalogue
 ===================== ======================================================================
 per user              ndcg@10, recall@10, recall@50, mrr@10, hit@10, value@10 (business value
                       captured), novelty@10, diversity@10 (where items have tags or categories),
-                      and the agent's own inner reward
+                      the agent's own inner reward, and what its spec wants told as well
 totals                the means, and coverage@10, gini@10
 ===================== ======================================================================
 
@@ -41,13 +41,14 @@ from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversi
 from agenticrs.rewards.experiments.quality import Course, decision_quality
 from agenticrs.rewards.expert_routing import routing_health
 from agenticrs.rewards.outer import captured_value
-from agenticrs.rewards.ranking import ranking_metrics
+from agenticrs.rewards.ranking import order_auc, ranking_metrics
 from agenticrs.rewards.surrogate import Scheme, objective_quality
 
 SLATE = 10
 """How many items people see; beyond-accuracy and business metrics are cut here."""
 _ACCURACY = ("ndcg@10", "recall@10", "recall@50", "mrr@10", "hit@10")
-_FAMILIES = ("ndcg", "recall", "precision", "hit", "mrr", "map")
+_AUC = "auc"
+_FAMILIES = ("ndcg", "recall", "precision", "hit", "mrr", "map", _AUC)
 _RELEVANCE_SHARE = 0.8
 _ROUTING = "relevance_routing"
 _DECISIONS: dict[str, tuple[str, type[Any], Callable[..., Any]]] = {
@@ -216,9 +217,16 @@ def _accuracy(ranked: Tensor, heldout: Heldout, inner: InnerReward | None) -> di
             f"inner reward {inner} is not known",
             hint="metrics: " + ", ".join((*_FAMILIES, *_SECOND, _ROUTING, *_DECISIONS, CHOICE)),
         )
-    cuts = sorted({int(name.rpartition("@")[2]) for name in wanted})
-    computed = ranking_metrics(ranked, heldout.offsets, heldout.items, cuts)
+    wanted += inner.also if inner is not None else ()
+    truth = (heldout.offsets, heldout.items)
+    cuts = sorted({_cut(name) for name in wanted})
+    computed = ranking_metrics(ranked, *truth, cuts)
+    computed |= {n: order_auc(ranked, *truth, _cut(n)) for n in wanted if n.startswith(_AUC)}
     return {name: computed[name] for name in wanted}
+
+
+def _cut(name: str) -> int:
+    return int(name.rpartition("@")[2])
 
 
 def _diversity(slate: Tensor, data: TrainingData, heldout: Heldout) -> Tensor:

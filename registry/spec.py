@@ -168,6 +168,8 @@ class InnerReward(_Frozen):
 
     metric: str
     k: int = Field(default=10, ge=1)
+    also: tuple[str, ...] = ()
+    """Metrics that are told as well and decide nothing unless people ask for it: ``auc@100``."""
 
     def __str__(self) -> str:
         return f"{self.metric}@{self.k}"

@@ -53,6 +53,21 @@ def ranking_metrics(
     return metrics
 
 
+def order_auc(ranked: Tensor, offsets: Tensor, items: Tensor, k: int) -> Tensor:
+    """Chance that of the first ``k`` a held-out item stands above one that is not, (U,) float64.
+
+    The area under the ROC curve of each user's list by itself (Zhu et al. 2017, Optimized cost per
+    click, call its mean GAUC): it judges an order of candidates, and not which they are. One half
+    for a user whose list has no two such items.
+    """
+    hit = relevance(ranked[:, :k], offsets, items)
+    miss = (ranked[:, :k] >= 0) & ~hit
+    below = miss.sum(1, keepdim=True) - miss.cumsum(1)
+    pairs = hit.sum(1) * miss.sum(1)
+    won = (hit * below).sum(1).to(torch.float64)
+    return torch.where(pairs > 0, won / pairs.clamp(min=1), 0.5)
+
+
 def relevance(ranked: Tensor, offsets: Tensor, items: Tensor) -> Tensor:
     """Where a ranked item is held out for its user, (U, K) bool; False at pads."""
     return positions(ranked, offsets, items)[0]

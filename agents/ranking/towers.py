@@ -43,6 +43,8 @@ _ROUTER: tuple[ConcreteParameter, ...] = (
     FloatRange(name="balance", low=0.0, high=0.3),
 )
 _TASKS = ("main", "long", "cold")
+_TOWER_REWARD = RETRIEVAL_REWARD.model_copy(update={"also": ("auc@100",)})
+"""NDCG decides; AUC says how a tower orders all that it is given, the end of the list included."""
 
 
 class TowersConfig(RankerConfig):
@@ -160,7 +162,7 @@ class LongTower(Towers):
 
     answers_by = "long"
     spec: ClassVar[AgentSpec] = _part(
-        "long_tower", "The long-sequence tower of `towers`.", RETRIEVAL_REWARD, _LONG
+        "long_tower", "The long-sequence tower of `towers`.", _TOWER_REWARD, _LONG
     )
 
 
@@ -169,7 +171,7 @@ class ColdTower(Towers):
 
     answers_by = "cold"
     spec: ClassVar[AgentSpec] = _part(
-        "cold_tower", "The cold-start tower of `towers`.", RETRIEVAL_REWARD, _COLD
+        "cold_tower", "The cold-start tower of `towers`.", _TOWER_REWARD, _COLD
     )
 
 

@@ -26,7 +26,7 @@ from agenticrs.platform.errors import AgentError
 from agenticrs.registry.spec import AgentSpec, InnerReward
 from agenticrs.rewards.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
 from agenticrs.rewards.outer import captured_value
-from agenticrs.rewards.ranking import ranking_metrics
+from agenticrs.rewards.ranking import order_auc, ranking_metrics
 
 Answer = Callable[[UserBatch, Sequence[Candidates], int], Any]
 
@@ -99,6 +99,19 @@ def test_the_agents_own_reward_is_there_at_its_own_cut(
     found = evaluate(knn, data, heldout)
     expected = ranking_metrics(found.ranked, heldout.offsets, heldout.items, (7,))["map@7"]
     torch.testing.assert_close(found.per_user["map@7"], expected)
+
+
+def test_what_a_spec_wants_told_as_well_is_told(
+    knn: ItemKNN, data: TrainingData, heldout: Heldout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reward = InnerReward(metric="ndcg", also=("auc@100", "map@7"))
+    monkeypatch.setattr(ItemKNN, "spec", knn.spec.model_copy(update={"inner_reward": reward}))
+    found = evaluate(knn, data, heldout)
+    truth = (heldout.offsets, heldout.items)
+    expected = order_auc(found.ranked, *truth, 100)
+    torch.testing.assert_close(found.per_user["auc@100"], expected)
+    assert 0.5 < found.totals["auc@100"] < 1
+    assert "map@7" in found.totals
 
 
 def test_an_unknown_reward_is_refused(data: TrainingData, heldout: Heldout) -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenticrs.rewards.ranking import ranking_metrics, relevance
+from agenticrs.rewards.ranking import order_auc, ranking_metrics, relevance
 
 Lists = list[list[int]]
 
@@ -106,6 +106,20 @@ def test_moving_a_hit_up_never_lowers_a_metric(
     before, after = metrics([ranked], [truth], (5,)), metrics([better], [truth], (5,))
     for name, value in before.items():
         assert after[name][0] >= value[0] - 1e-12
+
+
+@given(st.lists(st.tuples(items, items), min_size=1, max_size=6), st.integers(1, 14))
+def test_auc_is_the_share_of_pairs_in_order(
+    users: list[tuple[list[int], list[int]]], k: int
+) -> None:
+    ranked, truth = [u[0] for u in users], [u[1] for u in users]
+    for found, row, held in zip(
+        order_auc(padded(ranked), *csr(truth), k).tolist(), ranked, truth, strict=True
+    ):
+        hits = [place for place, item in enumerate(row[:k]) if item in held]
+        misses = [place for place, item in enumerate(row[:k]) if item not in held]
+        won = [hit < miss for hit in hits for miss in misses]
+        assert found == pytest.approx(sum(won) / len(won) if won else 0.5)
 
 
 @pytest.mark.slow  # ranx compiles its metrics with numba: about 20 s

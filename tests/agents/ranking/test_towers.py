@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,9 +13,14 @@ from agenticrs.agents.agent import Agent, Budget
 from agenticrs.agents.batch import Candidates
 from agenticrs.agents.contract import N_ITEMS, small_log, some_candidates
 from agenticrs.agents.evaluation import router_health
+from agenticrs.agents.predictions import unpacked
 from agenticrs.agents.ranking.towers import Towers
 from agenticrs.agents.retrieval.popularity import Popularity
+from agenticrs.agents.training_data import Heldout
+from agenticrs.agents.trial import CandidateArrays, TrialRequest, run_trial
+from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.errors import AgentError
+from agenticrs.rewards.ranking import order_auc
 
 SMALL: dict[str, Any] = {
     "embedding_size": 8,
@@ -54,6 +60,20 @@ def test_the_cold_tower_knows_nobody_and_no_item_by_name() -> None:
     (_, after), *_ = cold.values(users, items)
     logits = [cold.combined(cold.network.task_logits(v)) for v in (before, after)]
     assert torch.equal(*logits)
+
+
+@pytest.mark.parametrize("name", ["long_tower", "cold_tower"])
+def test_a_tower_is_told_its_auc_beside_its_ndcg(name: str, fold: Fold) -> None:
+    rng = np.random.default_rng(4)
+    items = np.stack([rng.permutation(40)[:30] for _ in fold.users]).astype(np.int32)
+    given = CandidateArrays(items, -np.sort(rng.random(items.shape)).astype(np.float32), "all")
+    found = run_trial(fold, TrialRequest(name, SMALL), [given])
+    assert str(catalogue.agent_type(name).spec.inner_reward) == "ndcg@10"
+    _, ranked = unpacked(found.predictions, "cpu")
+    truth = Heldout.of(fold)
+    expected = order_auc(ranked, truth.offsets, truth.items, 100)
+    assert found.per_user["auc@100"].tolist() == expected.tolist()
+    assert found.totals["auc@100"] == pytest.approx(float(expected.mean()))
 
 
 def test_the_balance_loss_spreads_the_work() -> None:
