@@ -88,3 +88,28 @@ def test_too_many_categories_are_left_out_and_unknown_says_nothing() -> None:
         numeric=torch.tensor([[0.5], [-0.5]]),
     )
     assert content_columns(features).tolist() == [[0.5, 0, 0, 1], [-0.5, 0, 1, 1]]
+
+
+def test_words_of_titles_place_items_of_which_nothing_else_is_said() -> None:
+    data = log()
+    genre, number = torch.arange(N_ITEMS) % GENRES, 100 + torch.arange(N_ITEMS)
+    only = replace(
+        data.item_features,
+        tags=torch.zeros(N_ITEMS, 0),
+        words=torch.stack([genre, number, torch.full_like(genre, -1)], 1),
+    )
+    titled = replace(data, item_features=only)
+    agent = ColdItem(ColdItemConfig(embedding_size=8, epochs=5, ridge=0.1))
+    agent.fit(titled, Budget())
+    assert right_new_items(agent, titled) > 0.95
+    with pytest.raises(AgentError, match="nothing is said"):
+        ColdItem(ColdItemConfig(words=0)).fit(titled, Budget())
+
+
+def test_words_share_columns_and_a_title_has_unit_length() -> None:
+    nothing = FeatureTensors(torch.zeros(3, 0).long(), (), torch.zeros(3, 0), torch.zeros(3, 0))
+    titled = replace(nothing, words=torch.tensor([[0, 5], [4, -1], [-1, -1]]))
+    half = 2**-0.5
+    found = content_columns(titled, 4)
+    assert found[1:].tolist() == [[1, 0, 0, 0, 1], [0, 0, 0, 0, 1]]
+    assert found[0].tolist() == pytest.approx([half, half, 0, 0, 1])
