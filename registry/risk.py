@@ -111,11 +111,10 @@ def _of_graphs(before: Graph, after: Graph, roles: Mapping[str, str]) -> list[Re
     if before.output != after.output:
         found.append(Reason(level="medium", text="another node decides what users see"))
     both = sorted(was.keys() & now.keys())
-    routed = [i for i in both if was[i].when != now[i].when]
-    if routed:
-        segments = sorted({s for i in routed for node in (was[i], now[i]) for s in _whom(node)})
-        text = f"other users for {', '.join(routed)}: {', '.join(segments)}"
-        found.append(Reason(level="medium", text=text))
+    for i in both:
+        if was[i].when != now[i].when:
+            text = f"{i} acts for {_whom(now[i])} instead of {_whom(was[i])}"
+            found.append(Reason(level="medium", text=text))
     rewired = [i for i in both if (was[i].inputs, was[i].keep) != (now[i].inputs, now[i].keep)]
     if rewired:
         found.append(Reason(level="medium", text=f"{', '.join(rewired)} read or keep other lists"))
@@ -123,7 +122,7 @@ def _of_graphs(before: Graph, after: Graph, roles: Mapping[str, str]) -> list[Re
     for role in ("routing", "fusion"):
         deciding = ", ".join(i for i in newer if roles.get(now[i].agent) == role)
         if deciding:
-            text = f"{role} changes: {deciding} decide for everybody"
+            text = f"new version of the {role}, which decides for everybody: {deciding}"
             found.append(Reason(level="medium", text=text))
     only = ", ".join(i for i in newer if roles.get(now[i].agent) not in ("routing", "fusion"))
     if only:
@@ -160,8 +159,8 @@ def _of_evidence(evidence: Mapping[str, Any]) -> list[Reason]:
     return found
 
 
-def _whom(node: Node) -> tuple[str, ...]:
-    return node.when.segments if node.when else ("everybody",)
+def _whom(node: Node) -> str:
+    return f"{' or '.join(node.when.segments)} of {node.when.node}" if node.when else "everybody"
 
 
 def _has_code(config: Mapping[str, Any]) -> bool:

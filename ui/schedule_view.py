@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from agenticrs.evolution.controller import lease_name
 from agenticrs.evolution.scheduling.allowance import Account, accounts
 from agenticrs.evolution.scheduling.scheduler import leader_lease
-from agenticrs.evolution.scheduling.spec import ScheduleSpec
+from agenticrs.evolution.scheduling.spec import ScheduleSpec, span
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.settings import Settings
 from agenticrs.registry import lease, schedules
@@ -34,6 +34,29 @@ class ScheduleView:
     def when(self) -> str:
         """When it begins, in words."""
         return self.spec.in_words()
+
+    @property
+    def rules(self) -> tuple[tuple[str, str], ...]:
+        """What each of its runs keeps to: a name and words, those that are set."""
+        spec, found = self.spec, []
+        if spec.blackouts:
+            after = "waits for the end" if spec.in_blackout == "wait" else "is left out"
+            found.append(("never in", f"{', '.join(spec.blackouts)}; a run {after}"))
+        if spec.jitter_seconds:
+            found.append(("begins late by", f"up to {span(spec.jitter_seconds)}"))
+        due = "only the last of several runs" if spec.coalesce else "each of several runs"
+        found.append(("when late", f"{due}, up to {span(spec.grace_seconds)}"))
+        if spec.new_events or spec.on_drift:
+            looks = (
+                f"every {span(spec.check_seconds)}; rests {span(spec.cooldown_seconds)} after a run"
+            )
+            found.append(("looks at the data", looks))
+        if spec.agents:
+            found.append(("agents", ", ".join(spec.agents)))
+        caps = (("candidates", spec.trials), ("s", spec.seconds), ("GPU-s", spec.gpu_seconds))
+        told = [f"{cap:g} {unit}" for unit, cap in caps if cap is not None]
+        found.append(("budget of a cycle", ", ".join(told) or "as the settings say"))
+        return tuple(found)
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""

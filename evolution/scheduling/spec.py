@@ -165,7 +165,7 @@ class ScheduleSpec(BaseModel):
         """When it begins, for a table."""
         times = f"cron {self.cron}" if self.cron else ""
         if self.every_seconds is not None:
-            times = f"every {_span(self.every_seconds)}"
+            times = f"every {span(self.every_seconds)}"
         triggers = [f"{self.new_events:,} new events"] if self.new_events else []
         triggers += ["drift"] if self.on_drift else []
         return " or ".join(filter(None, [times, *triggers]))
@@ -198,8 +198,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A length of time in words: ``6 h``, ``90 s``."""
     for name, unit in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds % unit == 0:
+        if seconds and seconds % unit == 0:
             return f"{seconds / unit:g} {name}"
     return f"{seconds:g} s"

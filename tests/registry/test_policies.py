@@ -103,14 +103,20 @@ def write(engine: Engine, policy: Policy, replaces: int = 0) -> None:
     ("after", "evidence", "change", "level", "why"),
     [
         (graph(ease={"version": 2}), {}, "versions", "low", "weights or settings of ease"),
-        (graph(rrf={"version": 2}), {}, "versions", "medium", "fusion changes"),
+        (
+            graph(rrf={"version": 2}),
+            {},
+            "versions",
+            "medium",
+            "new version of the fusion, which decides for everybody: rrf",
+        ),
         (graph(rrf={"inputs": ("ease",)}), {}, "composition", "medium", "read or keep other"),
         (
             graph(ease={"when": Condition(node="router", segments=("cold",))}),
             {},
             "composition",
             "medium",
-            "other users for ease: cold, everybody",
+            "ease acts for cold of router instead of everybody",
         ),
         (
             Graph(nodes=graph().nodes[:1], output="popularity"),

@@ -39,7 +39,8 @@ def draw(metrics: Sequence[MetricView], *, name: str) -> Markup:
     return Markup("").join(
         [
             Markup(
-                '<svg class="intervals" role="img" viewBox="0 0 {w} {h}" width="{w}" height="{h}" '
+                '<svg class="intervals gains" role="img" viewBox="0 0 {w} {h}" width="{w}" '
+                'height="{h}" '
                 'aria-labelledby="{name}-title"><title id="{name}-title">{text}</title>'
                 '<line class="zero" x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{foot}"/>'
             ).format(w=WIDTH, h=height, name=name, text=text, zero=x(0.0), foot=height - _FOOT),

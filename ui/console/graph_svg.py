@@ -26,6 +26,8 @@ from agenticrs.ui.console.graph_layout import (
 
 Mark = Literal["added", "removed", "changed"]
 _LONGEST_TEXT = 20
+_BROAD = 640
+"""Wider than this, a phone could not show it whole with words that can be read."""
 
 
 def changes(before: Graph, after: Graph) -> tuple[dict[str, Mark], dict[str, Mark]]:
@@ -67,13 +69,15 @@ def draw(
     layout = place(graph, direction)
     parts = [
         Markup(
-            '<svg class="graph" role="{role}" viewBox="{left} 0 {w} {h}" width="{w}" height="{h}" '
+            '<svg class="{kinds}" role="{role}" viewBox="{left} 0 {w} {h}" width="{w}" '
+            'height="{h}" '
             'aria-labelledby="{name}-title {name}-desc">'
             '<title id="{name}-title">{title}</title><desc id="{name}-desc">{text}</desc>'
             '<defs><marker id="{name}-arrow" class="arrow" viewBox="0 0 8 8" refX="7" refY="4" '
             'markerWidth="7" markerHeight="7" orient="auto-start-reverse">'
             '<path d="M0 0.8 L7.4 4 L0 7.2 z"/></marker></defs>'
         ).format(
+            kinds="graph broad" if max(layout.width, room) > _BROAD else "graph",
             role="group" if linked else "img",
             left=f"{min(0.0, (layout.width - room) / 2):.0f}",
             w=f"{max(layout.width, room):.0f}",

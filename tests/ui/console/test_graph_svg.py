@@ -208,6 +208,19 @@ def test_text_is_escaped_wherever_it_comes_from(text: str) -> None:
     assert all(not name.startswith("on") for e in root.iter() for name in e.attrib)
 
 
+def test_only_what_a_phone_cannot_show_whole_is_broad() -> None:
+    def beside(count: int) -> Graph:
+        names = [f"n{number}" for number in range(count)]
+        last = Node(id="last", agent="rrf", version=1, inputs=tuple(names))
+        return Graph(
+            nodes=(*(Node(id=n, agent="ease", version=1) for n in names), last), output="last"
+        )
+
+    for count, kinds in ((3, "graph"), (6, "graph broad")):
+        drawn = graph_svg.draw(beside(count), name="g", title="t", direction="down")
+        assert f'<svg class="{kinds}" ' in drawn
+
+
 def test_long_names_are_cut_but_told_in_full() -> None:
     graph = Graph(nodes=(Node(id="a", agent="x" * 40, version=12),), output="a")
     root = parsed(graph_svg.draw(graph, name="g", title="t"))

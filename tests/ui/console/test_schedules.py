@@ -85,6 +85,9 @@ def test_a_form_adds_a_schedule(place: Any, client: Any) -> None:
         reason="quiet at night",
     )
     assert (answer.status_code, answer.headers["location"]) == (303, "/schedules/nightly")
+    page = client.get("/schedules/nightly").text
+    assert "daily 08:00-09:00, 2026-12-24; a run waits for the end" in page
+    assert "up to 10 min" in page
     spec = row(place).spec
     assert (spec["timezone"], spec["jitter_seconds"]) == ("Europe/Berlin", 600)
     assert spec["blackouts"] == ["daily 08:00-09:00", "2026-12-24"]
@@ -163,6 +166,9 @@ def test_a_viewer_sees_times_and_no_buttons(place: Any) -> None:
     for path in ("/schedules", "/schedules/nightly"):
         page = client.get(path).text
         assert "nightly" in page
+    assert "only the last of several runs, up to 1 h" in page, "its rules, without the form"
+    for path in ("/schedules", "/schedules/nightly"):
+        page = client.get(path).text
         assert 'action="/schedules' not in page
     answer = client.post("/schedules/nightly/pause", data={"csrf": session.csrf, "reason": "x"})
     assert answer.status_code == 403
