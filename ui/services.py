@@ -35,7 +35,7 @@ from agenticrs.evolution.scheduling import edits
 from agenticrs.evolution.scheduling.scheduler import Scheduler
 from agenticrs.evolution.scheduling.spec import ScheduleSpec
 from agenticrs.platform import tracing
-from agenticrs.platform.allocator import use_few_heaps
+from agenticrs.platform.allocator import bound_heaps
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, SettingsError
 from agenticrs.platform.jobs.job import JobRunner
@@ -72,7 +72,7 @@ def up(
     """
     import uvicorn
 
-    use_few_heaps()
+    bound_heaps()
     out, scheduled = Console(), ScheduledCycles()
     with ExitStack() as stack:
         stack.enter_context(_stoppable())

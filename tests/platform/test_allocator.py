@@ -19,7 +19,7 @@ import ctypes, os, sys, tempfile, threading
 from agenticrs.platform import allocator
 
 if sys.argv[1] == "few":
-    assert allocator.use_few_heaps()
+    assert allocator.bound_heaps()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.fdopen.restype, libc.fdopen.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_char_p]
@@ -69,6 +69,28 @@ print(kept / held > 0.9, (resident() - before) / held < 0.1)
 """
 
 
+LARGE = """
+import ctypes
+from agenticrs.platform import allocator
+
+assert allocator.bound_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+
+def resident():
+    with open("/proc/self/statm") as told:
+        return int(told.read().split()[1]) * 4096
+
+libc.free(libc.malloc(8 * allocator.LARGE))  # from now on glibc would have such blocks in the heap
+before = resident()
+block, above = libc.malloc(4 * allocator.LARGE), libc.malloc(5000)
+ctypes.memset(block, 1, 4 * allocator.LARGE)
+libc.free(block)
+print(resident() - before < allocator.LARGE)
+"""
+
+
 def counted(how: str) -> list[str]:
     """How many heaps eight threads have together, and what a child would be told."""
     environment = {k: v for k, v in os.environ.items() if k not in allocator._CHOSEN}
@@ -91,6 +113,15 @@ def test_many_threads_share_few_heaps_and_children_do_so_too() -> None:
 
 
 @needs_glibc
+def test_a_large_block_goes_back_to_the_system_when_it_is_freed() -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in allocator._CHOSEN}
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["True"]
+
+
+@needs_glibc
 def test_what_is_free_below_something_that_is_held_is_given_back() -> None:
     done = subprocess.run(
         [sys.executable, "-c", GIVE_BACK], check=True, capture_output=True, text=True
@@ -102,7 +133,7 @@ def test_what_is_free_below_something_that_is_held_is_given_back() -> None:
 def test_what_a_person_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(allocator, "_CHOSEN", (name,))
     monkeypatch.setenv(name, "something")
-    assert not allocator.use_few_heaps()
+    assert not allocator.bound_heaps()
     assert os.environ[name] == "something"
 
 
@@ -110,6 +141,6 @@ def test_another_c_library_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in allocator._CHOSEN:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
-    assert not allocator.use_few_heaps()
+    assert not allocator.bound_heaps()
     assert "MALLOC_ARENA_MAX" not in os.environ
     allocator.give_back()

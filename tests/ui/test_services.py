@@ -74,7 +74,7 @@ def test_it_bounds_the_heaps_of_its_process_before_anything_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(services, "use_few_heaps", lambda: asked.append(True))
+    monkeypatch.setattr(services, "bound_heaps", lambda: asked.append(True))
     with services._only_one(tmp_path), pytest.raises(Conflict):
         services.up(load_settings(home=tmp_path))
     assert asked
