@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
@@ -63,7 +64,10 @@ def count(session: Session, surface: str) -> int:
 
 
 def let_count(session: Session, row: ExperimentRow, users: Sequence[str], step: int) -> None:
-    """Let them count in that step and in no other. Raises NotAllowed when some have counted."""
+    """Let them count in that step and in no other.
+
+    Raises NotAllowed when some have counted, Conflict when somebody else tells of them right now.
+    """
     for start in range(0, len(users), _BATCH):
         some = users[start : start + _BATCH]
         known = session.exec(
@@ -76,10 +80,13 @@ def let_count(session: Session, row: ExperimentRow, users: Sequence[str], step: 
                 f"{known[0]!r} has counted in experiment {row.id} already",
                 hint="a user counts once, when their reward has come due: leave them out",
             )
-        session.connection().execute(
-            insert(ExperimentUserRow),
-            [{"experiment_id": row.id, "user_id": user, "step": step} for user in some],
-        )
+        values = [{"experiment_id": row.id, "user_id": user, "step": step} for user in some]
+        try:
+            session.connection().execute(insert(ExperimentUserRow), values)
+        except IntegrityError as error:
+            raise Conflict(
+                f"somebody else tells of these users of experiment {row.id}", hint="look again"
+            ) from error
 
 
 def change(

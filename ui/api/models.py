@@ -281,6 +281,53 @@ class DecisionRequest(_Request):
     reason: Reason
 
 
+class ExperimentGuardrail(_Request):
+    """What an experiment may not spoil."""
+
+    metric: Id
+    margin: float = Field(gt=0, le=100, description="Part of the control's mean: 0.05 is 5 %.")
+    larger_is_better: bool = False
+
+
+class ExperimentRequest(_Request):
+    """What shall be compared; all that is left open is planned."""
+
+    title: Annotated[Reason, Field(description="What is asked.")]
+    treatment: Annotated[Reason, Field(description="What the users of the treatment see.")]
+    control: Annotated[Reason, Field(description="What the others see.")]
+    reason: Reason
+    allocation: float = Field(default=0.5, gt=0, lt=1, description="Share of the treatment.")
+    horizon: int = Field(default=14, ge=1, le=10_000, description="Steps after which it ends.")
+    users: int = Field(default=1000, ge=1, le=10**9, description="Expected a step.")
+    margin: float = Field(default=0.01, gt=0, le=100, description="Part that may be lost.")
+    guardrails: list[ExperimentGuardrail] = Field(default=[], max_length=20)
+
+
+class ObservedUser(_Request):
+    """What a user brought in the time that counts, which is over."""
+
+    user: Id
+    metrics: dict[Id, Annotated[float, Field(ge=-1e12, le=1e12)]] = Field(
+        max_length=50, description="The reward, and each guardrail of the experiment."
+    )
+    before: float | None = Field(
+        default=None, ge=-1e12, le=1e12, description="Brought in as long a time before."
+    )
+
+
+class ObservationRequest(_Request):
+    """One step of an experiment."""
+
+    users: list[ObservedUser] = Field(min_length=1, max_length=20_000)
+
+
+class UserArm(_Public):
+    """Where a user is, whenever and wherever it is asked."""
+
+    user: str
+    arm: Literal["treatment", "control"]
+
+
 class CompositionPublic(_Public):
     """An immutable composition."""
 

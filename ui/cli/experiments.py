@@ -5,19 +5,15 @@ from __future__ import annotations
 import csv
 import getpass
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agenticrs.platform.errors import DataError
 from agenticrs.ui.cli.output import JsonOption, emit, friendly, record, table
 
 if TYPE_CHECKING:
-    from agenticrs.evolution.experiments import Told
     from agenticrs.registry.tables import ExperimentRow
-    from agenticrs.rewards.experiments.guardrails import Guardrail
 
 app = typer.Typer(help="Experiments with two arms.", no_args_is_help=True)
 
@@ -93,6 +89,7 @@ def begin(
     with friendly():
         from agenticrs.evolution import experiments
         from agenticrs.platform.settings import load_settings
+        from agenticrs.ui.experiment_input import guardrail_of
         from agenticrs.ui.wiring import build_services
 
         services = build_services(load_settings())
@@ -104,7 +101,7 @@ def begin(
             horizon=horizon,
             users=users,
             margin=margin,
-            guardrails=tuple(_guardrail(text) for text in guardrail or ()),
+            guardrails=tuple(guardrail_of(text) for text in guardrail or ()),
         )
         row = experiments.begin(
             services.engine,
@@ -156,11 +153,12 @@ def observe(
     with friendly():
         from agenticrs.evolution import experiments
         from agenticrs.platform.settings import load_settings
+        from agenticrs.ui.experiment_input import told_of
         from agenticrs.ui.wiring import build_services
 
         services = build_services(settings := load_settings())
         with file.open(newline="", encoding="utf-8") as rows:
-            told = _told(rows)
+            told = told_of(rows)
         row = experiments.observe(services.engine, settings.surface, number, told, who=who)
         _print(row, as_json)
 
@@ -176,39 +174,6 @@ def stop(number: Number, reason: Reason, who: Who, as_json: JsonOption = False) 
         services = build_services(settings := load_settings())
         row = experiments.stop(services.engine, settings.surface, number, who=who, reason=reason)
         _print(row, as_json)
-
-
-def _guardrail(text: str) -> Guardrail:
-    from agenticrs.rewards.experiments.guardrails import Guardrail
-
-    name, _, margin = text.partition("=")
-    try:
-        return Guardrail(
-            name.strip().removeprefix("+"),
-            margin=float(margin),
-            larger_is_better=name.strip().startswith("+"),
-        )
-    except ValueError as error:
-        raise DataError(
-            f"{text!r} is no guardrail: {error}", hint="for example leaving=0.05"
-        ) from error
-
-
-def _told(rows: Iterable[str]) -> Sequence[Told]:
-    """What a file tells; raises DataError with the line."""
-    from agenticrs.evolution.experiments import Told
-
-    found = []
-    for number, row in enumerate(csv.DictReader(rows), start=2):
-        user, before = (row.pop("user", "") or "").strip(), (row.pop("before", "") or "").strip()
-        try:
-            metrics = {name: float(value) for name, value in row.items()}
-            found.append(Told(user, metrics, float(before) if before else None))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"line {number}: {error}", hint="numbers, below their names") from error
-        if not user:
-            raise DataError(f"line {number} names no user", hint="the first line names the columns")
-    return found
 
 
 def _print(row: ExperimentRow, as_json: bool) -> None:

@@ -51,6 +51,7 @@ KNOWN: dict[str, list[dict[str, Any]]] = {
     "/v1/agents/{": [{"name": "ease"}, {"name": "popularity"}],
     "/v1/people/{": [{"name": "admin"}, {"name": "ada"}],
     "/v1/schedules/{": [{"name": "nightly"}],
+    "/v1/experiments/{": [{"number": 2}],
 }
 """Path parameters of what there is, by the paths' beginnings: so more is answered than 404."""
 
