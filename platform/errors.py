@@ -6,6 +6,7 @@ AgenticRSError                      anything a caller may want to show to a pers
 │   ├── InvalidRows                 some rows break the schema (carries the report)
 │   └── UnknownDataset              no stored dataset has that name
 ├── JobError                        the job runner itself cannot work (not: a job failed)
+│   └── JobsAway                    it was lost: what was begun on it may be begun again
 ├── TrackingError                   the MLflow server refuses or cannot be reached
 │   └── TrackingAway                it cannot be reached: what was asked may be tried again
 ├── LanguageModelError              there is no answer of a language model (tree in llm/port.py)
@@ -52,6 +53,10 @@ class UnknownDataset(DataError):
 
 class JobError(AgenticRSError):
     """The job runner cannot work; a job that fails is an outcome, not an exception."""
+
+
+class JobsAway(JobError):
+    """The job runner was lost, with what was shared and what ran: both may be begun again."""
 
 
 class TrackingError(AgenticRSError):

@@ -181,6 +181,9 @@ class Settings(BaseSettings):
     agent_timeout_ms: float = Field(default=500.0, gt=0, allow_inf_nan=False)
     """Milliseconds that one agent may take while serving before its fallback steps in."""
 
+    agent_timeouts_ms: str | None = None
+    """The same for single agents, by name and commas: `itemknn=50,sasrec=300`."""
+
     circuit_failures: int = Field(default=5, ge=1)
     """Failures of an agent in a row after which it is left alone for a while."""
 
@@ -369,6 +372,12 @@ class Settings(BaseSettings):
         return {agent.strip(): method.strip() for agent, _, method in pairs}
 
     @property
+    def agent_timeouts(self) -> dict[str, float]:
+        """``agent_timeouts_ms`` in seconds, by agent."""
+        pairs = (part.partition("=") for part in (self.agent_timeouts_ms or "").split(",") if part)
+        return {agent.strip(): float(time) / 1000 for agent, _, time in pairs}
+
+    @property
     def search_limits(self) -> tuple[tuple[str, str, Literal["most", "least"], float], ...]:
         """``limits`` as (agent or ``all``, metric, which bound, its value)."""
         parts = (part for part in (self.limits or "").split(",") if part.strip())
@@ -399,6 +408,14 @@ class Settings(BaseSettings):
         for part in filter(str.strip, (value or "").split(",")):
             if not _LIMIT.fullmatch(part):
                 raise ValueError("should be metric<=number or metric>=number, several by commas")
+        return value
+
+    @field_validator("agent_timeouts_ms", mode="after")
+    @classmethod
+    def _timed(cls, value: str | None) -> str | None:
+        for part in (value or "").split(",") if value else ():
+            if not re.fullmatch(_WEIGHT, part) or not float(part.partition("=")[2]):
+                raise ValueError("should be agent=milliseconds, several by commas: itemknn=50")
         return value
 
     @field_validator("objectives", mode="after")

@@ -50,7 +50,7 @@ from agenticrs.ui.api.dependencies import AppDependencies
 from agenticrs.ui.canary_steps import CanarySteps
 from agenticrs.ui.courier import Courier, channels_of
 from agenticrs.ui.garbage import look_at_new_objects_only
-from agenticrs.ui.replicas import replicas
+from agenticrs.ui.on_ray import OnRay
 from agenticrs.ui.serving import ServingModel
 from agenticrs.ui.wiring import build_controller, ray_token
 
@@ -91,18 +91,14 @@ def up(
         if settings.ray_address is None:
             _make_ray_token(settings.home)
         stack.callback(scheduled.wait, LEAVE_SECONDS)  # after Ray, but before MLflow goes
+        on_ray = OnRay(settings, addresses, lambda: _write(record, _told(addresses)))
         with out.status("starting Ray"):
-            runner = stack.enter_context(RayRunner(settings.ray_address, settings.home))
+            runner = stack.enter_context(
+                RayRunner(settings.ray_address, settings.home, rejoined=on_ray.again)
+            )
         _hear_signals()  # Ray has put its own handler in place
-        addresses["Ray"] = settings.ray_address or runner.address
-        _write(
-            record,
-            {
-                "api": addresses["console and API"],
-                "mlflow": addresses["MLflow"],
-                "ray": addresses["Ray"],
-            },
-        )
+        on_ray.joined(runner.address)
+        stack.callback(on_ray.end)
         controller = _with_runner(make_controller(settings), runner)
         password = _first_account(controller.services.engine, settings)
         tracer = tracing.start(settings)
@@ -113,9 +109,8 @@ def up(
             steps = CanarySteps(controller)
             steps.start()
             stack.callback(steps.stop)
-        if settings.replicas:
-            with out.status("starting replicas"):
-                addresses["replicas"] = stack.enter_context(replicas(settings))
+        with out.status("starting replicas"):
+            on_ray.replicate()
         stack.callback(scheduled.freeze, controller.services.engine)
         scheduled.begin(controller)
         stack.callback(scheduled.stop)  # before all else: another process may lead now
@@ -335,6 +330,12 @@ def _only_one(home: Path) -> Iterator[Path]:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _told(addresses: dict[str, str]) -> dict[str, str]:
+    """What other commands look for in the file (``wiring.py``)."""
+    names = {"api": "console and API", "mlflow": "MLflow", "ray": "Ray"}
+    return {name: addresses[shown] for name, shown in names.items()}
 
 
 def _write(path: Path, addresses: dict[str, str]) -> None:

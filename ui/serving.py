@@ -275,6 +275,7 @@ class ServingModel:
             histories.batch(None, self._live, ()),
             histories.popularity,
             agent_timeout=self._settings.agent_timeout_ms / 1000,
+            agent_timeouts=self._settings.agent_timeouts,
             circuits=CircuitRules(self._settings.circuit_failures, self._settings.circuit_seconds),
         )
         return LoadedModel(row, histories, runtime)

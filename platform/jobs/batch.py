@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from agenticrs.platform.errors import JobError
+from agenticrs.platform.errors import JobError, JobsAway
 from agenticrs.platform.jobs.capacity import Capacity
 from agenticrs.platform.jobs.job import Cause, Failed, Job, Outcome, Resources, Succeeded
 from agenticrs.platform.jobs.worker import Note, RaisedAfter, Returned, Ticket
@@ -53,7 +53,10 @@ class Pool(Protocol):
         """End the worker of the attempt by force, or take it off the queue."""
 
     def notes(self) -> Mapping[str, Note]:
-        """What is known of attempts that have begun, by id; may be out of date or empty."""
+        """What is known of attempts that have begun, by id; may be out of date or empty.
+
+        Raises JobsAway when the pool has been silent for so long that it must be lost.
+        """
 
     def forget(self, ticket: Ticket) -> None:
         """The attempt has ended: drop its note."""
@@ -117,11 +120,12 @@ class Batch:
         self._thread.start()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """One outcome for each job, as they come; JobError when the pool is gone."""
+        """One outcome for each job, as they come; JobError when the pool broke (JobsAway: lost)."""
         for _ in range(self._n_jobs):
             answer = self._answers.get()
             if isinstance(answer, _Broken):
-                raise JobError(
+                kind = JobsAway if isinstance(answer.error, JobsAway) else JobError
+                raise kind(
                     f"the job runner broke: {answer.error}",
                     hint="start again: finished trials are kept",
                 ) from answer.error

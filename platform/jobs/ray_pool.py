@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agenticrs.platform.errors import JobError
+from agenticrs.platform.errors import JobError, JobsAway
 from agenticrs.platform.jobs.batch import Died
 from agenticrs.platform.jobs.capacity import Capacity
 from agenticrs.platform.jobs.job import Job
@@ -34,6 +35,8 @@ _QUIET = {
 }
 
 _ANSWER_WITHIN = 10.0
+LOST_AFTER = 40.0
+"""Seconds of silence while jobs run after which Ray is lost; losing one node of several is not."""
 
 
 class RayPool:
@@ -75,6 +78,7 @@ class RayPool:
             # Losing the board costs words of progress, never a job: it restarts for ever.
             self._board: Any = ray.remote(Board).options(num_cpus=0, max_restarts=-1).remote()
             self._execute: Any = ray.remote(_execute)
+            self._heard = time.monotonic()
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             ray.shutdown()
             where = masked(address) if address else "this machine"
@@ -82,6 +86,18 @@ class RayPool:
                 f"Ray on {where} cannot be used: {masked(str(error))}",
                 hint="without AGENTICRS_RAY_ADDRESS and RAY_ADDRESS, Ray runs on this machine",
             ) from error
+
+    def answers(self) -> bool:
+        """Whether this is still the Ray that was joined.
+
+        Ask it before anything else: a process that asks a lost Ray for its nodes is ended by it.
+        """
+        self._heard = time.monotonic()
+        try:
+            self._ray.get(self._board.read.remote(), timeout=_ANSWER_WITHIN)
+        except self._ray.exceptions.RayError:
+            return False
+        return True
 
     @property
     def address(self) -> str:
@@ -135,11 +151,15 @@ class RayPool:
         self._ray.cancel(handle, force=True)
 
     def notes(self) -> Mapping[str, Note]:
-        """The board's notes; empty while the board does not answer."""
+        """The board's notes; empty while the board does not answer, JobsAway after long silence."""
         try:
             found: dict[str, Note] = self._ray.get(self._board.read.remote(), timeout=2)
         except self._ray.exceptions.RayError:
+            silent = time.monotonic() - self._heard
+            if silent > LOST_AFTER:
+                raise JobsAway(f"Ray has not answered for {silent:.0f} s") from None
             return {}
+        self._heard = time.monotonic()
         return found
 
     def forget(self, ticket: Ticket) -> None:

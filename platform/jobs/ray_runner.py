@@ -1,5 +1,8 @@
 """Jobs on Ray: on this machine by default, on a cluster by its address.
 
+A Ray that was lost (its node or its head died) is joined or started anew, once nothing waits for
+its answers. What was shared is gone then: whoever shared it is told, and begins again.
+
 The job functions must be importable where they run: on a cluster, install the same AgenticRS on
 every node. Nothing of the working folder is uploaded.
 """
@@ -7,12 +10,12 @@ every node. Nothing of the working folder is uploaded.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from agenticrs.platform.errors import JobError
+from agenticrs.platform.errors import JobError, JobsAway
 from agenticrs.platform.jobs.batch import Batch
 from agenticrs.platform.jobs.call import refuse_repeated_keys
 from agenticrs.platform.jobs.job import Job, Outcome, Progress
@@ -32,6 +35,7 @@ class RayRunner:
         num_cpus: CPUs of a local Ray; None takes all of the machine.
         num_gpus: GPUs of a local Ray; None takes those that are found.
         dashboard: whether a local Ray starts its web page.
+        rejoined: hears the address of another Ray that has taken the place of one that was lost.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class RayRunner:
         num_gpus: int | None = None,
         *,
         dashboard: bool = False,
+        rejoined: Callable[[str], None] = lambda address: None,
     ) -> None:
         if num_cpus is not None and num_cpus < 1:
             raise JobError(f"num_cpus must be at least 1, got {num_cpus}")
@@ -50,22 +55,17 @@ class RayRunner:
         self._num_cpus = num_cpus
         self._num_gpus = num_gpus
         self._dashboard = dashboard
+        self._rejoined = rejoined
         self._log = get_logger(__name__)
         self._told: set[str] = set()
         self._lock = threading.Lock()
         self._batches: list[Batch] = []
         self._pool: RayPool | None = None
+        self._entered = False
 
     def __enter__(self) -> RayRunner:
-        # Ray takes a second to import: only who runs jobs pays for it.
-        from agenticrs.platform.jobs.ray_pool import RayPool
-
-        self._pool = RayPool(
-            self._address,
-            num_cpus=self._num_cpus,
-            num_gpus=self._num_gpus,
-            dashboard=self._dashboard,
-        )
+        self._pool = self._join()
+        self._entered = True
         return self
 
     def __exit__(
@@ -79,26 +79,27 @@ class RayRunner:
     @property
     def address(self) -> str:
         """Where another process's runner joins the Ray of this one; raises JobError when closed."""
-        if self._pool is None:
-            raise JobError("the runner is closed")
-        return self._pool.address
+        return self._open().address
 
     @property
     def parallel(self) -> int:
         """How many one-CPU jobs can run at a time (at least 1)."""
-        return max(1, int(self._open().capacity().cpus))
+        return max(1, int(self._living().capacity().cpus))
 
     def share(self, value: Any) -> Any:
-        """Put a value once into the object store; readers see its numpy arrays without a copy."""
-        return self._open().share(value)
+        """Put a value once into the object store; readers see its numpy arrays without a copy.
+
+        Raises JobsAway when Ray was lost.
+        """
+        return self._living().share(value)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Start the jobs at once and yield each outcome as it comes.
 
-        Closing the iterator kills what still runs. Raises JobError for a repeated key, and when
-        Ray itself is lost.
+        Closing the iterator kills what still runs. Raises JobError for a repeated key, JobsAway
+        when Ray itself is lost.
         """
-        pool = self._open()
+        pool = self._living()
         refuse_repeated_keys(jobs)
         batch = Batch(jobs, pool, pool.capacity(), self._tell)
         with self._lock:
@@ -126,6 +127,7 @@ class RayRunner:
 
     def close(self) -> None:
         """Stop everything that is still running and release what was shared. Safe to repeat."""
+        self._entered = False
         if self._pool is None:
             return
         with self._lock:
@@ -149,6 +151,37 @@ class RayRunner:
         repeated = event + str(facts.get("reason", "")) in self._told
         self._told.add(event + str(facts.get("reason", "")))
         (self._log.debug if repeated else self._log.warning)(event, **facts)
+
+    def _join(self) -> RayPool:
+        # Ray takes a second to import: only who runs jobs pays for it.
+        from agenticrs.platform.jobs.ray_pool import RayPool
+
+        return RayPool(
+            self._address,
+            num_cpus=self._num_cpus,
+            num_gpus=self._num_gpus,
+            dashboard=self._dashboard,
+        )
+
+    def _living(self) -> RayPool:
+        """The pool, which answers; raises JobsAway when it was lost, having joined another one."""
+        if self._entered and self._pool is None:  # there was none to be joined the last time
+            try:
+                self._pool = self._join()
+            except JobError as error:
+                raise JobsAway("Ray was lost and is not back yet", hint=str(error)) from error
+            self._rejoined(self._pool.address)
+        pool = self._open()
+        if pool.answers():
+            return pool
+        with self._lock:
+            waited_for = bool(self._batches)  # those find out by themselves
+            if not waited_for:
+                self._pool = None
+        if not waited_for:
+            self._log.warning("Ray was lost: another one is joined, or started")
+            pool.close()
+        raise JobsAway("Ray was lost, with what was shared", hint="begin again")
 
     def _open(self) -> RayPool:
         if self._pool is None:

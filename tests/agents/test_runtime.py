@@ -114,6 +114,7 @@ def runtime(
     roles: Mapping[str, Role] | None = None,
     *,
     timeout: float | None = None,
+    timeouts: Mapping[str, float] | None = None,
     circuits: CircuitRules | None = None,
 ) -> Runtime:
     """Serves the nodes, the last one's output; popular items are 0, 1, 2, ..."""
@@ -134,6 +135,7 @@ def runtime(
         people(),
         popularity,
         agent_timeout=timeout,
+        agent_timeouts=timeouts,
         depth=10,
         circuits=circuits,
     )
@@ -432,6 +434,26 @@ def test_a_late_agent_is_replaced_and_said_to_be_late(monkeypatch: pytest.Monkey
     assert shown(slate) == [[7, 8]]
     assert of(slate, "a").status == "timeout"
     assert "no answer within 100 ms" in of(slate, "a").error
+    serve.close()
+
+
+def test_an_agent_may_have_a_time_limit_of_its_own() -> None:
+    gate = threading.Event()
+
+    def waits(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Any:
+        gate.wait()
+        return always(5)(users, inputs, k)
+
+    def opens(users: UserBatch, inputs: Sequence[Candidates], k: int) -> Any:
+        gate.set()
+        return always(7)(users, inputs, k)
+
+    nodes = [node("a"), node("b"), node("rrf", "a", "b")]
+    acts: Acts = {"a": waits, "b": opens, "rrf": rrf()}
+    serve = runtime(nodes, acts, timeout=30.0, timeouts={"a": 0.02})
+    slate = serve.recommend(people([]), 1)
+    assert "no answer within 20 ms" in of(slate, "a").error
+    assert of(slate, "b").status == "ok", "the others have the limit of all"
     serve.close()
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from agenticrs.evolution import outages
 from agenticrs.platform.database import make_engine, session_scope
-from agenticrs.platform.errors import TrackingAway, TrackingError
+from agenticrs.platform.errors import JobError, JobsAway, TrackingAway, TrackingError
 from agenticrs.registry import cycles, lease, promotion
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def test_a_postgresql_that_nobody_runs_is_an_outage() -> None:
 def test_mlflow_that_says_no_is_no_outage() -> None:
     assert outages.is_outage(TrackingAway("no answer"))
     assert not outages.is_outage(TrackingError("there is no such version"))
+
+
+def test_a_ray_that_was_lost_is_an_outage_and_a_wrong_job_is_none() -> None:
+    assert outages.is_outage(JobsAway("lost"))
+    assert not outages.is_outage(JobError("two jobs have the key 'a'"))
 
 
 def test_it_is_tried_again_after_longer_and_longer_waits_until_it_works() -> None:

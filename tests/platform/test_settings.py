@@ -114,6 +114,8 @@ def test_settings_made_directly_know_their_sources_too(
         ("log_level", "LOUD"),
         ("gpus_per_trial", "-1"),
         ("auto_approve_agents", "perhaps"),
+        ("agent_timeouts_ms", "itemknn"),
+        ("agent_timeouts_ms", "itemknn=0"),
     ],
 )
 def test_a_bad_value_names_the_setting_the_value_and_the_place_to_correct_it(
@@ -195,3 +197,11 @@ def test_a_refused_secret_does_not_show_either() -> None:
     with pytest.raises(ValidationError) as direct:
         Settings(database_url="mysql://me:hunter2@db/registry")
     assert "hunter2" not in str(direct.value)
+
+
+def test_single_agents_have_their_own_time_limits_in_seconds() -> None:
+    assert Settings().agent_timeouts == {}
+    assert Settings(agent_timeouts_ms="itemknn=50, sasrec = 300").agent_timeouts == {
+        "itemknn": 0.05,
+        "sasrec": 0.3,
+    }

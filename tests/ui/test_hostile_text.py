@@ -42,6 +42,8 @@ TEXTS: dict[type[SQLModel], tuple[str, ...]] = {
     tables.PromotionRow: ("who", "reason", "cause"),
     tables.CanaryRow: ("who", "reason"),
     tables.ScheduleRow: ("asked_by", "asked_why", "checked"),
+    tables.ScheduleRunRow: ("why",),
+    tables.ExperimentRow: ("title", "treatment", "control", "planned_by", "who", "reason"),
     tables.ObjectiveRow: ("proposed_by", "reason", "who"),
     tables.VersionRow: ("code_version", "dataset"),
     tables.CompositionRow: ("dataset",),
@@ -158,7 +160,16 @@ def test_no_page_makes_markup_of_what_is_stored(place: Place) -> None:
             assert not re.search(r"<script|<img|<foreignObject", answer.text), path
         assert ">49<" not in answer.text, f"{path} ran a template out of the data"
     assert len(showed) > 25
-    for path in ("/proposals/2", "/cycles/3", "/memory", "/audit", "/people", "/canary", "/"):
+    for path in (
+        "/proposals/2",
+        "/cycles/3",
+        "/memory",
+        "/audit",
+        "/people",
+        "/canary",
+        "/experiments",
+        "/",
+    ):
         assert showed[path], f"{path} was to show the attack, as text"
 
 

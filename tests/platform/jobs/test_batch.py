@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agenticrs.platform.errors import JobError
+from agenticrs.platform.errors import JobError, JobsAway
 from agenticrs.platform.jobs.batch import Batch, Died
 from agenticrs.platform.jobs.call import Raised
 from agenticrs.platform.jobs.capacity import Capacity
@@ -29,7 +29,7 @@ class PlayedPool:
         self.submitted: list[Ticket] = []
         self.killed: list[str] = []
         self.most_at_once = 0
-        self.broken = False
+        self.broken = self.silent = False
 
     def submit(self, job: Job, ticket: Ticket) -> str:
         if job.function is threading.Lock:
@@ -54,6 +54,8 @@ class PlayedPool:
         self.flying[handle] = LOST
 
     def notes(self) -> Mapping[str, Note]:
+        if self.silent:
+            raise JobsAway("the cluster has not answered for a minute")
         return {handle: Note(self._age, 0.0, "") for handle in self.flying}
 
     def forget(self, ticket: Ticket) -> None:
@@ -158,6 +160,13 @@ def test_a_pool_that_breaks_is_an_error_of_the_runner() -> None:
     pool = PlayedPool({"a": [None]})
     pool.broken = True
     with pytest.raises(JobError, match="the cluster is gone"):
+        run(pool, [job("a")])
+
+
+def test_a_pool_that_is_lost_while_a_job_runs_may_be_asked_again_later() -> None:
+    pool = PlayedPool({"a": [None]})
+    pool.silent = True
+    with pytest.raises(JobsAway, match="has not answered"):
         run(pool, [job("a")])
 
 
