@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -54,6 +55,19 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def quick_passwords() -> Iterator[None]:
+    """Hashes of passwords that cost next to nothing, for whoever makes accounts and logs in."""
+    from argon2 import PasswordHasher
+
+    from agenticrs.registry import accounts
+
+    usual = accounts._hasher
+    accounts._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield
+    accounts._hasher = usual
 
 
 @pytest.fixture(scope="session")

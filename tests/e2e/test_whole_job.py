@@ -86,6 +86,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "AGENTICRS_MLFLOW_PORT": str(mlflow_port),
         "AGENTICRS_ADMIN_PASSWORD": PASSWORD,
         "AGENTICRS_TRIALS": "2",
+        # Busy machines refuse no composition, and no stand-in answers for a late agent.
+        "AGENTICRS_LATENCY_LIMIT_MS": "60000",
+        "AGENTICRS_AGENT_TIMEOUT_MS": "60000",
     }
     found = Service(env, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{mlflow_port}")
     found.run("data", "generate", "--users", "800", "--items", "200")

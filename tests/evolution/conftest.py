@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.made_once import MadeOnce
 
 from agenticrs.agents import catalogue
 from agenticrs.evolution.controller import Controller
@@ -46,17 +47,29 @@ MakeWorld = Callable[[Path, Settings], World]
 def build(home: Path, settings: Settings) -> World:
     """A world in a folder, with a small generated dataset and the fast agents admitted."""
     torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
+    if "latency_limit_ms" not in settings.model_fields_set:
+        # No composition is refused because the machine was busy while it was measured.
+        settings = settings.model_copy(update={"latency_limit_ms": 600_000.0})
+    _FURNISHED.copy_to(home)
     engine = make_engine(settings.registry_url)
+    tracking = MemoryTracking(home / "mlflow")
+    return World(Services(engine, tracking, DatasetStore(home / "data"), settings, InlineRunner))
+
+
+def _furnish(home: Path) -> None:
+    engine = make_engine(load_settings(home=home).registry_url)
     schema.upgrade(engine)
-    datasets = DatasetStore(home / "data")
-    datasets.save("generated", generate(GeneratorConfig(n_users=400, n_items=120)).raw)
+    raw = generate(GeneratorConfig(n_users=400, n_items=120)).raw
+    DatasetStore(home / "data").save("generated", raw)
     installed = catalogue.installed()
     with session_scope(engine) as session:
         for name in FAST:
             report = AdmissionReport(checks=[], admitted=True)
             agents.record(session, installed.agents[name].spec, report, installed.sources[name])
-    tracking = MemoryTracking(home / "mlflow")
-    return World(Services(engine, tracking, datasets, settings, InlineRunner))
+    engine.dispose()
+
+
+_FURNISHED = MadeOnce(_furnish)
 
 
 @pytest.fixture

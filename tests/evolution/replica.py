@@ -40,7 +40,7 @@ def main(home: Path, shared: Path) -> None:
         settings,
         InlineRunner,
     )
-    Scheduler(Controller(services), look_seconds=0.2, leader_seconds=2.0).start()
+    Scheduler(Controller(services), look_seconds=0.2, leader_seconds=60.0).start()
     threading.Event().wait()
 
 

@@ -18,6 +18,7 @@ from agenticrs.registry.roles import ROLES, includes
 from agenticrs.registry.tables import TokenRow, utc_now
 
 PASSWORD = "correct horse battery"
+pytestmark = pytest.mark.usefixtures("quick_passwords")
 
 
 @pytest.fixture

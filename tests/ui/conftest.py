@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
+from tests.made_once import MadeOnce
 
 from agenticrs.agents.agent import Budget
 from agenticrs.agents.artifact import pack
@@ -257,12 +259,17 @@ def csrf_of(html: str) -> str:
 
 def build_place(home: Path, **settings: Any) -> Place:
     """A place in a folder, with an account and admitted agents; nothing serves."""
-    # Agents are given time, so that no stand-in answers for one because the machine is busy.
-    chosen = load_settings(home=home, **{"agent_timeout_ms": 60_000.0, **settings})
-    engine = make_engine(chosen.registry_url)
+    if "database_url" in settings:
+        _furnish(home, settings["database_url"])
+    else:
+        _FURNISHED.copy_to(home)
+    return _opened(home, MemoryTracking(home / "mlflow"), **settings)
+
+
+def _furnish(home: Path, database_url: str | None = None) -> None:
+    engine = make_engine(load_settings(home=home, database_url=database_url).registry_url)
     schema.upgrade(engine)
-    datasets = DatasetStore(home / "data")
-    datasets.save(
+    DatasetStore(home / "data").save(
         "generated", generate(GeneratorConfig(n_users=120, n_items=60, events_per_user=25)).raw
     )
     known = installed()
@@ -274,7 +281,29 @@ def build_place(home: Path, **settings: Any) -> Place:
         accounts.create(session, "admin", PASSWORD, "admin")
         for name in MEMBERS:
             agents.record(session, known.agents[name].spec, report, known.sources[name])
-    tracking = MemoryTracking(home / "mlflow")
+    engine.dispose()
+
+
+def _serve(home: Path) -> MemoryTracking:
+    place = build_place(home)
+    for name in MEMBERS:
+        place.publish(name)
+    first = place.compose(popular_only())
+    place.compose(routed())
+    place.promote(first.number)
+    place.engine.dispose()
+    return place.tracking
+
+
+_FURNISHED = MadeOnce(_furnish)
+_SERVING = MadeOnce(_serve)
+
+
+def _opened(home: Path, tracking: MemoryTracking, **settings: Any) -> Place:
+    # Agents are given time, so that no stand-in answers for one because the machine is busy.
+    chosen = load_settings(home=home, **{"agent_timeout_ms": 60_000.0, **settings})
+    engine = make_engine(chosen.registry_url)
+    datasets = DatasetStore(home / "data")
     return Place(
         chosen,
         engine,
@@ -283,6 +312,11 @@ def build_place(home: Path, **settings: Any) -> Place:
         FakeGovernance(engine, tracking),
         ServingModel(engine, tracking, datasets, chosen),
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords(quick_passwords: None) -> None:
+    """Nearly every test here logs in."""
 
 
 @pytest.fixture
@@ -295,12 +329,14 @@ def empty_place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def place(empty_place: Place) -> Place:
+def place(tmp_path: Path) -> Iterator[Place]:
     """Composition 1 (popularity) serves, composition 2 (routed) could."""
-    for name in MEMBERS:
-        empty_place.publish(name)
-    first = empty_place.compose(popular_only())
-    empty_place.compose(routed())
-    empty_place.promote(first.number)
-    empty_place.serving.refresh()
-    return empty_place
+    tracking = MemoryTracking(tmp_path / "mlflow")
+    known = _SERVING.copy_to(tmp_path)
+    for name in ("experiments", "runs", "models"):
+        setattr(tracking, name, deepcopy(getattr(known, name)))
+    place = _opened(tmp_path, tracking)
+    place.serving.refresh()
+    yield place
+    place.serving.stop()
+    place.engine.dispose()
