@@ -13,14 +13,15 @@ function find(name, kinds) {
 }
 function replace(html) {
   const open = [...part.querySelectorAll("details[open]")].map((each) => each.id);
-  const typed = [...part.querySelectorAll(FIELDS)].map((each) => [nameOf(each), each.value]);
+  const typed = [...part.querySelectorAll(FIELDS)].map((each) => [nameOf(each), each]);
   const held = part.contains(document.activeElement) && document.activeElement;
   const at = held && "selectionStart" in held ? [held.selectionStart, held.selectionEnd] : null;
   part.innerHTML = html;
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  for (const [name, value] of typed) {
+  for (const [name, before] of typed) {
     const field = find(name, FIELDS);
-    if (field) field.value = value;
+    if (before.type === "file") field?.replaceWith(before); // no script may choose a file again
+    else if (field) field.value = before.value;
   }
   const again = held ? find(nameOf(held), `[href], button, ${FIELDS}`) : null;
   again?.focus({ preventScroll: true });

@@ -207,15 +207,16 @@ def test_an_experiment_is_planned_and_told_of(reader: Reader, serving: Place) ->
     page = reader.open("/experiments")
     page.get_by_text("Plan an experiment").click()
     page.get_by_label("Question").fill("Do larger covers help?")
-    page.get_by_label("The treatment").fill("large covers")
-    page.get_by_label("The control").fill("small covers")
+    page.get_by_label("The treatment: its users see").fill("large covers")
+    page.get_by_label("The control: its users see").fill("small covers")
     press(page, "Begin", "the designers ask")
     expect(page.locator("h1")).to_contain_text("Do larger covers help?")
     rows = "".join(f"c{n},{1 + n % 3}\n" for n in range(40))
     file = {"name": "day.csv", "mimeType": "text/csv", "buffer": f"user,reward\n{rows}".encode()}
-    page.get_by_label("CSV file").set_input_files(file)
-    page.get_by_role("button", name="Let them count").click()
-    expect(page.get_by_text("1 of 14")).to_be_visible()
+    with page.expect_event("requestfinished", lambda asked: asked.url.endswith("/observe")):
+        page.get_by_label("CSV file").set_input_files(file)
+        page.get_by_role("button", name="Let them count").click()
+    expect(page.locator(".figures")).to_contain_text("1 of 14")
     expect(page.get_by_role("region", name="Steps").locator("tbody tr")).to_have_count(1)
 
 
