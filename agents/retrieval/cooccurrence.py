@@ -59,6 +59,7 @@ class Cooccurrence(NeighbourRetriever[CooccurrenceConfig]):
         space=DecisionSpace(
             parameters=(
                 IntRange(name="reach", low=1, high=50, log=True),
+                FloatRange(name="window_hours", low=1.0, high=1e6, log=True),
                 FloatRange(name="backward", low=0.0, high=1.0),
                 FloatRange(name="exponent", low=0.1, high=0.9),
                 FloatRange(name="shrinkage", low=0.1, high=100.0, log=True),

@@ -71,6 +71,8 @@ class SASRec(DocumentRetriever[SASRecConfig]):
                 IntRange(name="max_length", low=10, high=200, log=True),
                 FloatRange(name="dropout", low=0.0, high=0.6),
                 Choice(name="loss", values=("softmax", "sampled", "gbce")),
+                IntRange(name="negatives", low=32, high=2048, log=True),
+                Choice(name="norm", values=("pre", "post")),
                 Choice(name="positions", values=("learned", "both")),
                 Choice(name="times", values=(0, 32)),
                 FloatRange(name="learning_rate", low=2e-4, high=1e-2, log=True),

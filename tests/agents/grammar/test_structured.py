@@ -71,7 +71,7 @@ def test_a_structure_that_the_agent_cannot_be_built_from_is_refused(
 
 def test_the_recipe_is_what_leaves_the_document_alone() -> None:
     found = {p.name for p in recipe(SASRec, SASRecConfig, SASRec.spec.space)}
-    assert found == {"loss", "learning_rate", "weight_decay", "epochs"}
+    assert found == {"loss", "negatives", "learning_rate", "weight_decay", "epochs"}
 
 
 def test_every_agent_with_a_grammar_can_take_a_structure() -> None:
