@@ -4,14 +4,17 @@ MMoE blends shared experts by a gate for each task (Ma et al. 2018); PLE gives e
 its own beside them (Tang et al. 2020). Beyond the papers, rare tasks have vectors of users and
 items of their own: in the shared ones what is frequent drowns them. Probabilities are calibrated on
 events that came after those that were learnt from (Platt 1999).
+
+Seconds watched are learnt as their place among those of all events, in (0, 1), by the same loss:
+few videos are watched for very long, and in seconds these few would be all that is learnt (Zhan et
+al. 2022, Deconfounding duration bias in watch-time prediction, without its groups by duration).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -24,18 +27,18 @@ from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.ranker import RANKING_LOOP, CandidateConfig, CandidateRanker
+from agenticrs.agents.ranking.calibrating import logistic, platt
 from agenticrs.agents.retrieval.common import RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop
 from agenticrs.platform.errors import AgentError
-from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
+from agenticrs.registry.spec import AgentSpec, Choice, DecisionSpace, FloatRange, IntRange
 
 _NOT_WANTED = ("hate", "duration", "rating")
 """Behaviours that say nothing about liking, or the opposite, or are the label itself."""
+_WATCHED = "watch_time"
 _CALIBRATION_SHARE = 0.1
 _CHUNK = 8192
-_NEWTON_STEPS = 50
-_HALVINGS = 30
 _FEW = 20
 """A behaviour with fewer positives is left out: nothing could be learnt of it."""
 _RARE = 0.05
@@ -57,6 +60,8 @@ class MultiTaskConfig(CandidateConfig):
     """Length of the user and item vectors that each rare task has alone. 0: none."""
     side_weight: float = Field(default=0.5, ge=0)
     """Weight of the mean log-odds of all other behaviours beside that of the main one."""
+    watch: Literal["longer", "quantile"] = "longer"
+    """Watch time as a yes or no, or as its place among all, which says seconds (``watched``)."""
     main_loss: float = Field(default=1.0, gt=0)
     """Weight of the main task's loss beside that of each other task."""
     batch_size: int = Field(default=1024, ge=1)
@@ -65,8 +70,9 @@ class MultiTaskConfig(CandidateConfig):
 class Mmoe(CandidateRanker[MultiTaskConfig]):
     """Learns every behaviour of the events that users were shown, and orders by their log-odds.
 
-    Watch time is learnt as "watched longer than half of those who watched at all". The main task is
-    ``click``, or the first behaviour that there is.
+    Watch time is learnt as "watched longer than half of those who watched at all", or as a place
+    among the seconds of all events. The main task is ``click``, or the first behaviour that there
+    is.
     """
 
     own = 0
@@ -86,6 +92,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
                 FloatRange(name="upstream_weight", low=0.0, high=10.0),
                 FloatRange(name="side_weight", low=0.0, high=2.0),
                 FloatRange(name="main_loss", low=0.2, high=8.0, log=True),
+                Choice(name="watch", values=("longer", "quantile")),
                 IntRange(name="embedding_size", low=8, high=64, log=True),
                 IntRange(name="own_width", low=0, high=32),
                 IntRange(name="experts", low=1, high=8),
@@ -100,6 +107,8 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
     """Those of the tasks that have vectors of their own."""
     calibration: Tensor
     """Slope and offset of each task's logit, (tasks, 2)."""
+    seconds: Tensor | None = None
+    """Percentiles of the seconds watched, (101,), where watch time is learnt as a place."""
 
     def structure(self) -> Architecture:
         """Experts over user, item, history and context, and a tower for each task."""
@@ -124,6 +133,12 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         counts = torch.ones(len(self.tasks), device=self.device)
         counts[self.tasks.index(self.main)] = self.config.main_loss
         counts = counts / counts.mean()
+        if self.config.watch == "quantile" and _WATCHED in self.tasks:
+            watched = data.events.behaviours[_WATCHED]
+            in_order = watched.sort().values
+            hundredths = torch.linspace(0, len(in_order) - 1, 101, device=self.device)
+            self.seconds = in_order[hundredths.round().to(torch.int64)]
+            truth[:, self.tasks.index(_WATCHED)] = places(watched, in_order)
         by_time = torch.argsort(data.events.timestamp, stable=True)
         cut = round(len(by_time) * (1 - _CALIBRATION_SHARE))
         early, late = by_time[:cut], by_time[cut:]
@@ -150,8 +165,10 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         self.network, self.tables = network, network.freeze()
         self.calibration = torch.stack(
             [
-                platt(logit, truth[late, place])
-                for place, logit in enumerate(self.event_logits(data, late).T)
+                self._calibrated(task, logit, came)
+                for task, logit, came in zip(
+                    self.tasks, self.event_logits(data, late).T, truth[late].T, strict=True
+                )
             ]
         )
 
@@ -163,6 +180,11 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         with torch.no_grad():
             found = self.event_logits(data, rows)
         return -float(functional.binary_cross_entropy_with_logits(found, truth, counts))
+
+    def _calibrated(self, task: str, logits: Tensor, came: Tensor) -> Tensor:
+        """Slope and offset of a task's logits (n,) by what came (n,)."""
+        is_place = task == _WATCHED and self.seconds is not None
+        return logistic(logits, came) if is_place else platt(logits, came)
 
     @property
     def main(self) -> str:
@@ -196,8 +218,25 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         return torch.cat(parts)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Calibrated probabilities (n, tasks) of raw logits (n, tasks)."""
+        """Calibrated probabilities (n, tasks) of raw logits (n, tasks).
+
+        Of watch time that is learnt as a place it is the expected place.
+        """
         return torch.sigmoid(logits * self.calibration[:, 0] + self.calibration[:, 1])
+
+    def watched(self, logits: Tensor) -> Tensor:
+        """Seconds (n,) at the expected place of raw logits (n, tasks).
+
+        Raises AgentError where that was not learnt.
+        """
+        if self.seconds is None:
+            raise AgentError(
+                "this ranker has not learnt how long something is watched",
+                hint="set `watch` to quantile, on a log with watch times",
+            )
+        place = 100 * self.probabilities(logits)[:, self.tasks.index(_WATCHED)]
+        below = place.floor().clamp(max=99).to(torch.int64)
+        return torch.lerp(self.seconds[below], self.seconds[below + 1], place - below)
 
     def combined(self, logits: Mapping[str, Tensor]) -> Tensor:
         """Calibrated log-odds of the main task, and the mean of the others' by their weight."""
@@ -215,6 +254,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         named = zip(self.tasks, self.calibration.cpu(), strict=True)
         return {
             **super().state(),
+            **({} if self.seconds is None else {"seconds": self.seconds.cpu()}),
             "rare": torch.tensor([float(task in self.rare) for task in self.tasks]),
             **{f"calibration.{number}.{task}": both for number, (task, both) in enumerate(named)},
         }
@@ -227,6 +267,7 @@ class Mmoe(CandidateRanker[MultiTaskConfig]):
         flags = zip(self.tasks, state["rare"].tolist(), strict=True)
         self.rare = tuple(task for task, rare in flags if rare)
         self.calibration = torch.stack([state[name] for name in found]).to(self.device)
+        self.seconds = state["seconds"].to(self.device) if "seconds" in state else None
         super().load(state, n_users=n_users, n_items=n_items)
 
     @classmethod
@@ -268,7 +309,7 @@ def task_labels(data: TrainingData) -> dict[str, Tensor]:
     labels: dict[str, Tensor] = {}
     for name, column in events.behaviours.items():
         positive = column > 0
-        if name == "watch_time" and bool(positive.any()):
+        if name == _WATCHED and bool(positive.any()):
             positive = column > column[positive].median()
         if name not in _NOT_WANTED and _FEW <= int(positive.sum()) <= len(column) - _FEW:
             labels[name] = positive.to(torch.float32)
@@ -282,39 +323,8 @@ def task_labels(data: TrainingData) -> dict[str, Tensor]:
     return labels
 
 
-def platt(logits: Tensor, truth: Tensor) -> Tensor:
-    """Slope and offset (2,) of the logistic regression of 0/1 ``truth`` (n,) on ``logits`` (n,).
-
-    Newton's method with Platt's smoothed targets; slope 1 and offset 0 where there is nothing to
-    learn from. It begins where the logits say nothing, and a step that raises the loss is halved:
-    from large logits whole steps run away (Lin, Lin & Weng 2007, A note on Platt's probabilistic
-    outputs).
-    """
-    positives, n = float(truth.sum()), len(truth)
-    if not 0 < positives < n:
-        return torch.tensor([1.0, 0.0], device=logits.device)
-    prior = math.log((positives + 1) / (n - positives + 1))
-    both = torch.tensor([0.0, prior], dtype=torch.float64, device=logits.device)
-    high, low = (positives + 1) / (positives + 2), 1 / (n - positives + 2)
-    target = torch.where(truth > 0.5, high, low).to(torch.float64)
-    columns = torch.stack([logits.to(torch.float64), torch.ones(n, device=logits.device)], 1)
-
-    def loss(at: Tensor) -> float:
-        margin = columns @ at
-        return float((functional.softplus(margin) - target * margin).sum())
-
-    for _ in range(_NEWTON_STEPS):
-        probability = torch.sigmoid(columns @ both)
-        gradient = columns.T @ (probability - target)
-        weight = probability * (1 - probability)
-        curvature = columns.T @ (columns * weight[:, None])
-        curvature.diagonal().add_(1e-9)
-        step, before = torch.linalg.solve(curvature, gradient), loss(both)
-        for _ in range(_HALVINGS):
-            if loss(both - step) <= before:
-                both = both - step
-                break
-            step = step / 2
-        else:
-            break
-    return both.to(torch.float32)
+def places(values: Tensor, in_order: Tensor) -> Tensor:
+    """Where values (n,) stand among others, (n,) in [0, 1]: equal ones share their middle."""
+    before = torch.searchsorted(in_order, values)
+    upto = torch.searchsorted(in_order, values, right=True)
+    return (before + upto) / (2.0 * len(in_order))

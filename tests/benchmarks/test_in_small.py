@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from agenticrs.agents.agent import Budget
 from agenticrs.agents.contract import small_log
 from agenticrs.agents.training_data import Heldout, TrainingData
 from agenticrs.platform.data.dataset import Fold
@@ -182,6 +184,27 @@ def test_an_epoch_is_timed_in_both_precisions(script: Any) -> None:
     assert row["float32_seconds"] > 0
     assert row["bfloat16_seconds"] > 0
     assert row["bfloat16_loss"] == pytest.approx(row["float32_loss"], rel=0.02)
+
+
+def test_seconds_watched_are_judged_beside_who_always_says_the_same(
+    script: Any, fold: Fold
+) -> None:
+    watch = script("watch_time")
+    seconds = torch.tensor([1.0, 2.0, 4.0])
+    assert watch.xauc(seconds, seconds) == 1.0
+    assert watch.xauc(-seconds, seconds) == 0.0
+    assert watch.errors(seconds + 1, seconds) == {"mae": 1.0, "rmse": 1.0}
+    train, whole, later = watch.split(fold.dataset)
+    assert len(train.events.user) + len(later) == len(whole.events.user)
+    config = watch.MultiTaskConfig(embedding_size=4, hidden=8, watch="quantile", epochs=1)
+    agent = watch.Mmoe(config)
+    agent.fit(train, Budget())
+    row = watch.judged(agent, whole, later)
+    mean, median = watch.constants(train, whole, later)
+    assert row["came"] > 0
+    assert row["mae"] < 2 * mean["mae"]
+    assert median["xauc"] == 0.5
+    assert 0 < row["auc_click"] < 1
 
 
 def test_exact_search_finds_what_faiss_finds(script: Any) -> None:

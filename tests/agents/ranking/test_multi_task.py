@@ -12,7 +12,8 @@ from agenticrs.agents.agent import Budget
 from agenticrs.agents.artifact import pack, unpack
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.ranking import multi_task
-from agenticrs.agents.ranking.multi_task import Mmoe, MultiTaskConfig, Ple, platt, task_labels
+from agenticrs.agents.ranking.calibrating import platt
+from agenticrs.agents.ranking.multi_task import Mmoe, MultiTaskConfig, Ple, places, task_labels
 from agenticrs.agents.training_data import Events, TrainingData
 from agenticrs.platform.errors import AgentError
 
@@ -129,6 +130,39 @@ def test_what_is_said_of_later_events_is_how_often_it_comes_true(
         gaps.append(max(float((said[g].mean() - truth[g].mean()).abs()) for g in groups))
     assert gaps[0] > 0.2, "there was something to mend"
     assert gaps[1] < 0.5 * gaps[0]
+
+
+def test_a_place_is_the_share_that_lies_below_and_equals_share_it() -> None:
+    seconds = torch.tensor([0.0, 0.0, 3.0, 9.0])
+    assert places(torch.tensor([0.0, 3.0, 9.0, 5.0]), seconds).tolist() == [
+        0.25,
+        0.625,
+        0.875,
+        0.75,
+    ]
+
+
+def test_seconds_are_those_at_the_place_that_is_expected(behaviours: TrainingData) -> None:
+    # How long somebody watches is luck around a mean that is four times as high for some items.
+    events = behaviours.events
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.where(events.item % 20 < 10, 40.0, 10.0) * events.label
+    luck = 0.5 + torch.rand(len(mean), generator=generator)
+    columns = {**events.behaviours, "watch_time": mean * luck}
+    log = replace(behaviours, events=replace(events, behaviours=columns))
+    config = MultiTaskConfig(watch="quantile", epochs=40, batch_size=64, learning_rate=0.01)
+    agent = Mmoe(config, seed=1)
+    agent.fit(log, Budget())
+    logits = agent.event_logits(log, torch.arange(len(mean)))
+    found = agent.watched(logits)
+    for wanted in (40.0, 10.0):
+        assert float(found[mean == wanted].median()) == pytest.approx(wanted, rel=0.3)
+    assert float(found[mean == 0].median()) < 2.0
+    again = unpack(pack(agent))
+    assert isinstance(again, Mmoe)
+    torch.testing.assert_close(again.watched(logits), found)
+    with pytest.raises(AgentError, match="how long"):
+        Mmoe(MultiTaskConfig()).watched(logits)
 
 
 def test_the_order_adds_the_mean_log_odds_of_the_other_behaviours() -> None:
