@@ -26,13 +26,13 @@ from agenticrs.evolution.methods.combination import (
     SearchBest,
     structure_key,
 )
+from agenticrs.evolution.methods.limits import WithinLimits, broken, held
 from agenticrs.evolution.methods.method import Method, Tried, Values
 from agenticrs.evolution.methods.points import STRUCTURE, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.proposer.parameters import read_value
-from agenticrs.evolution.wishes import WithinLimits, held
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.sandbox.permission import permitted
 from agenticrs.registry import trials
@@ -102,7 +102,7 @@ def broke_limits(cycle: Cycle, agents: Sequence[str]) -> dict[str, dict[str, str
         for agent in agents:
             limits = space_of(cycle, agent).limits
             for row in trials.of_cycle(session, cycle.id, agent) if limits else ():
-                if row.state == "done" and (why := wishes.broken(limits, tried(row).metrics)):
+                if row.state == "done" and (why := broken(limits, tried(row).metrics)):
                     found.setdefault(agent, {})[str(row.number)] = why
     return found
 
@@ -186,7 +186,7 @@ def best(cycle: Cycle, agent: str) -> TrialRow | None:
     with session_scope(cycle.services.engine) as session:
         rows = [r for r in trials.of_cycle(session, cycle.id, agent) if r.state == "done"]
     return max(
-        (r for r in rows if r.method != SEED and not wishes.broken(limits, tried(r).metrics)),
+        (r for r in rows if r.method != SEED and not broken(limits, tried(r).metrics)),
         key=lambda row: (row.reward or 0.0, -row.number),
         default=None,
     )
@@ -206,14 +206,17 @@ class _Workshop:
             return self._search_for({})
         if self.planned.way == "structures":
             return self._proposer()
+        limits = space_of(self.cycle, self.agent).limits
         if self.planned.way == "propose_then_search":
             return ProposeThenSearch(
-                self._proposer(), self._search_for, structures=self.planned.structures
+                self._proposer(),
+                self._search_for,
+                structures=self.planned.structures,
+                limits=limits,
             )
         names = (str(self.planned.search), str(self.planned.proposer))
-        return AlternateOnSaturation(
-            SearchBest(self._search_for), self._proposer(), names, window=self.planned.window
-        )
+        search = SearchBest(self._search_for, limits)
+        return AlternateOnSaturation(search, self._proposer(), names, window=self.planned.window)
 
     def _search_for(self, values: Values) -> Method:
         """The search of the settings, or of the recipe of a structure that values bring along."""

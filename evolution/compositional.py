@@ -26,6 +26,7 @@ from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.combination import AlternateOnSaturation
 from agenticrs.evolution.methods.greedy import GreedySelection
+from agenticrs.evolution.methods.limits import broken
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.search import Search
@@ -122,7 +123,7 @@ def select(cycle: Cycle) -> Result:
     limits = wishes.of_compositions(cycle.services.settings).limits
     with session_scope(cycle.services.engine) as session:
         every = [r for r in trials.of_cycle(session, cycle.id, cycle.surface) if r.state == "done"]
-    rows = [row for row in every if not wishes.broken(limits, tried(row).metrics)]
+    rows = [row for row in every if not broken(limits, tried(row).metrics)]
     if len(rows) < len(every):
         cycle.say(f"{len(every) - len(rows)} compositions break a limit")
     # The search may prefer what a guardrail forbids: go down the list until one is safe. Only that

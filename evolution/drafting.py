@@ -7,7 +7,7 @@ cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from agenticrs.agents import catalogue
@@ -18,9 +18,10 @@ from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, fail, next_num
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.combination import OWN, structure_key
 from agenticrs.evolution.methods.method import Tried, Values
-from agenticrs.evolution.methods.points import flat
+from agenticrs.evolution.methods.points import flat, tried
 from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_notes
 from agenticrs.evolution.proposer.composition_task import CompositionTask
+from agenticrs.evolution.proposer.model_choice import Outcome, outcomes
 from agenticrs.evolution.proposer.proposer import Proposer, Useless
 from agenticrs.evolution.proposer.structure_task import StructureTask
 from agenticrs.evolution.segments import Segments
@@ -30,7 +31,7 @@ from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
 from agenticrs.registry import trials, versions
 from agenticrs.registry.memory import GOOD
 from agenticrs.registry.spec import ConcreteParameter, Limit
-from agenticrs.registry.tables import MemoryRow
+from agenticrs.registry.tables import MemoryRow, TrialRow
 
 _FAILURES = 6
 
@@ -55,6 +56,7 @@ def drafts(
         purse(cycle),
         seed=cycle.request.seed,
         useless=lambda what: _book(cycle, agent, what),
+        drafted=_drafted(cycle, agent, lambda row: row.fingerprint),
     )
 
 
@@ -92,6 +94,8 @@ def composition_drafts(
         purse(cycle),
         seed=cycle.request.seed,
         useless=lambda what: _book(cycle, cycle.surface, what),
+        # A lift is one over what served then.
+        drafted=_drafted(cycle, cycle.surface, lambda row: row.cycle_id),
     )
 
 
@@ -144,6 +148,19 @@ def _errors(cycle: Cycle, agent: str) -> list[str]:
     with session_scope(cycle.services.engine) as session:
         failed = trials.failed(session, agent, _FAILURES)
     return [row.error for row in failed if row.cycle_id != cycle.id]
+
+
+def _drafted(cycle: Cycle, agent: str, comparable: Callable[[TrialRow], Hashable]) -> list[Outcome]:
+    """What came of models' drafts in earlier cycles, those that failed too.
+
+    Rewards compare among rows for which ``comparable`` is the same.
+    """
+    with session_scope(cycle.services.engine) as session:
+        rows = trials.earlier(session, agent, before_cycle=cycle.id)
+    groups: dict[Hashable, list[Tried]] = {}
+    for row in rows:
+        groups.setdefault(comparable(row), []).append(tried(row))
+    return [outcome for group in groups.values() for outcome in outcomes(group)]
 
 
 def _notes(cycle: Cycle) -> tuple[Note, ...]:

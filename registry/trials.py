@@ -126,6 +126,17 @@ def failed(session: Session, agent: str, limit: int) -> list[TrialRow]:
     )
 
 
+def earlier(session: Session, agent: str, *, before_cycle: int, limit: int = 400) -> list[TrialRow]:
+    """The newest candidates of earlier cycles, whatever came of them, oldest first."""
+    newest = session.exec(
+        select(TrialRow)
+        .where(TrialRow.agent == agent, col(TrialRow.cycle_id) < before_cycle)
+        .order_by(col(TrialRow.id).desc())
+        .limit(limit)
+    )
+    return list(newest)[::-1]
+
+
 def elsewhere(
     session: Session, agent: str, fingerprint: str, *, snapshots: int, before_cycle: int
 ) -> list[list[TrialRow]]:

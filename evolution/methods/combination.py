@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agenticrs.evolution.methods.limits import held
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
 from agenticrs.evolution.methods.points import STRUCTURE
 from agenticrs.evolution.methods.saturation import LEAST, WINDOW, saturated
 from agenticrs.platform.errors import EvolutionError
+from agenticrs.registry.spec import Limit
 
 SearchFor = Callable[[Values], Method]
 """The search over the recipe of one structure, given the values that it was proposed with; values
@@ -30,7 +32,8 @@ class ProposeThenSearch:
     Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943) in brackets: ``structures`` are
     tried with the recipe they were proposed with; the best 1/``eta`` of them get ``recipes``
     searched candidates each, the best 1/``eta`` of those ``eta`` times as many more, until one is
-    left. Then the next bracket begins, by a proposer that knows what came of the last one.
+    left. Then the next bracket begins, by a proposer that knows what came of the last one. What
+    breaks one of ``limits`` counts nothing for its structure.
 
     Raises EvolutionError for less than one structure or recipe, or ``eta`` below 2.
     """
@@ -40,6 +43,7 @@ class ProposeThenSearch:
     structures: int = 4
     recipes: int = 2
     eta: int = 2
+    limits: Sequence[Limit] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be halved."""
@@ -64,6 +68,7 @@ class ProposeThenSearch:
     def _next(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """What the bracket under way wants next; nothing while it waits."""
         groups = grouped(tried)
+        kept = grouped(held(tried, self.limits))
         names = list(groups)
         begun = max(0, len(names) - 1) // self.structures * self.structures
         bracket = names[begun:]
@@ -83,7 +88,7 @@ class ProposeThenSearch:
                 return []
             if rung and len(standing) == 1:
                 break
-            standing = _better(groups, standing, self.eta)
+            standing = _better(kept, standing, self.eta)
             due, more, rung = due + more, more * self.eta, rung + 1
         return self._proposed(tried, groups, min(n, self.structures))
 
@@ -100,15 +105,19 @@ class ProposeThenSearch:
 
 @dataclass(frozen=True)
 class SearchBest:
-    """Searches the recipe of the best structure so far, the agent's own while nothing is done."""
+    """Searches the recipe of the best structure so far that keeps the limits.
+
+    That is the agent's own while nothing is done.
+    """
 
     search_for: SearchFor
+    limits: Sequence[Limit] = ()
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n`` recipes."""
-        groups = grouped(tried)
-        done = [name for name in groups if _score(groups[name]) is not None]
-        best = _better(groups, done, max(1, len(done)))
+        groups, kept = grouped(tried), grouped(held(tried, self.limits))
+        done = [name for name in kept if _score(kept[name]) is not None]
+        best = _better(kept, done, max(1, len(done)))
         name = best[0] if best else OWN
         return _recipes(self.search_for, name, groups.get(name, []), n, 0)
 

@@ -73,6 +73,7 @@ class Limits:
 class Proposer:
     """Drafts by the given models (method ``ask``: ``evolution.methods.method.Method``).
 
+    ``drafted`` is what came of the models' drafts in earlier cycles, by which models are chosen.
     ``useless`` is told of every draft that came to nothing. A used-up purse, an endpoint that is
     away and answers beyond repair end in fewer candidates and a word to ``useless``, never in an
     error.
@@ -87,6 +88,7 @@ class Proposer:
     seed: int = 0
     limits: Limits = Limits()
     useless: Callable[[Useless], object] = lambda what: None
+    drafted: Sequence[Outcome] = ()
 
     def __post_init__(self) -> None:
         """Refuse to choose among none."""
@@ -99,8 +101,7 @@ class Proposer:
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """At most ``n`` drafts, one after the other: each knows those before it."""
         found: list[Candidate] = []
-        drafted = list(outcomes(self.briefing.remembered[::-1]))  # the oldest first
-        drafted += outcomes(tried, self.briefing.reward)
+        drafted = [*self.drafted, *outcomes(tried, self.briefing.reward)]
         away: set[str] = set()
         for attempt in range(n + self.limits.spare):
             if len(found) >= n:

@@ -13,18 +13,23 @@ from sqlmodel import select
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
+from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.trial import TrialRequest, run_trial
 from agenticrs.evolution import agent_methods, segments, stages
 from agenticrs.evolution.candidates import rungs
 from agenticrs.evolution.candidates.agent_search import AgentSearch
+from agenticrs.evolution.drafting import composition_drafts, drafts
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.choice import Choice
+from agenticrs.evolution.proposer.model_choice import Outcome
 from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage
+from agenticrs.platform.llm.spending import Spent
 from agenticrs.platform.sandbox import permission
 from agenticrs.registry import agents, cycles, memory, trials
 from agenticrs.registry.admission import AdmissionReport
+from agenticrs.registry.spec import IntRange
 from agenticrs.registry.tables import MemoryRow, MethodStateRow, TrialRow
 
 from .conftest import World
@@ -177,6 +182,35 @@ def test_segments_are_told_of_the_users_that_steer_and_of_no_others(world: World
         found = segments.steering(cycle.fold.dataset, users, told, ("ndcg@10", "unknown"))
     assert found
     assert {value for metrics in found.values() for value in metrics.values()} == {1.0}
+
+
+@pytest.mark.parametrize("of_compositions", [False, True])
+def test_models_are_chosen_by_what_came_of_their_drafts_in_earlier_cycles(
+    world: World, of_compositions: bool
+) -> None:
+    admit(world, AGENT)
+    drafting = World(replace(world.services, language_models=[Model([])]))
+    weight = IntRange(name="weight", low=0, high=9)
+
+    def known() -> list[Outcome]:
+        with opened(drafting, trials=1, agents=(AGENT,)) as cycle:
+            drafted = (
+                composition_drafts(cycle, [weight], lambda point: None, {}, {})
+                if of_compositions
+                else drafts(cycle, AGENT, Sizes(9, 9), ())
+            ).drafted
+            whose = cycle.surface if of_compositions else AGENT
+            note = {"cost": Spent(90, 10, calls=1).as_note()}
+            failed = rungs.propose(
+                cycle, agent=whose, number=7, method="llm:small", config={}, note=note
+            )
+            rungs.fail(cycle, failed, "draft: no document")
+        return list(drafted)
+
+    assert known() == [], "its own drafts are no earlier ones"
+    (outcome,) = known()
+    assert (outcome.model, outcome.rise) == ("small", 0.0)
+    assert outcome.spent.tokens == 100
 
 
 def test_a_model_that_is_away_ends_the_drafts_and_nothing_else(world: World) -> None:

@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from agenticrs.evolution import wishes
-from agenticrs.evolution.methods.method import Tried
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.settings import Settings
 from agenticrs.registry import cycles, trials
@@ -86,22 +85,6 @@ def test_limits_of_one_agent_do_not_hold_for_another() -> None:
     other = wishes.wished(settings, "ease", DecisionSpace())
     assert [limit.metric for limit in other.limits] == ["parameters", "coverage@10"]
     assert other.methods[0] == "random"
-
-
-def test_a_limit_that_nobody_measured_counts_as_broken() -> None:
-    limits = (Limit(metric="parameters", most=10.0), Limit(metric="unknown", least=0.5))
-    assert wishes.broken(limits[:1], {"parameters": 10.0}) == ""
-    assert wishes.broken(limits, {"parameters": 11.0}) == (
-        "parameters 11 > 10, unknown was not measured"
-    )
-
-
-def test_a_method_that_knows_no_limits_is_told_of_a_failure() -> None:
-    tried = [Tried(0, {}, "done", 0.9, metrics={"parameters": 11.0}), Tried(1, {}, "open")]
-    told, still_open = wishes.held(tried, (Limit(metric="parameters", most=10.0),))
-    assert (told.state, told.reward) == ("failed", None)
-    assert "parameters 11 > 10" in told.error
-    assert still_open == tried[1]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from agenticrs.evolution.methods.combination import (
 )
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
 from agenticrs.platform.errors import EvolutionError
+from agenticrs.registry.spec import Limit
 
 STRUCTURES = [documents.gru4rec(width=width) for width in range(8, 40)]
 
@@ -207,6 +208,19 @@ def test_the_best_structure_is_searched_and_the_own_one_before_any_is_done() -> 
     assert after.values == {**brought, "x": 1.0}
     assert after.note["parent"] == 1
     assert asked == [OWN, fingerprint(STRUCTURES[0])]
+
+
+def test_a_structure_that_breaks_a_limit_is_not_gone_on_with() -> None:
+    heavy, light = ({"structure": one.model_dump(mode="json"), "x": 1.0} for one in STRUCTURES[:2])
+    tried = [
+        Tried(0, heavy, "done", 0.9, metrics={"parameters": 2e6}),
+        Tried(1, light, "done", 0.5, metrics={"parameters": 1e3}),
+    ]
+    for limits, parent in (((), 0), ((Limit(metric="parameters", most=1e6),), 1)):
+        (best,) = SearchBest(lambda values: Counting(), limits).ask(tried, 1)
+        assert best.note["parent"] == parent
+        (standing,) = searched(structures=2, limits=limits).ask(tried, 1)
+        assert standing.note["parent"] == parent
 
 
 @dataclass(frozen=True)
