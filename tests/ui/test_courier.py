@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 from tests.receivers import mail_server, web_server
+from tests.ui.conftest import Place, popular_only, routed
 
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.platform.errors import SettingsError
@@ -246,6 +248,48 @@ def test_real_servers_get_what_the_settings_name(engine: Engine, tmp_path: Path)
     assert len(set(ids)) == 1, "a repetition carries the same id"
     assert box.letters[0][1] == ["ada@example.org", "bob@example.org"]
     assert SECRET not in repr(settings)
+
+
+def test_what_waits_what_failed_and_what_was_rolled_back_reach_people_both_ways(
+    place: Place, tmp_path: Path
+) -> None:
+    second = place.compose(routed())
+    place.propose(place.compose(popular_only()), second, title="route cold users")
+    with session_scope(place.engine) as session:
+        cycle = cycles.open_cycle(
+            session,
+            surface="home",
+            kind="individual",
+            dataset="generated",
+            fingerprint="f",
+            seed=0,
+            request={},
+        )
+        cycles.finish(session, cycle.id or 0, "failed", error="every candidate failed")
+    place.promote(second.number)
+    place.governance.rollback(to=None, who="ada", reason="complaints")
+    place.promote(second.number, "again")
+    place.tracking.set_alias("home.composition", "champion", 1)  # somebody, in MLflow
+    place.serving.refresh()
+    with web_server() as hook, mail_server() as box:
+        settings = load_settings(
+            home=tmp_path,
+            webhook_url=hook.url,
+            webhook_secret=SECRET,
+            smtp_url=box.url,
+            mail_to="ada@example.org",
+        )
+        ways = channels_of(settings)
+        Courier(place.engine, "home", ways, "https://console.example").deliver()
+        told = [json.loads(body) for _, body in hook.requests]
+        letters = [letter for _, _, letter in box.letters]
+    kinds = [one["type"] for one in told]
+    assert sorted(kinds) == ["cycle.failed", "proposal.waiting", "rollback", "rollback"]
+    assert len(letters) == 4
+    for words in ("route cold users", "every candidate failed", "ada: complaints", "in MLflow"):
+        assert any(words in json.dumps(one) for one in told), words
+        assert any(words in letter for letter in letters), words
+    assert all("https://console.example/" in json.dumps(one) for one in told), "where to read on"
 
 
 def test_a_secret_that_is_none_is_refused_by_the_settings(tmp_path: Path) -> None:
