@@ -21,6 +21,8 @@ from agenticrs.ui.experiment_input import guardrail_of, told_in
 from agenticrs.ui.experiment_view import experiment_view
 
 router = APIRouter(include_in_schema=False)
+_STEPS = 50
+"""Newest steps that a page lists; the picture and the API have all."""
 
 
 @router.get("/experiments")
@@ -123,7 +125,7 @@ def experiment_values(deps: AppDependencies, number: int) -> dict[str, Any]:
             "why": row.reason,
             "steps": [
                 (place, step | {"at": datetime.fromisoformat(step["at"])})
-                for place, step in enumerate(row.steps, start=1)
+                for place, step in reversed(list(enumerate(row.steps, start=1))[-_STEPS:])
             ],
             "course": curves.of_experiment(row.steps),
             "picture": forest_svg.draw(view.metrics, name="gains"),
