@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotFound
-from agenticrs.registry import audit, outbox
+from agenticrs.registry import audit, outbox, surface_rows
 from agenticrs.registry.tables import AuditRow, CanaryRow, ExposureRow, FeedbackRow, utc_now
 
 State = Literal["running", "paused", "promoted", "rolled back"]
@@ -112,22 +112,12 @@ def get(session: Session, surface: str, number: int) -> CanaryRow:
 
 def all_of(session: Session, surface: str, limit: int = 20, offset: int = 0) -> list[CanaryRow]:
     """The surface's canaries, newest first."""
-    return list(
-        session.exec(
-            select(CanaryRow)
-            .where(CanaryRow.surface == surface)
-            .order_by(col(CanaryRow.id).desc())
-            .limit(limit)
-            .offset(offset)
-        )
-    )
+    return surface_rows.newest(session, CanaryRow, surface, limit, offset)
 
 
 def count(session: Session, surface: str) -> int:
     """How many there have been."""
-    return session.exec(
-        select(func.count()).select_from(CanaryRow).where(CanaryRow.surface == surface)
-    ).one()
+    return surface_rows.count(session, CanaryRow, surface)
 
 
 def change(

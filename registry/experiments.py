@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit
+from agenticrs.registry import audit, surface_rows
 from agenticrs.registry.tables import AuditRow, ExperimentRow, ExperimentUserRow, utc_now
 
 _BATCH = 500
@@ -45,22 +45,12 @@ def all_of(
     session: Session, surface: str, limit: int = 1000, offset: int = 0
 ) -> list[ExperimentRow]:
     """The surface's experiments, newest first."""
-    return list(
-        session.exec(
-            select(ExperimentRow)
-            .where(ExperimentRow.surface == surface)
-            .order_by(col(ExperimentRow.id).desc())
-            .limit(limit)
-            .offset(offset)
-        )
-    )
+    return surface_rows.newest(session, ExperimentRow, surface, limit, offset)
 
 
 def count(session: Session, surface: str) -> int:
     """How many there are."""
-    return session.exec(
-        select(func.count()).select_from(ExperimentRow).where(ExperimentRow.surface == surface)
-    ).one()
+    return surface_rows.count(session, ExperimentRow, surface)
 
 
 def let_count(session: Session, row: ExperimentRow, users: Sequence[str], step: int) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sqlalchemy import func, update
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit, outbox
+from agenticrs.registry import audit, outbox, surface_rows
 from agenticrs.registry.tables import ObjectiveRow, utc_now
 
 Verdict = Literal["approve", "reject"]
@@ -65,22 +65,12 @@ def list_all(
     session: Session, surface: str, limit: int = 20, offset: int = 0
 ) -> list[ObjectiveRow]:
     """The surface's proposals, newest first."""
-    return list(
-        session.exec(
-            select(ObjectiveRow)
-            .where(ObjectiveRow.surface == surface)
-            .order_by(col(ObjectiveRow.id).desc())
-            .limit(limit)
-            .offset(offset)
-        )
-    )
+    return surface_rows.newest(session, ObjectiveRow, surface, limit, offset)
 
 
 def count(session: Session, surface: str) -> int:
     """How many there are."""
-    return session.exec(
-        select(func.count()).select_from(ObjectiveRow).where(ObjectiveRow.surface == surface)
-    ).one()
+    return surface_rows.count(session, ObjectiveRow, surface)
 
 
 def approved(session: Session, surface: str) -> ObjectiveRow | None:
