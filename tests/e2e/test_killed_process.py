@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from agenticrs.agents import catalogue
+from agenticrs.platform.data.generated import GeneratorConfig, generate
+from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.registry import agents, schema
 from agenticrs.registry.admission import AdmissionReport
@@ -64,8 +66,10 @@ class Place:
         with closing(sqlite3.connect(f"file:{self.home}/registry.db?mode=ro", uri=True)) as found:
             return found.execute(query).fetchall()
 
-    def admit(self) -> None:
-        """As ``agenticrs agents admit`` would leave them, which is tested elsewhere."""
+    def furnish(self) -> None:
+        """What ``data generate`` and ``agents admit`` would leave, which are tested elsewhere."""
+        raw = generate(GeneratorConfig(n_users=150, n_items=60)).raw
+        DatasetStore(self.home / "data").save("generated", raw)
         engine = make_engine(f"sqlite:///{self.home}/registry.db")
         schema.upgrade(engine)
         installed = catalogue.installed()
@@ -98,8 +102,7 @@ def until(done: Callable[[], bool], what: Callable[[], str], seconds: float) -> 
 
 def test_killed_while_it_evaluates_it_takes_its_ray_along_and_goes_on(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    place.run("data", "generate", "--users", "150", "--items", "60")
-    place.admit()
+    place.furnish()
     step = (
         "SELECT s.state FROM cycle_step s JOIN cycle c ON c.id = s.cycle_id"
         " WHERE c.kind = 'individual' AND s.name = 'evaluate'"
