@@ -68,7 +68,7 @@ class Node:
     def parts(self) -> dict[int, str]:
         """The processes without which it is gone."""
         found = marked(*self._mark).items()
-        return {p: c for p, c in found if "/gcs_server " in c or "/raylet " in c}
+        return {p: c for p, c in found if c.split()[0].endswith(("/gcs_server", "/raylet"))}
 
     def stop(self) -> None:
         """End all of it."""

@@ -55,6 +55,9 @@ class RayPool:
     ) -> None:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        # Ray ends a process without a word when a node it had joined is dead and, as under an init
+        # system, its parent is process 1. It looks at this process instead, if one is named.
+        os.environ["RAY_RAYLET_PID"] = str(os.getpid())
         import ray
 
         self._ray: Any = ray

@@ -107,6 +107,10 @@ def visible_gpus() -> str:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "unset")
 
 
+def watched_node() -> str:
+    return os.environ.get("RAY_RAYLET_PID", "none")
+
+
 def give_a_thread() -> Thread:
     return Thread()  # cannot be pickled
 
@@ -280,6 +284,13 @@ class TestRayRunner(JobRunnerContract):
         (outcome,) = runner.run([Job("pid", os.getpid)])
         assert isinstance(outcome, Succeeded)
         assert outcome.value != os.getpid()
+
+    def test_a_worker_watches_its_node_and_we_watch_ourselves(self, runner: JobRunner) -> None:
+        (outcome,) = runner.run([Job("node", watched_node)])
+        assert isinstance(outcome, Succeeded)
+        assert watched_node() == str(os.getpid()), "else Ray would end us with its node"
+        name = Path(f"/proc/{outcome.value}/comm").read_text().strip()
+        assert name == "raylet", "a worker must not outlive its node"
 
     def test_a_lost_worker_is_replaced(self, runner: JobRunner, marks: Path) -> None:
         (outcome,) = runner.run([Job("shaky", die_until, (marks, 2), Resources(retries=2))])
