@@ -111,6 +111,12 @@ def test_without_a_canary_the_page_says_how_one_begins(empty_place: Any) -> None
     assert client.get("/canaries/1").status_code == 404
 
 
+def test_an_error_leads_back_to_its_part_of_the_console(empty_place: Any) -> None:
+    page = empty_place.logged_in().get("/experiments/99")
+    assert page.status_code == 404
+    assert '<a href="/experiments">Experiments</a>' in page.text.split("<main")[1]
+
+
 def test_an_error_keeps_the_menu_for_somebody_who_is_logged_in(empty_place: Any) -> None:
     client = empty_place.logged_in()
     assert 'href="/agents"' in client.get("/cycles/99").text
