@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +20,8 @@ from torch.func import functional_call, vmap
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.early_stopping import EarlyStopping
+from agenticrs.agents.grammar.descent import Descent
+from agenticrs.agents.grammar.training import Training
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, diverged
 from agenticrs.platform.errors import AgentError
@@ -40,8 +42,8 @@ class Course:
     ``examples`` draws those of one epoch, one tuple of tensors for each step; ``terms`` are the
     parts of the loss (n,) of a network on them, in which dropout draws from a generator (None:
     no dropout), and ``weights`` what each part counts. Courses that are stacked have the same
-    ``terms`` and ``epochs``, and networks and examples of the same shapes, and no ``stopping``:
-    each would end at an epoch of its own.
+    ``terms`` and ``epochs``, and networks and examples of the same shapes, AdamW with constant
+    rates, and no ``stopping``: each would end at an epoch of its own.
     """
 
     network: nn.Module
@@ -53,6 +55,9 @@ class Course:
     terms: Callable[[nn.Module, Example, torch.Generator | None], Tensor]
     weights: tuple[float, ...] = (1.0,)
     stopping: EarlyStopping | None = None
+    training: Training = field(default_factory=Training)
+    batches: int = 1
+    """Steps of one epoch."""
 
     def loss(self, example: Example) -> Tensor:
         """The loss of the network as it is now."""
@@ -90,21 +95,16 @@ def alike(implementation: type[Any], config: AgentConfig) -> dict[str, Any] | No
 
 
 def train_alone(course: Course, budget: Budget) -> None:
-    """Train one model with AdamW; AgentError when its loss is no number."""
+    """Train one model; AgentError when its loss is no number."""
     network = course.network
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=course.learning_rate,
-        betas=_BETAS,
-        eps=_EPSILON,
-        weight_decay=course.decay,
-        fused=True,
-    )
-    trained = Trained(dict(network.named_parameters()), optimizer, course.generator)
+    weights = dict(network.named_parameters())
+    descent = Descent(course.training, weights.values(), course.learning_rate, course.decay)
+    trained = Trained(weights, descent.optimizer, course.generator)
     loop = TrainingLoop(budget, course.epochs, trained, course.stopping)
-    for _ in loop:
-        for example in course.examples():
-            loop.step(course.loss(example), optimizer)
+    for epoch in loop:
+        for step, example in enumerate(course.examples(), 1):
+            descent.at((epoch + min(1.0, step / course.batches)) / loop.total)
+            loop.step(course.loss(example), descent.optimizer)
 
 
 def train_together(courses: Sequence[Course], budget: Budget) -> list[AgentError | None]:

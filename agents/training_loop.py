@@ -190,3 +190,10 @@ def cosine(done: float) -> float:
         return done / _WARM_UP
     wave = 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
     return _LAST_RATE + (1 - _LAST_RATE) * wave
+
+
+def linear(done: float) -> float:
+    """Like ``cosine``, but that it falls along a line."""
+    if done < _WARM_UP:
+        return done / _WARM_UP
+    return _LAST_RATE + (1 - _LAST_RATE) * (1 - done) / (1 - _WARM_UP)

@@ -53,14 +53,19 @@ def canonical(architecture: form.Architecture) -> form.Architecture:
         head |= {"query": place(head["query"]), "items": place(head["items"])}
     else:
         head["tasks"] = {task: place(name) for task, name in sorted(head["tasks"].items())}
-    return form.Architecture.model_validate({"blocks": ordered, "head": head})
+    own = architecture.trained_by()
+    training = None if own == architecture.usual_training else own
+    return form.Architecture.model_validate({"blocks": ordered, "head": head, "training": training})
 
 
 def fingerprint(architecture: form.Architecture) -> str:
     """Hash of the canonical form: equal for documents that mean the same, 16 hex digits."""
     plain = canonical(architecture)
     blocks = [_hashed(block) for block in plain.blocks]
-    return _hash({"blocks": blocks, "head": plain.head.model_dump(mode="json")})[:16]
+    body: dict[str, Any] = {"blocks": blocks, "head": plain.head.model_dump(mode="json")}
+    if plain.training is not None:
+        body["training"] = plain.training.model_dump(mode="json")
+    return _hash(body)[:16]
 
 
 def source_hash(block: form.Generated) -> str:

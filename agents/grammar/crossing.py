@@ -60,7 +60,7 @@ def blend(draft: Draft, other: Draft, rng: np.random.Generator) -> str | None:
 
 
 def settings(draft: Draft, other: Draft, rng: np.random.Generator) -> str | None:
-    """Blocks take over the settings of the other document's blocks of their kind, by chance."""
+    """Blocks, and the training, take over the settings of the other document's, by chance."""
     taken = []
     for body in list(draft.blocks.values()):
         alike = other.of_kind(body["block"])
@@ -71,6 +71,9 @@ def settings(draft: Draft, other: Draft, rng: np.random.Generator) -> str | None
         if any(body[key] != value for key, value in new.items()):
             body.update(new)
             taken.append(body["name"])
+    if draft.training != other.training and rng.random() < 0.5:
+        draft.training = other.training
+        taken.append("the training")
     return f"settings of {_listed(taken)} as in the other document" if taken else None
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from agenticrs.agents.grammar.training import Training
 from agenticrs.platform.sandbox.errors import RefusedSource
 from agenticrs.platform.sandbox.policy import Policy
 
@@ -355,10 +356,12 @@ Head = Annotated[DotHead | LogitHead, Field(discriminator="head")]
 
 
 class Architecture(_Frozen):
-    """Blocks in an order in which each reads only earlier ones, and the head."""
+    """Blocks in an order in which each reads only earlier ones, the head, and how it is trained."""
 
     blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=MAX_BLOCKS)]
     head: Head
+    training: Training | None = Field(default=None, exclude_if=lambda given: given is None)
+    """None: as usual for the head."""
 
     @model_validator(mode="after")
     def _check(self) -> Architecture:
@@ -376,6 +379,16 @@ class Architecture(_Frozen):
     def looks_up(self, at: Literal["user", "history", "candidates"]) -> bool:
         """Whether some block reads rows of a table there."""
         return any(isinstance(block, Lookup) and block.at == at for block in self.blocks)
+
+    @property
+    def usual_training(self) -> Training:
+        """How documents with such a head are trained that say nothing of it."""
+        return Training(schedule="cosine" if isinstance(self.head, DotHead) else "constant")
+
+    def trained_by(self) -> Training:
+        """How it is trained, with nothing left open."""
+        given, usual = self.training or self.usual_training, self.usual_training
+        return given.model_copy(update={"schedule": given.schedule or usual.schedule})
 
     @property
     def generated(self) -> Generated | None:

@@ -30,6 +30,7 @@ class Draft:
             block.name: block.model_dump(mode="json") for block in architecture.blocks
         }
         self.head: Body = architecture.head.model_dump(mode="json")
+        self.training = architecture.trained_by()
         self.shapes: dict[str, Shape] = infer(architecture)
 
     def finished(self) -> form.Architecture:
@@ -37,11 +38,14 @@ class Draft:
         ordered = self._ordered()
         fit(ordered, self.head)
         try:
-            made = form.Architecture.model_validate({"blocks": ordered, "head": self.head})
+            made = form.Architecture.model_validate(
+                {"blocks": ordered, "head": self.head, "training": self.training}
+            )
         except ValidationError as error:
             raise AgentError(f"no document: {error.errors()[0]['msg']}") from error
         infer(made)
-        return made
+        usual = made.usual_training == self.training
+        return made.model_copy(update={"training": None}) if usual else made
 
     def of_kind(self, *kinds: str) -> list[Body]:
         """The blocks of these kinds, in order."""

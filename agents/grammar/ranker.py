@@ -75,7 +75,7 @@ class CandidateConfig(AgentConfig):
     upstream_weight: float = Field(default=2.0, ge=0)
     """Weight of -log(incoming rank) beside the network's logit; a large one keeps the order."""
     learning_rate: float = Field(default=2e-3, gt=0)
-    """Step size of Adam."""
+    """Step size of AdamW, or what a document's own training multiplies."""
     l2: float = Field(default=1e-5, ge=0)
     """Weight decay."""
     epochs: int = Field(default=2, ge=1)
@@ -232,10 +232,12 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
 
     @classmethod
     def can_be_stacked(cls, config: ConfigT) -> bool:
-        """Whether all blocks can, none has dropout, and all end at the same epoch."""
-        return not config.patience and all(
+        """Whether all blocks can, without dropout, and training is the usual one, to its end."""
+        document = architecture(cls, config)
+        usual = not config.patience and document.trained_by() == document.usual_training
+        return usual and all(
             isinstance(block, _STACKED) and not getattr(block, "dropout", 0.0)
-            for block in architecture(cls, config).blocks
+            for block in document.blocks
         )
 
     @classmethod
@@ -246,7 +248,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
         return [agent.course(data, near) for agent in agents]
 
     def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Train with AdamW on positives and sampled negatives."""
+        """Train on positives and sampled negatives."""
         course = self.course(data)
         train_alone(course, budget)
         self.finish(course)
@@ -290,6 +292,10 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
             terms=terms,
             weights=self.weights(),
             stopping=stopping,
+            training=architecture(type(self), config).trained_by(),
+            batches=-(
+                -min(len(data.histories.items), config.positives_per_epoch) // config.batch_size
+            ),
         )
 
     def finish(self, course: Course) -> None:

@@ -22,6 +22,7 @@ from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
 from agenticrs.agents.early_stopping import on_newest_items
 from agenticrs.agents.grammar.compute import Written
+from agenticrs.agents.grammar.descent import Descent
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
 from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
 from agenticrs.agents.grammar.network import Batch, Network, count_weights
@@ -36,7 +37,7 @@ from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_l
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.windows import cut
 from agenticrs.agents.training_data import TrainingData
-from agenticrs.agents.training_loop import Trained, TrainingLoop, cosine
+from agenticrs.agents.training_loop import Trained, TrainingLoop
 
 if TYPE_CHECKING:
     from agenticrs.agents.grammar.confined import Confined
@@ -58,9 +59,10 @@ class DocumentConfig(StructuredConfig):
     """Above 0: the loss sees cosines over this instead of products, so that nobody wins by the
     length of a vector; lists still rank by products (Wu et al. 2022, arXiv 2201.02327). 0: off."""
     learning_rate: float = Field(default=4e-3, gt=0)
-    """Highest step size of AdamW: warmed up, then falling along a cosine."""
+    """Highest step size of AdamW: warmed up, then falling along a cosine; or what a document's own
+    training multiplies."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay."""
+    """Weight decay, decoupled under AdamW."""
     l2: float = Field(default=0.0, ge=0)
     """Weight of the squared norms of the vectors in a batch (BPR's regularisation)."""
     epochs: int = Field(default=20, ge=1)
@@ -95,7 +97,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         """The structure that the config stands for; its head is a dot head."""
 
     def fit(self, data: TrainingData, budget: Budget) -> None:
-        """Train with AdamW, then keep the tables that serving reads."""
+        """Train, then keep the tables that serving reads."""
         super().fit(data, budget)
         if self._is_elsewhere():
             self._fit_elsewhere(data, budget)
@@ -114,15 +116,12 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         head = network.dot_head()
         graph = normalised_graph(histories, self.n_items) if _has_graph(network) else None
         network.give(data.user_features, data.item_features, graph)
-        optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
+        descent = Descent(
+            document.trained_by(), weights.values(), config.learning_rate, config.weight_decay
         )
         unknown = _UNKNOWN_SHARE if network.reads_history() else 0.0
         sequential = network.shapes[head.query].kind == "sequence"
-        trained = Trained(weights, optimizer, generator)
+        trained = Trained(weights, descent.optimizer, generator)
         loop = TrainingLoop(budget, config.epochs, trained, stopping)
         for epoch in loop:
             examples = (
@@ -131,15 +130,14 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                 else self._pairs(histories, unknown, generator)
             )
             for done, (batch, target) in examples:
-                for group in optimizer.param_groups:
-                    group["lr"] = config.learning_rate * cosine((epoch + done) / loop.total)
+                descent.at((epoch + done) / loop.total)
                 tables = network.tables()
                 with multiplying(self._bfloat16, self.device):
                     query = network.query(tables, batch, generator).to(torch.float32)
                 real = target >= 0
                 loop.step(
                     self._loss(network, tables[head.items], query[real], target[real], generator),
-                    optimizer,
+                    descent.optimizer,
                 )
             self._serve(network)  # whoever is told of the epoch may look at how good it is
         network.requires_grad_(False)

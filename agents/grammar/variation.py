@@ -25,14 +25,15 @@ from agenticrs.agents.grammar.vary_blocks import BLOCKS
 from agenticrs.agents.grammar.vary_joins import JOINS
 from agenticrs.agents.grammar.vary_settings import SETTINGS, Operator
 from agenticrs.agents.grammar.vary_tables import TABLES
+from agenticrs.agents.grammar.vary_training import TRAINING
 from agenticrs.platform.errors import AgentError
 from agenticrs.platform.sandbox.permission import permitted
 
-OPERATORS: Mapping[str, Operator] = {**SETTINGS, **BLOCKS, **JOINS, **TABLES}
+OPERATORS: Mapping[str, Operator] = {**SETTINGS, **BLOCKS, **JOINS, **TABLES, **TRAINING}
 """Every way in which one document is changed."""
-_FAMILIES = (tuple(SETTINGS), (*BLOCKS, *JOINS), tuple(TABLES))
-_SHARES = (0.4, 0.45, 0.15)
-"""How often a setting, the blocks or the tables are changed."""
+_FAMILIES = (tuple(SETTINGS), (*BLOCKS, *JOINS), tuple(TABLES), tuple(TRAINING))
+_SHARES = (0.4, 0.42, 0.15, 0.03)
+"""How often a setting, the blocks, the tables or the training are changed."""
 _ATTEMPTS = 100
 REFERENCE = Machine(flops=2e10, bytes=5e9, overhead=5e-6)
 """A machine to estimate latency for that is the same everywhere, so that draws repeat."""
@@ -115,7 +116,7 @@ def cross(
 
 
 def _operator(rng: np.random.Generator, operators: Mapping[str, Operator]) -> str:
-    family = [name for name in _FAMILIES[int(rng.choice(3, p=_SHARES))] if name in operators]
+    family = [name for name in _FAMILIES[int(rng.choice(4, p=_SHARES))] if name in operators]
     names = family or list(operators)
     return names[int(rng.integers(len(names)))]
 

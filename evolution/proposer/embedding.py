@@ -51,7 +51,14 @@ def of_structure(architecture: Architecture) -> Embedding:
             features[f"{kinds[source]} > {kind}"] += 1
             for first in before[source]:
                 features[f"{first} > {kinds[source]} > {kind}"] += 1
-    return features
+    found: dict[str, float] = dict(features)
+    if plain.training is not None:
+        own, usual = plain.training, plain.usual_training
+        for name in ("optimizer", "schedule"):
+            if (value := getattr(own, name)) != getattr(usual, name):
+                found[f"training.{name}={value}"] = 1.0
+        found["training.rate"] = abs(math.log2(own.rate)) * _SIZE
+    return found
 
 
 def of_point(values: Mapping[str, Any], space: Iterable[ConcreteParameter]) -> Embedding:
@@ -84,7 +91,16 @@ def difference(parent: Architecture, child: Architecture) -> str:
         for name in sorted(old.keys() & new.keys())
         if len(old[name]) == len(new[name]) and old[name] != new[name]
     ]
+    if parent.trained_by() != child.trained_by():
+        first, second = (_trained(document) for document in (parent, child))
+        words.append(f"training {first} > {second}")
     return ", ".join(words) or "other connections"
+
+
+def _trained(architecture: Architecture) -> str:
+    """The training in a few words: ``adamw cosine``, ``sgd step x 30``."""
+    own = architecture.trained_by()
+    return f"{own.optimizer} {own.schedule}" + (f" x {own.rate:g}" if own.rate != 1 else "")
 
 
 def _kind(block: Any) -> str:

@@ -297,3 +297,24 @@ def test_what_is_read_lies_in_the_range(value: float) -> None:
             continue
         assert parameter.low <= found <= parameter.high
         assert found == value
+
+
+def test_a_draft_may_name_how_it_is_trained() -> None:
+    body = answer.schema(SASREC, ["current"]).body
+    assert body["$defs"]["Training"]["properties"].keys() == {"optimizer", "schedule", "rate"}
+    own = documents.sasrec(width=16, length=20)
+    usual, other = (
+        own.model_dump(mode="json") | {"training": said}
+        for said in (None, {"optimizer": "sgd", "schedule": None, "rate": 30.0})
+    )
+    drafted = SASREC.read({"document": other, "settings": None}, {})
+    assert drafted.values["structure"]["training"]["optimizer"] == "sgd"
+    assert SASREC.identity({"structure": usual}) != SASREC.identity(drafted.values)
+    apart = distance(SASREC.embedding({"structure": usual}), SASREC.embedding(drafted.values))
+    assert apart >= SASREC.near, "that is no copy"
+    said = SASREC.difference({"structure": usual}, drafted.values)
+    assert said == "training adamw cosine > sgd cosine x 30"
+    with pytest.raises(Unfit, match=r"training\.optimizer"):
+        SASREC.read(
+            {"document": own.model_dump(mode="json") | {"training": {"optimizer": "x"}}}, {}
+        )
