@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,8 @@ class RayRunner:
         self._batches: list[Batch] = []
         self._pool: RayPool | None = None
         self._entered = False
+        # A local Ray ends with the thread that started it; those of cycles do not live as long.
+        self._keeper = ThreadPoolExecutor(1, "agenticrs-ray")
 
     def __enter__(self) -> RayRunner:
         self._pool = self._join()
@@ -167,7 +170,7 @@ class RayRunner:
         """The pool, which answers; raises JobsAway when it was lost, having joined another one."""
         if self._entered and self._pool is None:  # there was none to be joined the last time
             try:
-                self._pool = self._join()
+                self._pool = self._keeper.submit(self._join).result()
             except JobError as error:
                 raise JobsAway("Ray was lost and is not back yet", hint=str(error)) from error
             self._rejoined(self._pool.address)

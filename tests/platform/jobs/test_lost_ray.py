@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +21,12 @@ class Cluster:
     def __init__(self) -> None:
         self.life = 0
         self.up = True
+        self.threads: list[threading.Thread] = []
 
     def join(self) -> RayPool:
         if not self.up:
             raise JobError("nobody answers")
+        self.threads.append(threading.current_thread())
         return cast(RayPool, Joined(self))
 
 
@@ -88,6 +91,22 @@ def test_while_it_is_not_back_every_call_says_so(
     cluster.life, cluster.up = 1, True
     assert runner.parallel == 2
     assert told == ["life 1"]
+
+
+def test_another_ray_outlives_the_thread_that_missed_it(
+    runner: RayRunner, cluster: Cluster
+) -> None:
+    def miss() -> None:
+        cluster.life += 1
+        with pytest.raises(JobsAway):
+            runner.share("fold")
+        runner.share("fold")
+
+    asking = threading.Thread(target=miss)
+    asking.start()
+    asking.join()
+    assert len(cluster.threads) == 2
+    assert all(thread.is_alive() for thread in cluster.threads), "a local Ray ends with its thread"
 
 
 def test_it_is_not_left_while_somebody_waits_for_its_jobs(
