@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 from tests.ui.conftest import MEMBERS, PASSWORD, Place, build_place, popular_only, routed
 from tests.ui.console.browsing import Reader, chromium, reader_of, served
 from tests.ui.console.test_experiments import begun
@@ -212,7 +212,7 @@ def test_an_experiment_is_planned_and_told_of(reader: Reader, serving: Place) ->
     press(page, "Begin", "the designers ask")
     expect(page.locator("h1")).to_contain_text("Do larger covers help?")
     rows = "".join(f"c{n},{1 + n % 3}\n" for n in range(40))
-    file = {"name": "day.csv", "mimeType": "text/csv", "buffer": f"user,reward\n{rows}".encode()}
+    file = FilePayload(name="day.csv", mimeType="text/csv", buffer=f"user,reward\n{rows}".encode())
     with page.expect_event("requestfinished", lambda asked: asked.url.endswith("/observe")):
         page.get_by_label("CSV file").set_input_files(file)
         page.get_by_role("button", name="Let them count").click()
