@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from tests.made_once import MadeOnce
 
 from agenticrs.agents import catalogue
 from agenticrs.platform.database import make_engine, session_scope
@@ -140,10 +141,9 @@ def engine(empty_database: Engine) -> Engine:
     return empty_database
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty registry in which ease, itemknn and rrf are admitted."""
-    engine = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+def _admitted(folder: Path) -> int:
+    """A registry with three agents and an open cycle; the cycle's number."""
+    engine = make_engine(f"sqlite:///{folder / 'registry.db'}")
     schema.upgrade(engine)
     kinds = catalogue.load_agents()
     with session_scope(engine) as session:
@@ -159,7 +159,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
             seed=0,
             request={},
         )
-    yield Store(engine, MemoryTracking(tmp_path / "mlflow"), cycle.id or 0, count())
+    engine.dispose()
+    return cycle.id or 0
+
+
+_ADMITTED = MadeOnce(_admitted)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty registry in which ease, itemknn and rrf are admitted."""
+    cycle = _ADMITTED.copy_to(tmp_path)
+    engine = make_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+    yield Store(engine, MemoryTracking(tmp_path / "mlflow"), cycle, count())
     engine.dispose()
 
 
