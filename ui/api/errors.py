@@ -48,7 +48,12 @@ STATUS: dict[type[AgenticRSError], int] = {
 _FOR_PROGRAMS = ("/v1/", "/healthz", "/metrics")
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _log = get_logger(__name__)
-_HINTS = {404: "see /v1/openapi.json for what there is", 413: "send smaller batches"}
+_HINTS = {
+    400: "send what the content type says, in UTF-8, and not nested too deeply",
+    404: "see /v1/openapi.json for what there is",
+    405: "the header Allow names the methods that there are",
+    413: "send smaller batches",
+}
 
 
 @dataclass

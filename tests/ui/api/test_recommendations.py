@@ -103,6 +103,18 @@ def test_what_is_no_json_is_422_too(place: Any) -> None:
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("method", "body", "status"), [("POST", b"[" * 100_000, 400), ("PUT", b"{}", 405)]
+)
+def test_even_a_body_beyond_reading_and_a_wrong_method_get_a_hint(
+    place: Any, method: str, body: bytes, status: int
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = place.client().request(method, "/v1/recommend", content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["hint"]
+
+
 def test_the_answer_has_the_form_that_the_schema_declares(place: Any) -> None:
     body = place.client().post("/v1/recommend", json={"user_id": "u1", "trace": True}).json()
     assert models.RecommendResponse.model_validate(body).model_dump(mode="json") == body
