@@ -12,7 +12,8 @@ pass the short rung first, and the cycle knows the earlier cycles: it begins wit
 settings, and believes their other trials as far as it goes for these. Those cycles ran on earlier
 states of the same log, without each user's newest items, the first of them from the agent's
 defaults; their seconds are written down and not counted, as they were paid when nobody asked for
-this cycle. *cold* is ours without a past: what the short rung alone adds. *policy* has the policy
+this cycle. *cold* is ours without a past, not even the agent's
+defaults, which bootstrap trains first (``evolution_cold.py`` asks what those are worth). *policy* has the policy
 in the place of TPE, with what it learnt in the earlier cycles. *proposer* takes turns between our
 search and structures by mutation and crossover, or by language models where
 ``AGENTICRS_LLM_MODELS`` names some.
@@ -236,7 +237,7 @@ def _tried(
 
 def past(space: Sequence[ConcreteParameter], seed: int, earlier: Sequence[Trials]) -> Past:
     """Run the earlier cycles one after the other, each with what the ones before it left."""
-    known = Past([_defaults(space)], (), PolicyState.cold(space), 0.0)
+    known = Past([defaults(space)], (), PolicyState.cold(space), 0.0)
     for place, measure in enumerate(earlier):
         begin, tried = seed + 500 * (1 + place), list[Tried]()
         method = Search(space, "tpe", begin, given=known.given, elsewhere=known.elsewhere)
@@ -252,7 +253,7 @@ def past(space: Sequence[ConcreteParameter], seed: int, earlier: Sequence[Trials
     return known
 
 
-def _defaults(space: Sequence[ConcreteParameter]) -> Values:
+def defaults(space: Sequence[ConcreteParameter]) -> Values:
     """The agent's own settings, as near to them as the space has some."""
     own = complete(load_agents()[AGENT], {})
     return {

@@ -28,7 +28,7 @@ from agenticrs.evolution.methods.combination import (
 )
 from agenticrs.evolution.methods.limits import WithinLimits, broken, held
 from agenticrs.evolution.methods.method import Method, Tried, Values
-from agenticrs.evolution.methods.points import STRUCTURE, tried
+from agenticrs.evolution.methods.points import STRUCTURE, flat, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
@@ -142,6 +142,18 @@ def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
     names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
     points = [max(g, key=lambda t: t.reward or 0.0).values for g in elsewhere(cycle, agent)]
     return [{n: v for n, v in point.items() if n in names} for point in points]
+
+
+def defaults(cycle: Cycle, agent: str) -> list[Values]:
+    """The agent's own settings, as the one first point of an agent without any past.
+
+    Where bootstrap has trained them on this data, they are among what is remembered.
+    """
+    if remembered(cycle, agent) or elsewhere(cycle, agent):
+        return []
+    names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
+    own = flat(catalogue.load_agents()[agent].config_type().model_dump(mode="json"))
+    return [{name: value for name, value in own.items() if name in names}]
 
 
 def alike_best(cycle: Cycle, agent: str) -> tuple[str, list[Values]]:

@@ -107,14 +107,19 @@ def plan(cycle: Cycle) -> Result:
 def propose(cycle: Cycle) -> Result:
     """What each search begins with: rewards on the same data, the best points on other data.
 
-    An agent with hardly a past begins with the best point of the agent that is most like it.
+    An agent without a past begins with its defaults, one with hardly any besides with the best
+    point of the agent that is most like it.
     """
     begins = {}
     for name in cycle.results["plan"]["agents"]:
         alike, points = agent_methods.alike_best(cycle, name)
         begins[name] = {
             "remembered": len(agent_methods.remembered(cycle, name)),
-            "given": [*agent_methods.earlier_best(cycle, name), *points],
+            "given": [
+                *agent_methods.defaults(cycle, name),
+                *agent_methods.earlier_best(cycle, name),
+                *points,
+            ],
             "alike": alike,
         }
     return {"begins": begins}

@@ -49,7 +49,8 @@ class Search:
     the space are left out). ``remembered`` are done candidates of earlier cycles whose rewards are
     comparable, ``elsewhere`` those on other data, which are made so (``transfer``). ``beside``
     names further metrics to make small (NSGA-II searches the whole front, the other samplers look
-    at the reward alone). ``limits`` are constraints.
+    at the reward alone). ``limits`` are constraints. TPE models all parameters together where they
+    are ``joint``, else each for itself, from ``startup`` candidates on.
 
     Raises EvolutionError for a space without parameters.
     """
@@ -62,6 +63,8 @@ class Search:
     elsewhere: Elsewhere = ()
     beside: Sequence[str] = ()
     limits: Sequence[Limit] = ()
+    joint: bool = True
+    startup: int = _STARTUP
 
     def __post_init__(self) -> None:
         """Refuse an empty space."""
@@ -88,7 +91,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         several = 1 + len(self.beside) if self.method == "nsga2" else 1
         done = [trial for trial in known if trial.state.name == "COMPLETE"]
-        sampler = _sampler(self.method, [self.seed, so_far], done)
+        sampler = _sampler(self, so_far, done)
         up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
         study = optuna.create_study(sampler=sampler, directions=[up, *[down] * (several - 1)])
         study.add_trials(known)
@@ -149,10 +152,8 @@ def _distribution(parameter: ConcreteParameter) -> BaseDistribution:
     return IntDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
-def _sampler(
-    method: SearchMethod, entropy: Sequence[int], done: Sequence[FrozenTrial]
-) -> BaseSampler:
-    """A sampler seeded by ``entropy``, for a study in which these are ``done``."""
+def _sampler(search: Search, so_far: int, done: Sequence[FrozenTrial]) -> BaseSampler:
+    """A sampler for a study of so many trials, of which these are ``done``; it has their seed."""
     from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import (
         CmaEsSampler,
@@ -162,11 +163,13 @@ def _sampler(
         TPESampler,
     )
 
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    method = search.method
+    seed = int(np.random.SeedSequence([search.seed, so_far]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if method == "tpe":
-            return TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=True)
+            startup, joint = search.startup, search.joint
+            return TPESampler(seed=seed, n_startup_trials=startup, multivariate=joint)
         if method == "gp":
             return GPSampler(seed=seed, n_startup_trials=_STARTUP)
         if method == "cmaes":

@@ -131,13 +131,13 @@ def test_a_cycle_that_ran_out_of_gpu_seconds_selects_among_what_was_paid_for(wor
     world.controller().evolve(("bootstrap",))
     admit(world, "bpr")
     fake = watched(world, [], gpu=True, seconds=10.0).with_settings(gpus_per_trial=0.25)
-    (done,) = fake.controller().evolve(("individual",), agents=("bpr",), trials=9, gpu_seconds=4.0)
+    (done,) = fake.controller().evolve(("individual",), agents=("bpr",), trials=9, gpu_seconds=2.0)
     (row,) = rows_of(world, done, "bpr")
     with session_scope(world.services.engine) as session:
         steps = {step.name: step.result for step in cycles.steps(session, done)}
-    assert steps["plan"]["turns"]["bpr"]["gpu_seconds"] == 4.0
-    assert steps["evaluate"]["ended"]["bpr"] == "the cycle's 4 GPU-seconds are used up"
-    assert steps["evaluate"]["gpu_seconds"] == 5.0
+    assert steps["plan"]["turns"]["bpr"]["gpu_seconds"] == 2.0
+    assert steps["evaluate"]["ended"]["bpr"] == "the cycle's 2 GPU-seconds are used up"
+    assert steps["evaluate"]["gpu_seconds"] == 2.5
     assert steps["select"]["first_versions"] == {"bpr": row.id}
 
 

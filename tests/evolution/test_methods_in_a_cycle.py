@@ -15,7 +15,7 @@ from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.trial import TrialRequest, run_trial
-from agenticrs.evolution import agent_methods, segments, stages
+from agenticrs.evolution import agent_methods, individual, segments, stages
 from agenticrs.evolution.candidates import rungs
 from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.drafting import composition_drafts, drafts
@@ -302,6 +302,23 @@ def test_an_agent_with_hardly_a_past_begins_where_the_one_most_like_it_was_best(
     assert point == {"embedding_size": 32, "epochs": 20}, "what is out of its bounds stays behind"
     with opened(world, trials=1, agents=("lightgcn",)) as later:
         assert agent_methods.alike_best(later, "lightgcn") == ("", []), "it has a past of its own"
+
+
+def test_an_agent_without_a_past_begins_with_its_defaults(world: World) -> None:
+    admit(world, "bpr")
+    with opened(world, trials=1, agents=("bpr",)) as cycle:
+        cycle.results["plan"] = {"agents": ["bpr"]}
+        (point,) = individual.propose(cycle)["begins"]["bpr"]["given"]
+        own = catalogue.load_agents()["bpr"].config_type().model_dump()
+        assert point == {name: own[name] for name in point}
+        assert set(point) == {p.name for p in cycle.specs["bpr"].space.expand()}
+        row = rungs.propose(cycle, agent="bpr", number=0, method="given", config=own)
+        with session_scope(world.services.engine) as session:
+            trials.record_full(
+                session, row.id or 0, metrics={}, reward=0.1, seconds=1.0, device="cpu"
+            )
+    with opened(world, trials=1, agents=("bpr",)) as later:
+        assert agent_methods.defaults(later, "bpr") == [], "they are remembered"
 
 
 def test_a_policy_is_told_the_blended_reward_of_what_was_judged_when_the_cycle_ends(

@@ -65,6 +65,20 @@ def test_what_was_tried_steers_what_comes_next(method: SearchMethod) -> None:
     assert mean(late) > mean(blind) + 0.1
 
 
+def test_rewards_steer_after_the_startup_jointly_or_each_parameter_for_itself() -> None:
+    def points(rewards: float, **how: Any) -> list[Any]:
+        done = [
+            Tried(n, {"x": n / 9, "n": 1 + n % 8, "kind": "ab"[n % 2]}, "done", rewards * n)
+            for n in range(9)
+        ]
+        return [c.values for c in Search(SPACE, seed=3, **how).ask(done, 3)]
+
+    assert points(1.0, startup=10) == points(-1.0, startup=10), "nothing is modelled yet"
+    assert points(1.0) != points(-1.0)
+    assert points(1.0, joint=False) != points(-1.0, joint=False)
+    assert points(1.0, joint=False) != points(1.0)
+
+
 def test_given_points_come_first_and_only_once() -> None:
     search = Search(SPACE, given=[{"x": 0.25, "n": 3, "kind": "b", "unknown": 1}] * 2)
     first, second = search.ask([], 2)
