@@ -12,11 +12,10 @@ pass the short rung first, and the cycle knows the earlier cycles: it begins wit
 settings, and believes their other trials as far as it goes for these. Those cycles ran on earlier
 states of the same log, without each user's newest items, the first of them from the agent's
 defaults; their seconds are written down and not counted, as they were paid when nobody asked for
-this cycle. *cold* is ours without a past, not even the agent's
-defaults, which bootstrap trains first (``evolution_cold.py`` asks what those are worth). *policy* has the policy
-in the place of TPE, with what it learnt in the earlier cycles. *proposer* takes turns between our
-search and structures by mutation and crossover, or by language models where
-``AGENTICRS_LLM_MODELS`` names some.
+this cycle. *cold* is ours without a past, not even the defaults, which bootstrap trains first
+(``evolution_cold.py`` asks what those are worth). *policy* has the policy in the place of TPE, with
+what it learnt in the earlier cycles. *proposer* takes turns between our search and structures by
+mutation and crossover, or by language models where ``AGENTICRS_LLM_MODELS`` names some.
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
 of every seed goes to ``results/evolution.json``, where seeds that are not asked for stay;

@@ -270,7 +270,7 @@ def main() -> None:
     """Train the points, or simulate on what was trained."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", action="store_true", help="train what the models are of")
-    parser.add_argument("--data", default=",".join(evolution.DATA))
+    parser.add_argument("--data", default="ml-100k,kuairand")
     parser.add_argument("--seeds", type=int, default=12)
     asked = parser.parse_args()
     torch.set_num_threads(1)

@@ -39,7 +39,7 @@ def rows(n: int, *, noise: float = 0.0) -> list[dict[str, Any]]:
     random = np.random.default_rng(0)
     found = []
     for seed in range(n):
-        values = {
+        values: dict[str, Any] = {
             "learning_rate": float(10 ** random.uniform(-4, -1)),
             "epochs": int(random.integers(3, 11)),
             "loss": "ab"[int(random.integers(2))],
