@@ -58,7 +58,7 @@ def test_a_model_knows_what_was_trained_and_what_lies_between(model: Any) -> Non
         for rate, loss in ((3e-3, "b"), (8e-2, "a"))
     )
     assert good.confirm == pytest.approx(0.35**2, rel=0.15)
-    assert bad.confirm == pytest.approx(0.157**2, rel=0.3)
+    assert bad.confirm < 0.4 * good.confirm
     assert good.seconds == pytest.approx(1.6, rel=0.1)
     short = model({"learning_rate": 3e-3, "epochs": 8, "loss": "b"}, 0, True)
     assert short.seconds == pytest.approx(0.4, rel=0.1)
