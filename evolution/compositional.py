@@ -143,9 +143,9 @@ def select(cycle: Cycle) -> Result:
             members=membership(before, graph),
             weight=_weight(cycle),
         )
-        broken = [rail.name for rail in compared().guardrails if not rail.passed]
-        if broken:
-            cycle.say(f"composition #{row.number} is passed over: {', '.join(broken)}")
+        fallen = [rail.name for rail in compared().guardrails if not rail.passed]
+        if fallen:
+            cycle.say(f"composition #{row.number} is passed over: {', '.join(fallen)}")
             continue
         simulated, why_not = people.judge(entries)
         evidence = compared(simulated=simulated, unsimulated=why_not)
