@@ -20,14 +20,13 @@ from torch.func import functional_call, vmap
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.early_stopping import EarlyStopping
-from agenticrs.agents.grammar.descent import Descent
+from agenticrs.agents.grammar import descent
 from agenticrs.agents.grammar.training import Training
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.training_loop import Trained, TrainingLoop, diverged
 from agenticrs.platform.errors import AgentError
 
 _BETAS = (0.9, 0.999)
-_EPSILON = 1e-8
 _ROUNDS = 4
 """Steps of either way that are timed; the fastest counts, others were disturbed."""
 _GAIN = 0.95
@@ -98,13 +97,13 @@ def train_alone(course: Course, budget: Budget) -> None:
     """Train one model; AgentError when its loss is no number."""
     network = course.network
     weights = dict(network.named_parameters())
-    descent = Descent(course.training, weights.values(), course.learning_rate, course.decay)
-    trained = Trained(weights, descent.optimizer, course.generator)
+    way = descent.Descent(course.training, weights.values(), course.learning_rate, course.decay)
+    trained = Trained(weights, way.optimizer, course.generator)
     loop = TrainingLoop(budget, course.epochs, trained, course.stopping)
     for epoch in loop:
         for step, example in enumerate(course.examples(), 1):
-            descent.at((epoch + min(1.0, step / course.batches)) / loop.total)
-            loop.step(course.loss(example), descent.optimizer)
+            way.at((epoch + min(1.0, step / course.batches)) / loop.total)
+            loop.step(course.loss(example), way.optimizer)
 
 
 def train_together(courses: Sequence[Course], budget: Budget) -> list[AgentError | None]:
@@ -281,7 +280,7 @@ class Stack:
             mean, square = self._means[name], self._squares[name]
             mean.lerp_(gradient, 1 - first)
             square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-            change = square.sqrt().div_(root).add_(_EPSILON)
+            change = square.sqrt().div_(root).add_(descent.EPSILON)
             torch.div(mean, change, out=change)
             weight.mul_(kept.view(each)).sub_(change.mul_(step.view(each)))
 

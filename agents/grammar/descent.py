@@ -10,6 +10,8 @@ from torch import nn
 from agenticrs.agents.grammar.training import Schedule, Training
 from agenticrs.agents.training_loop import cosine, linear
 
+EPSILON = 1e-8
+"""What AdamW adds to the root that it divides by, here and where models are stacked."""
 _MOMENTUM = 0.9
 
 
@@ -46,7 +48,7 @@ def _optimizer(
     training: Training, weights: Iterable[nn.Parameter], rate: float, decay: float
 ) -> torch.optim.Optimizer:
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
+        return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, eps=EPSILON, fused=True)
     if training.optimizer == "adam":
         return torch.optim.Adam(weights, lr=rate, weight_decay=decay, fused=True)
     if training.optimizer == "sgd":

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from agenticrs.agents import side_by_side, trials
+from agenticrs.agents import trials
 from agenticrs.agents.artifact import unpack
 from agenticrs.agents.batch import Candidates
 from agenticrs.agents.checkpoint import Checkpoint
-from agenticrs.agents.grammar import documents
+from agenticrs.agents.grammar import descent, documents
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
 from agenticrs.agents.trials import FailedTrial, Way, groups, run_trials
@@ -53,7 +53,7 @@ def no_steps_of_rounding_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     AdamW makes whole steps of them; a larger epsilon, on both sides, makes them none.
     """
-    monkeypatch.setattr(side_by_side, "_EPSILON", 1e-4)
+    monkeypatch.setattr(descent, "EPSILON", 1e-4)
 
 
 @pytest.fixture
