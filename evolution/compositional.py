@@ -25,7 +25,7 @@ from agenticrs.evolution.drafting import composition_drafts, language_models
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.combination import AlternateOnSaturation
-from agenticrs.evolution.methods.greedy import GreedySelection
+from agenticrs.evolution.methods.greedy import VERSION, WEIGHT, GreedySelection, OfPresentVersions
 from agenticrs.evolution.methods.limits import broken
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
@@ -38,7 +38,7 @@ from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError, InvalidComposition
 from agenticrs.platform.jobs.job import Failed
-from agenticrs.registry import trials
+from agenticrs.registry import intentions, trials
 from agenticrs.registry.graph import Graph, validate
 from agenticrs.registry.spec import Choice
 from agenticrs.registry.tables import TrialRow
@@ -46,6 +46,8 @@ from agenticrs.rewards.blend import blended_score
 
 _GREEDY_SHARE = 3
 """One in so many compositions is drawn by the baseline that the search has to beat."""
+_EARLIER = 3
+"""How many earlier versions of an agent the baseline may choose among."""
 
 
 def plan(cycle: Cycle) -> Result:
@@ -56,6 +58,7 @@ def plan(cycle: Cycle) -> Result:
     cycle.say(f"{count} compositions of {len(members)} agents")
     return {
         "members": members,
+        "earlier": _earlier(cycle, members),
         "compositions": count,
         "parameters": [p.name for p in blueprint.space(_specs(cycle, members))],
         "search": dict(zip(("order", "reason"), _order(cycle), strict=True)),
@@ -239,6 +242,15 @@ def _members(cycle: Cycle) -> dict[str, int]:
     return found
 
 
+def _earlier(cycle: Cycle, members: dict[str, int]) -> dict[str, list[int]]:
+    """The newest other versions of each retriever that have served here."""
+    retrievers = blueprint.of_role(_specs(cycle, members), "retrieval")
+    with session_scope(cycle.services.engine) as session:
+        served = intentions.served_versions(session, cycle.surface)
+    others = {n: [v for v in served.get(n, ()) if v != members[n]] for n in retrievers}
+    return {name: numbers[:_EARLIER] for name, numbers in others.items() if numbers}
+
+
 def _specs(cycle: Cycle, members: dict[str, int]) -> dict[str, Any]:
     return {name: spec for name, spec in cycle.specs.items() if name in members}
 
@@ -267,11 +279,12 @@ def _method(cycle: Cycle, served: segments.Segments) -> Method:
     """Given points and greedy selection first, then what the plan says, each until saturated."""
     specs = _specs(cycle, _members(cycle))
     space, given = blueprint.space(specs), cycle.results["propose"]["given"]
-    weights = [p.name for p in space if p.name.startswith("weight.")]
+    weights = [p.name for p in space if p.name.startswith(WEIGHT)]
     greedy = GreedySelection(
-        weights,
+        [name.removeprefix(WEIGHT) for name in weights],
         base={name: value for name, value in given[0].items() if name not in weights},
         most=cycle.results["plan"]["compositions"] // _GREEDY_SHARE,
+        earlier=cycle.results["plan"].get("earlier", {}),
     )
     made: dict[str, Method] = {"greedy": greedy}
     asked = wishes.of_compositions(cycle.services.settings)
@@ -292,7 +305,9 @@ def _method(cycle: Cycle, served: segments.Segments) -> Method:
                 beside=asked.beside,
                 limits=asked.limits,
             )
-    first, second, *others = (made[name] for name in order)
+    first, second, *others = (
+        made[name] if name == "greedy" else OfPresentVersions(made[name]) for name in order
+    )
     return AlternateOnSaturation(first, second, tuple(order), others=tuple(others))
 
 
@@ -313,6 +328,7 @@ def candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Fil
     specs = _specs(cycle, members)
     plan_of = blueprint.at(point, specs)
     versions = {n: members[n] + (1 if n in plan_of.configs else 0) for n in members}
+    versions |= {n: int(point[VERSION + n]) for n in members if VERSION + n in point}
     graph = blueprint.graph_of(plan_of, specs, versions)
     validate(graph, cycle.all_specs)
     files = {name: functional_files(cycle, name, c) for name, c in plan_of.configs.items()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agenticrs.evolution.cycle import Cycle
+from agenticrs.evolution.methods.greedy import of_present_versions
 from agenticrs.evolution.methods.method import Tried, Values
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.policy import Policy
@@ -61,13 +62,19 @@ class Learning:
             ).version
 
     def results(self) -> list[Tried]:
-        """The trials of the cycle, with the blended reward of what was judged by now."""
+        """The trials of the cycle, with the blended reward of what was judged by now.
+
+        Compositions of other versions than the present ones are no points of the space.
+        """
         cycle = self.cycle
         with session_scope(cycle.services.engine) as session:
             found = [tried(row) for row in trials.of_cycle(session, cycle.id, self.agent)]
         verdicts = cycle.results.get("select", {}).get("verdicts", ())
         late = {v["trial"]: v["steering"] for v in verdicts if v.get("steering") is not None}
-        return [replace(one, reward=late.get(one.trial, one.reward)) for one in found]
+        return [
+            replace(one, reward=late.get(one.trial, one.reward))
+            for one in of_present_versions(found)
+        ]
 
     def _turn(self) -> dict[str, Any]:
         """What may be spent, and what counts: the agent's turn, or all of it for compositions."""

@@ -50,6 +50,16 @@ def has_served(session: Session, surface: str, number: int) -> bool:
     return session.exec(found).first() is not None
 
 
+def served_versions(session: Session, surface: str, limit: int = 50) -> dict[str, list[int]]:
+    """Versions of each agent in the newest compositions that have served, newest first."""
+    found: dict[str, dict[int, None]] = {}
+    for promotion in history(session, surface, limit):
+        row = compositions.get(session, surface, promotion.after)
+        for agent, number in Graph.model_validate(row.graph).agents().items():
+            found.setdefault(agent, {})[number] = None
+    return {agent: list(numbers) for agent, numbers in found.items()}
+
+
 def pending(session: Session, surface: str) -> list[PromotionRow]:
     """Intentions that are not carried out, oldest first."""
     return list(

@@ -1,31 +1,39 @@
 """Greedy selection of members: the baseline that searched compositions have to beat.
 
 Caruana et al. 2004, Ensemble selection from libraries of models, in its simplest form: begin with
-the best member alone, then add whoever helps most, until nobody does.
+the best member alone, then add whoever helps most, until nobody does. The library is first what
+each agent has at present; then all of its versions that there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from agenticrs.evolution.methods.method import Candidate, Tried, Values
+from agenticrs.evolution.methods.method import Candidate, Method, Tried, Value, Values
 
 ORIGIN = "greedy"
+WEIGHT, VERSION = "weight.", "version."
 _MEMBERS = "members"
+_AT = "@"
+Members = frozenset[str]
+"""Names of agents, with ``@number`` where it is not the present version."""
 
 
 @dataclass(frozen=True)
 class GreedySelection:
     """Grows a set of members one by one.
 
-    ``weights`` names the parameters that are 1 for a member and 0 for the others; ``base`` holds
-    all other coordinates. At most ``most`` candidates are drawn.
+    ``agents`` are who may be a member; their parameters ``weight.<agent>`` are 1 for a member and 0
+    for the others. ``base`` holds all other coordinates. ``earlier`` are further versions of
+    agents: once nobody present helps any more, one of them may join, or stand in for its agent,
+    which is the coordinate ``version.<agent>``. At most ``most`` candidates are drawn.
     """
 
-    weights: Sequence[str]
+    agents: Sequence[str]
     base: Values
     most: int
+    earlier: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next sets; none while open ones decide, when nobody helps, or when all are drawn."""
@@ -34,7 +42,7 @@ class GreedySelection:
         wanted = [one for one in self._round(mine) if one not in seen]
         return [self._candidate(one) for one in wanted[: max(0, min(n, self.most - len(mine)))]]
 
-    def _round(self, mine: Sequence[Tried]) -> list[frozenset[str]]:
+    def _round(self, mine: Sequence[Tried]) -> list[Members]:
         """The sets of the round under way, smallest names first."""
         rewards = {
             frozenset(one.note[_MEMBERS]): one.reward
@@ -42,17 +50,48 @@ class GreedySelection:
             if one.state == "done" and one.reward is not None
         }
         closed = {frozenset(one.note[_MEMBERS]) for one in mine if one.state != "open"}
-        best: frozenset[str] = frozenset()
-        while True:
-            due = [best | {name} for name in sorted(self.weights) if name not in best]
-            if not due or not all(one in closed for one in due):
-                return due
-            done = [one for one in due if one in rewards]
-            grown = max(done, key=lambda one: rewards[one], default=None)
-            if grown is None or (best and rewards[grown] <= rewards[best]):
-                return []
-            best = grown
+        present = sorted(self.agents)
+        versions = [f"{a}{_AT}{v}" for a in present for v in self.earlier.get(a, ())]
+        best: Members = frozenset()
+        for library in (present, versions):
+            while True:
+                due = [grown for name in library if (grown := _with(best, name)) != best]
+                if not all(one in closed for one in due):
+                    return due
+                done = [one for one in due if one in rewards]
+                better = max(done, key=lambda one: rewards[one], default=None)
+                if better is None or (best and rewards[better] <= rewards[best]):
+                    break
+                best = better
+        return []
 
-    def _candidate(self, members: frozenset[str]) -> Candidate:
-        weights = {name: float(name in members) for name in self.weights}
-        return Candidate({**self.base, **weights}, ORIGIN, {_MEMBERS: sorted(members)})
+    def _candidate(self, members: Members) -> Candidate:
+        point: dict[str, Value] = {WEIGHT + name: 0.0 for name in self.agents}
+        for member in members:
+            name, _, number = member.partition(_AT)
+            point[WEIGHT + name] = 1.0
+            if number:
+                point[VERSION + name] = int(number)
+        return Candidate({**self.base, **point}, ORIGIN, {_MEMBERS: sorted(members)})
+
+
+@dataclass(frozen=True)
+class OfPresentVersions:
+    """A method whose points say nothing of versions: it is told of those that need none."""
+
+    method: Method
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The method's own next candidates."""
+        return self.method.ask(of_present_versions(tried), n)
+
+
+def of_present_versions(tried: Sequence[Tried]) -> list[Tried]:
+    """Those whose points name no version."""
+    return [one for one in tried if not any(name.startswith(VERSION) for name in one.values)]
+
+
+def _with(members: Members, name: str) -> Members:
+    """The members and that one, in the place of another version of its agent."""
+    agent = name.partition(_AT)[0]
+    return frozenset(one for one in members if one.partition(_AT)[0] != agent) | {name}

@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from agenticrs.agents.trial import TrialRequest, run_trial
+from agenticrs.evolution import stages
+from agenticrs.evolution.candidates import rungs
 from agenticrs.evolution.evidence import Estimate
 from agenticrs.evolution.selection import convincing
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import cycles, proposals, trials
+from agenticrs.registry import cycles, promotion, proposals, trials
+from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import MethodStateRow
 
 from .conftest import World
+from .opened import opened
 
 
 def steps_of(world: World) -> tuple[int, dict[str, Any]]:
@@ -41,6 +46,41 @@ def test_the_plan_says_who_searches_and_why_and_a_policy_learns_from_all_of_it(
     number, steps = steps_of(asked)
     assert steps["plan"]["search"]["order"] == ["greedy", "tpe", "policy"]
     assert steps["observe"]["policies"] == {"home": 2}
+
+
+def test_greedy_selection_chooses_among_versions_that_served_before(world: World) -> None:
+    world.controller().evolve(("bootstrap",))
+    services = world.services
+    with opened(world, trials=1, agents=("itemknn",)) as cycle:
+        row = rungs.propose(cycle, agent="itemknn", number=9, method="made up", config={})
+        found = run_trial(cycle.fold, TrialRequest("itemknn", {"shrinkage": 50.0}))
+        rungs.keep(cycle, cycle.specs["itemknn"], row, found, 1.0)
+        second = stages.publish_version(cycle, row.id or 0).number
+        serving = stages.champion(cycle)
+        graph = Graph.model_validate(serving.graph).with_version("itemknn", second)
+        after = stages.publish_composition(cycle, graph, {}, serving.number).number
+    promotion.promote(
+        services.engine,
+        services.tracking,
+        surface="home",
+        after=after,
+        who="ada",
+        reason="by hand",
+        cause="approval",
+        key="by hand",
+    )
+    asked = world.with_settings(trials=7, alpha=1e-9)
+    asked.controller().evolve(("compositional",))
+    number, steps = steps_of(asked)
+    assert steps["plan"]["members"]["itemknn"] == second
+    assert steps["plan"]["earlier"] == {"itemknn": [1]}
+    with session_scope(services.engine) as session:
+        rows = trials.of_cycle(session, number, "home")
+    earlier = [row for row in rows if "version.itemknn" in row.config]
+    assert earlier
+    assert {(row.method, row.state, row.config["version.itemknn"]) for row in earlier} == {
+        ("greedy", "done", 1)
+    }
 
 
 def test_a_composition_must_exceed_the_minimum_effect_for_certain(world: World) -> None:
