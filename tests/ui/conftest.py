@@ -19,6 +19,7 @@ from agenticrs.agents.artifact import pack
 from agenticrs.agents.catalogue import build, installed
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.platform.data.generated import GeneratorConfig, generate
+from agenticrs.platform.data.raw import RawLog
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import make_engine, session_scope
 from agenticrs.platform.settings import Settings, load_settings
@@ -257,6 +258,11 @@ def csrf_of(html: str) -> str:
     return found.group(1)
 
 
+def small_log() -> RawLog:
+    """What the places' users did."""
+    return generate(GeneratorConfig(n_users=120, n_items=60, events_per_user=25)).raw
+
+
 def build_place(home: Path, **settings: Any) -> Place:
     """A place in a folder, with an account and admitted agents; nothing serves."""
     if "database_url" in settings:
@@ -269,9 +275,7 @@ def build_place(home: Path, **settings: Any) -> Place:
 def _furnish(home: Path, database_url: str | None = None) -> None:
     engine = make_engine(load_settings(home=home, database_url=database_url).registry_url)
     schema.upgrade(engine)
-    DatasetStore(home / "data").save(
-        "generated", generate(GeneratorConfig(n_users=120, n_items=60, events_per_user=25)).raw
-    )
+    DatasetStore(home / "data").save("generated", small_log())
     known = installed()
     report = AdmissionReport(
         checks=[Check(name="closed loop", passed=True, detail="users -> candidates")],

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -21,12 +20,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 from sqlmodel import SQLModel, select
 from starlette.routing import Mount
-from tests.ui import conftest
-from tests.ui.conftest import Place, build_place
+from tests.ui.conftest import Place, build_place, small_log
 from tests.ui.console.lived_in import live_in
 from tests.ui.test_administration import browser
 
-from agenticrs.platform.data.generated import GeneratorConfig, generate
+from agenticrs.platform.data.raw import RawLog
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import accounts, audit, policies, tables, tokens
 from agenticrs.registry.policies import Policy
@@ -79,19 +77,18 @@ class Page(HTMLParser):
         self.wrong += [link for link in links if re.match(r"\s*(javascript|data|vbscript):", link)]
 
 
-def hostile_log(config: GeneratorConfig) -> Any:
-    """The generated platform, whose items' titles are attacks."""
-    raw = generate(config).raw
+def hostile_log() -> RawLog:
+    """The places' log, whose items' titles are attacks."""
+    raw = small_log()
     where = raw.items.column_names.index("title")
     titles = pa.array([ATTACK] * raw.items.num_rows)
-    return SimpleNamespace(raw=replace(raw, items=raw.items.set_column(where, "title", titles)))
+    return replace(raw, items=raw.items.set_column(where, "title", titles))
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conftest, "generate", hostile_log)
-        made = build_place(tmp_path_factory.mktemp("hostile"))
+    made = build_place(tmp_path_factory.mktemp("hostile"))
+    made.datasets.save("generated", hostile_log())
     live_in(made)
     with session_scope(made.engine) as session:
         accounts.create(session, ATTACK.replace(":", ""), "correct horse battery", "viewer")
