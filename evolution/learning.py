@@ -6,7 +6,7 @@ declares first has nothing more to give.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from agenticrs.evolution.methods.policy_state import PolicyState, space_fingerpr
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import method_states, trials
 from agenticrs.registry.spec import ConcreteParameter
+from agenticrs.rewards.objectives import Objective, parse
 
 METHOD = "policy"
 
@@ -37,7 +38,7 @@ class Learning:
         cycle = self.cycle
         return Policy(
             self.space,
-            Situation.of(cycle.dataset, **self._turn()),
+            Situation.of(cycle.dataset, objectives=self._objectives(), **self._turn()),
             self._stored(),
             cycle=f"{cycle.surface}/{cycle.id}",
             seed=cycle.request.seed,
@@ -88,6 +89,12 @@ class Learning:
             "seconds": turn["seconds"],
             "outer_weight": self.cycle.specs[self.agent].outer_weight,
         }
+
+    def _objectives(self) -> Mapping[Objective, float]:
+        """What the outer reward was of when the cycle was planned."""
+        settings = self.cycle.services.settings
+        planned = self.cycle.results["plan"].get("objectives", settings.objective_weights)
+        return parse(planned).shares
 
     def _stored(self) -> PolicyState:
         with session_scope(self.cycle.services.engine) as session:

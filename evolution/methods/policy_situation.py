@@ -7,13 +7,14 @@ that what was learnt on one dataset says something about the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 
 from agenticrs.platform.data.dataset import Dataset
+from agenticrs.rewards.objectives import OBJECTIVES, Objective
 
 _NEW_SHARE = 0.1
 """The last tenth of the log's time: an item that first appears in it is new."""
@@ -42,15 +43,25 @@ class Situation:
     """Candidates that the turn may try."""
     seconds: float
     """Trial seconds that the turn may spend."""
+    objectives: Mapping[Objective, float] = field(default_factory=dict)
+    """Shares of the business objectives in the outer reward, which sum to 1; none: all alike."""
 
     def __post_init__(self) -> None:
         """Refuse what would spoil the weights for good."""
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
+        for name, value in (*vars(self).items(), *self.objectives.items()):
+            if name != "objectives" and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number of at least 0, got {value}")
 
     @classmethod
-    def of(cls, dataset: Dataset, *, outer_weight: float, trials: int, seconds: float) -> Self:
+    def of(
+        cls,
+        dataset: Dataset,
+        *,
+        outer_weight: float,
+        trials: int,
+        seconds: float,
+        objectives: Mapping[Objective, float],
+    ) -> Self:
         """Measured on a snapshot's log."""
         log = dataset.interactions
         by_user = np.bincount(log.user, minlength=dataset.n_users)
@@ -68,11 +79,14 @@ class Situation:
             outer_weight=outer_weight,
             trials=trials,
             seconds=seconds,
+            objectives=objectives,
         )
 
     def vector(self) -> tuple[float, ...]:
         """The numbers as the networks see them: counts as logarithms, all of about size one."""
         pairs = max(self.users * self.items, 1.0)
+        alike = 1 / len(OBJECTIVES)
+        shares = self.objectives or dict.fromkeys(OBJECTIVES, alike)
         return (
             (_log10(self.users) - 4) / 2,
             (_log10(self.items) - 4) / 2,
@@ -85,10 +99,11 @@ class Situation:
             2 * self.outer_weight - 1,
             (_log10(self.trials) - 1.5),
             (_log10(self.seconds) - 3) / 2,
+            *(2 * (shares.get(name, 0.0) - alike) for name in OBJECTIVES),
         )
 
 
-SITUATION_WIDTH = 11
+SITUATION_WIDTH = 11 + len(OBJECTIVES)
 HISTORY_WIDTH = 5
 
 

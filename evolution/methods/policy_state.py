@@ -20,7 +20,7 @@ from agenticrs.evolution.methods.policy_draws import Features, FloatArray
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import ConcreteParameter
 
-FORMAT = "2"
+FORMAT = "3"
 REMEMBERED = 1024
 """Trials that are kept to learn from again; whole cycles are forgotten, the oldest first."""
 
@@ -137,8 +137,11 @@ class PolicyState:
 
 
 def space_fingerprint(space: Sequence[ConcreteParameter]) -> str:
-    """Key under which states of a space are stored, 16 hex digits. Order does not matter."""
-    return Actions(space).fingerprint
+    """Key under which states of a space are stored, 16 hex digits. Order does not matter.
+
+    States of another format, whose policies saw something else, have other keys.
+    """
+    return hashlib.sha256(f"{FORMAT} {Actions(space).fingerprint}".encode()).hexdigest()[:16]
 
 
 def cycle_key(name: str) -> int:

@@ -338,5 +338,8 @@ def test_a_policy_is_told_the_blended_reward_of_what_was_judged_when_the_cycle_e
         cycle.results |= steps
         learning = Learning(cycle, "itemknn", cycle.specs["itemknn"].space.expand())
         assert learning.results()[judged.number].reward == verdict["steering"]
+        told = sure.services.settings.objective_weights
+        shares = learning.policy().situation.objectives
+        assert shares == pytest.approx({n: w / sum(told.values()) for n, w in told.items() if w})
         cycle.results["select"] = {}
         assert learning.results()[judged.number].reward == judged.reward

@@ -8,10 +8,12 @@ from tests.evolution.methods.policy_world import SPACE, search, situation
 from tests.evolution.methods.uniform import Uniform
 
 from agenticrs.evolution.methods.method import State, Tried
+from agenticrs.evolution.methods.policy import Policy
 from agenticrs.evolution.methods.policy_actions import Actions
 from agenticrs.evolution.methods.policy_experience import KNOWN, LOG_DENSITY, experience, normalised
-from agenticrs.evolution.methods.policy_situation import Situation
+from agenticrs.evolution.methods.policy_situation import SITUATION_WIDTH, Situation
 from agenticrs.evolution.methods.policy_state import Experience, PolicyState
+from agenticrs.rewards.objectives import OBJECTIVES, Objective
 
 ACTIONS = Actions(SPACE)
 
@@ -93,4 +95,49 @@ def test_what_failed_counts_less_than_what_stopped_early() -> None:
 def test_a_situation_is_refused_when_its_numbers_make_no_sense() -> None:
     with pytest.raises(ValueError, match="users must be a finite number"):
         replace(situation(), users=float("inf"))
+    with pytest.raises(ValueError, match="risk must be a finite number"):
+        replace(situation(), objectives={"risk": float("nan")})
     assert all(abs(number) < 4 for number in Situation.vector(situation()))
+
+
+def test_a_situation_tells_what_the_business_wants() -> None:
+    alike = situation().vector()
+    assert np.allclose(alike[-len(OBJECTIVES) :], 0.0)
+    wanted = replace(situation(), objectives={"retention": 0.75, "risk": 0.25}).vector()
+    assert wanted[: -len(OBJECTIVES)] == alike[: -len(OBJECTIVES)]
+    assert np.allclose(wanted[-len(OBJECTIVES) :], [-0.4, 1.1, -0.4, -0.4, 0.1])
+    assert len(wanted) == SITUATION_WIDTH
+
+
+def test_a_policy_may_learn_that_other_objectives_want_other_points() -> None:
+    """Of equal situations but for the objectives: retention wants few layers, risk many."""
+    both: tuple[Objective, Objective] = ("retention", "risk")
+    state = PolicyState.cold(SPACE)
+    for n in range(6):
+        which = both[n % 2]
+        rng = np.random.default_rng(n)
+        layers = [int(x) for x in rng.integers(1, 7, size=24)]
+        tried = [
+            Tried(
+                place,
+                {"rate": 1e-3, "layers": one, "loss": "bpr"},
+                "done",
+                -float(one if which == "retention" else 7 - one),
+                origin="random",
+            )
+            for place, one in enumerate(layers)
+        ]
+        state = Policy(SPACE, asks_for(which), state, cycle=f"c{n}").learnt(tried)
+    drawn = {
+        which: [
+            float(c.values["layers"])
+            for c in Policy(SPACE, asks_for(which), state, cycle="new").ask([], 40)
+        ]
+        for which in both
+    }
+    assert np.mean(drawn["retention"]) + 1 < np.mean(drawn["risk"])
+
+
+def asks_for(objective: Objective) -> Situation:
+    """The situation of a business that wants one thing alone."""
+    return replace(situation(), objectives={objective: 1.0})
