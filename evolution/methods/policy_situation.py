@@ -60,7 +60,7 @@ class Situation:
         outer_weight: float,
         trials: int,
         seconds: float,
-        objectives: Mapping[Objective, float],
+        objectives: Mapping[Objective, float] | None = None,
     ) -> Self:
         """Measured on a snapshot's log."""
         log = dataset.interactions
@@ -79,7 +79,7 @@ class Situation:
             outer_weight=outer_weight,
             trials=trials,
             seconds=seconds,
-            objectives=objectives,
+            objectives=objectives or {},
         )
 
     def vector(self) -> tuple[float, ...]:
