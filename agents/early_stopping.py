@@ -11,15 +11,24 @@ from functools import partial
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from agenticrs.agents.agent import Retriever
+from agenticrs.agents.agent import AgentConfig, Retriever
 from agenticrs.agents.batch import UserBatch
 from agenticrs.rewards.ranking import ranking_metrics
 
 _SHARE = 0.1
 _MOST = 1000
 _LOOKED_AT = 10
+
+
+class PatientConfig(AgentConfig):
+    """Of a retriever that may end before its last epoch (``on_newest_items``)."""
+
+    patience: int = Field(default=0, ge=0)
+    """Epochs without a better NDCG@10 after which training stops, at the best epoch's weights. It
+    is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
 
 
 class EarlyStopping:

@@ -34,7 +34,7 @@ from agenticrs.rewards.experiments.guardrails import Guardrail
 from agenticrs.rewards.experiments.sequential import Sample
 
 ARMS = ("treatment", "control")
-_LARGEST = 1e12
+LARGEST = 1e12
 """Beyond it squares and their sums would no longer be exact, or no numbers at all."""
 _VERDICTS = {"treatment": "better", "control": "worse", "ask": "superseded"}
 
@@ -175,7 +175,7 @@ def observation(row: ExperimentRow, told: Sequence[Told]) -> tuple[Observation, 
         for name in (one.metric for one in Experiment.model_validate(row.experiment).plan.metrics)
     }
     past = [one.before for one in told if one.before is not None]
-    if not all(abs(value) <= _LARGEST for value in past):
+    if not all(abs(value) <= LARGEST for value in past):
         raise DataError("what users brought before is no number", hint="correct the column before")
     explained = None
     if row.adjust and len(past) == len(told):
@@ -191,7 +191,7 @@ def observation(row: ExperimentRow, told: Sequence[Told]) -> tuple[Observation, 
 
 def _metric(told: Told, name: str) -> float:
     value = told.metrics.get(name)
-    if value is None or not abs(value) <= _LARGEST:
+    if value is None or not abs(value) <= LARGEST:
         raise DataError(
             f"{name} of user {told.user_id!r} is missing or no number",
             hint="every user needs the reward and each guardrail",

@@ -362,20 +362,17 @@ class Settings(BaseSettings):
     @property
     def objective_weights(self) -> dict[str, float]:
         """``objectives`` by name; which names there are is for ``rewards.objectives`` to say."""
-        pairs = (part.partition("=") for part in self.objectives.split(","))
-        return {name.strip(): float(weight) for name, _, weight in pairs}
+        return {name: float(weight) for name, weight in _named(self.objectives).items()}
 
     @property
     def search_methods(self) -> dict[str, str]:
         """``methods`` by agent; ``all`` stands for those that are not named."""
-        pairs = (part.partition("=") for part in (self.methods or "").split(",") if part.strip())
-        return {agent.strip(): method.strip() for agent, _, method in pairs}
+        return _named(self.methods)
 
     @property
     def agent_timeouts(self) -> dict[str, float]:
         """``agent_timeouts_ms`` in seconds, by agent."""
-        pairs = (part.partition("=") for part in (self.agent_timeouts_ms or "").split(",") if part)
-        return {agent.strip(): float(time) / 1000 for agent, _, time in pairs}
+        return {agent: float(ms) / 1000 for agent, ms in _named(self.agent_timeouts_ms).items()}
 
     @property
     def search_limits(self) -> tuple[tuple[str, str, Literal["most", "least"], float], ...]:
@@ -413,7 +410,7 @@ class Settings(BaseSettings):
     @field_validator("agent_timeouts_ms", mode="after")
     @classmethod
     def _timed(cls, value: str | None) -> str | None:
-        for part in (value or "").split(",") if value else ():
+        for part in value.split(",") if value else ():
             if not re.fullmatch(_WEIGHT, part) or not float(part.partition("=")[2]):
                 raise ValueError("should be agent=milliseconds, several by commas: itemknn=50")
         return value
@@ -555,6 +552,12 @@ class Settings(BaseSettings):
             (name, shown(value) if isinstance(value, str | SecretStr) else value)
             for name, value in self
         ]
+
+
+def _named(setting: str | None) -> dict[str, str]:
+    """``a=1,b=2`` by name."""
+    pairs = (part.partition("=") for part in (setting or "").split(",") if part.strip())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 @dataclass(frozen=True)

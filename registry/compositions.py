@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import NotFound
 from agenticrs.platform.tracking.port import RunRecord, Tracking
-from agenticrs.registry import agents, versions
+from agenticrs.registry import agents, surface_rows, versions
 from agenticrs.registry.graph import Graph, validate
 from agenticrs.registry.model_files import FOLDER, metric_names, model_folder
 from agenticrs.registry.tables import CompositionRow
@@ -118,22 +118,12 @@ def all_of(
     session: Session, surface: str, limit: int | None = None, offset: int = 0
 ) -> list[CompositionRow]:
     """The surface's compositions, newest first."""
-    return list(
-        session.exec(
-            select(CompositionRow)
-            .where(CompositionRow.surface == surface)
-            .order_by(col(CompositionRow.id).desc())
-            .limit(limit)
-            .offset(offset)
-        )
-    )
+    return surface_rows.newest(session, CompositionRow, surface, limit, offset)
 
 
 def count(session: Session, surface: str) -> int:
     """How many compositions the surface has."""
-    return session.exec(
-        select(func.count()).select_from(CompositionRow).where(CompositionRow.surface == surface)
-    ).one()
+    return surface_rows.count(session, CompositionRow, surface)
 
 
 def _by_digest(session: Session, surface: str, digest: str) -> CompositionRow | None:

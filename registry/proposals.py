@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import func, update
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit, outbox, policies, risk
+from agenticrs.registry import audit, outbox, policies, risk, surface_rows
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.policies import Ruling
 from agenticrs.registry.risk import Risk
@@ -130,9 +130,7 @@ def list_all(
 
 def count(session: Session, surface: str) -> int:
     """How many there are on a surface."""
-    return session.exec(
-        select(func.count()).select_from(ProposalRow).where(ProposalRow.surface == surface)
-    ).one()
+    return surface_rows.count(session, ProposalRow, surface)
 
 
 def decide(

@@ -7,13 +7,21 @@ from typing import TypeVar
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from agenticrs.registry.tables import CanaryRow, ExperimentRow, ObjectiveRow
+from agenticrs.registry.tables import (
+    CanaryRow,
+    CompositionRow,
+    ExperimentRow,
+    ObjectiveRow,
+    ProposalRow,
+)
 
-RowT = TypeVar("RowT", CanaryRow, ExperimentRow, ObjectiveRow)
+RowT = TypeVar("RowT", CanaryRow, CompositionRow, ExperimentRow, ObjectiveRow, ProposalRow)
 
 
-def newest(session: Session, kind: type[RowT], surface: str, limit: int, offset: int) -> list[RowT]:
-    """The surface's rows, newest first."""
+def newest(
+    session: Session, kind: type[RowT], surface: str, limit: int | None, offset: int
+) -> list[RowT]:
+    """The surface's rows, newest first; without a ``limit`` all of them."""
     return list(
         session.exec(
             select(kind)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.early_stopping import on_newest_items
+from agenticrs.agents.early_stopping import PatientConfig, on_newest_items
 from agenticrs.agents.grammar.compute import Written
 from agenticrs.agents.grammar.descent import Descent
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
@@ -46,7 +46,7 @@ _UNKNOWN_SHARE = 0.1
 """Share of examples in which the user is unknown, so that unknown users are learnt too."""
 
 
-class DocumentConfig(StructuredConfig):
+class DocumentConfig(PatientConfig, StructuredConfig):
     """How a document is trained."""
 
     loss: Loss = "softmax"
@@ -69,9 +69,6 @@ class DocumentConfig(StructuredConfig):
     """Passes over the data."""
     batch_size: int = Field(default=64, ge=1)
     """Windows (sequences) or positives (vectors) in one step."""
-    patience: int = Field(default=0, ge=0)
-    """Epochs without a better NDCG@10 after which training stops, at the best epoch's weights. It
-    is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
     precision: Precision = "auto"
     """In which numbers training multiplies (``agents/precision.py``)."""
     max_length: int = Field(default=50, ge=1)

@@ -116,7 +116,9 @@ def cross(
 
 
 def _operator(rng: np.random.Generator, operators: Mapping[str, Operator]) -> str:
-    family = [name for name in _FAMILIES[int(rng.choice(4, p=_SHARES))] if name in operators]
+    family = [
+        name for name in _FAMILIES[int(rng.choice(len(_SHARES), p=_SHARES))] if name in operators
+    ]
     names = family or list(operators)
     return names[int(rng.integers(len(names)))]
 

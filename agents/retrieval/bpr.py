@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.early_stopping import on_newest_items
+from agenticrs.agents.early_stopping import PatientConfig, on_newest_items
 from agenticrs.agents.retrieval.common import RETRIEVAL_LOOP, RETRIEVAL_REWARD, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
 from agenticrs.agents.retrieval.entry_scores import entry_scores
@@ -27,7 +27,7 @@ _TINY = 1e-8
 """What a row's sum of squares starts from."""
 
 
-class BprConfig(AgentConfig):
+class BprConfig(PatientConfig):
     """Size and training of the factors."""
 
     embedding_size: int = Field(default=64, ge=1)
@@ -44,9 +44,6 @@ class BprConfig(AgentConfig):
     """Passes over the positives."""
     batch_size: int = Field(default=2048, ge=1)
     """Positives in one step."""
-    patience: int = Field(default=0, ge=0)
-    """Epochs without a better NDCG@10 after which training stops, at the best epoch's vectors. It
-    is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
 
 
 class BprMF(DotRetriever[BprConfig]):

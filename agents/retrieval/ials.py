@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agenticrs.agents.agent import AgentConfig, Budget
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.early_stopping import on_newest_items
+from agenticrs.agents.early_stopping import PatientConfig, on_newest_items
 from agenticrs.agents.retrieval.common import (
     RETRIEVAL_LOOP,
     RETRIEVAL_REWARD,
@@ -32,7 +32,7 @@ from agenticrs.agents.training_loop import Trained, TrainingLoop
 from agenticrs.registry.spec import AgentSpec, DecisionSpace, FloatRange, IntRange
 
 
-class IalsConfig(AgentConfig):
+class IalsConfig(PatientConfig):
     """Size and weights of the objective."""
 
     embedding_size: int = Field(default=64, ge=1)
@@ -45,9 +45,6 @@ class IalsConfig(AgentConfig):
     """How much more those with many events are regularised."""
     epochs: int = Field(default=10, ge=1)
     """Rounds over users and items."""
-    patience: int = Field(default=0, ge=0)
-    """Epochs without a better NDCG@10 after which training stops, at the best epoch's vectors. It
-    is judged on a tenth of the users' newest items, which are then not learnt from. 0: never."""
 
 
 class Ials(DotRetriever[IalsConfig]):

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from agenticrs.evolution.experiments import LARGEST
+
 Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """An id of the source: the limits are those of the dataset's own validation."""
 Behaviour = Literal[
@@ -21,6 +23,7 @@ Behaviour = Literal[
     "watch_time",
     "duration",
 ]
+Brought = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
@@ -307,12 +310,10 @@ class ObservedUser(_Request):
     """What a user brought in the time that counts, which is over."""
 
     user: Id
-    metrics: dict[Id, Annotated[float, Field(ge=-1e12, le=1e12)]] = Field(
+    metrics: dict[Id, Brought] = Field(
         max_length=50, description="The reward, and each guardrail of the experiment."
     )
-    before: float | None = Field(
-        default=None, ge=-1e12, le=1e12, description="Brought in as long a time before."
-    )
+    before: Brought | None = Field(default=None, description="Brought in as long a time before.")
 
 
 class ObservationRequest(_Request):
