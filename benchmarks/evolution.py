@@ -12,14 +12,15 @@ pass the short rung first, and the cycle knows the earlier cycles: it begins wit
 settings, and believes their other trials as far as it goes for these. Those cycles ran on earlier
 states of the same log, without each user's newest items, the first of them from the agent's
 defaults; their seconds are written down and not counted, as they were paid when nobody asked for
-this cycle. *cold* is ours without a past, not even the defaults, which bootstrap trains first
-(``evolution_cold.py`` asks what those are worth). *policy* has the policy in the place of TPE, with
-what it learnt in the earlier cycles. *proposer* takes turns between our search and structures by
-mutation and crossover, or by language models where ``AGENTICRS_LLM_MODELS`` names some.
+this cycle. *longer* is ours with earlier cycles of as many candidates as TPE has now. *cold* is
+ours without a past, not even the defaults, which bootstrap trains first (``evolution_cold.py`` asks
+what those are worth). *policy* has the policy in the place of TPE, with what it learnt in the
+earlier cycles. *proposer* takes turns between our search and structures by mutation and crossover,
+in the earlier cycles as in this one, which begins with the structures that they ended with.
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
-of every seed goes to ``results/evolution.json``, where seeds that are not asked for stay;
-``evolution_report.py`` makes table and picture.
+of every seed goes to ``results/evolution.json``, where seeds and ways that are not asked for stay;
+``evolution_report.py`` makes table and picture. *tpe* is always run: its seconds are the budget.
 """
 
 from __future__ import annotations
@@ -51,10 +52,13 @@ from agenticrs.evolution.candidates.rungs import complete
 from agenticrs.evolution.methods.combination import (
     OWN,
     AlternateOnSaturation,
+    BeginWith,
     SearchBest,
+    of_structure,
     structure_key,
 )
 from agenticrs.evolution.methods.method import Candidate, Method, State, Tried, Values
+from agenticrs.evolution.methods.points import STRUCTURE
 from agenticrs.evolution.methods.policy import Policy
 from agenticrs.evolution.methods.policy_situation import Situation
 from agenticrs.evolution.methods.policy_state import PolicyState
@@ -81,17 +85,19 @@ NARROWED: Mapping[str, Mapping[str, Any]] = {
     "epochs": {"low": 3, "high": 10},
 }
 """What differs from the agent's own space, for the same reason."""
+LEFT_OUT = ("negatives", "norm")
+"""Settings that came to the agent's space when most ways had been run; they stay as they are."""
 TRIALS = 50
-"""Candidates of TPE alone."""
+"""Candidates of TPE alone, and of each cycle before *longer*."""
 EARLIER = (4, 2)
 """How many of each user's newest interactions the logs of the earlier cycles lack."""
 EARLIER_TRIALS = 15
-"""Candidates of each earlier cycle."""
+"""Candidates of each earlier cycle of the other ways."""
 SHORT = (0.25, 0.5)
 """The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
 LONGEST = 30.0
 """Seconds after which a training ends with what it has learnt."""
-WAYS = ("random", "tpe", "cold", "ours", "policy", "proposer")
+WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer")
 RESULT = RESULTS / "evolution.json"
 
 
@@ -234,19 +240,26 @@ def _tried(
     return Tried(number, values, state, reward, short, origin, note=candidate.note)
 
 
-def past(space: Sequence[ConcreteParameter], seed: int, earlier: Sequence[Trials]) -> Past:
+def past(
+    space: Sequence[ConcreteParameter],
+    seed: int,
+    earlier: Sequence[Trials],
+    method: Callable[[Fold, int, Past], Method],
+    trials: int = EARLIER_TRIALS,
+) -> Past:
     """Run the earlier cycles one after the other, each with what the ones before it left."""
     known = Past([defaults(space)], (), PolicyState.cold(space), 0.0)
     for place, measure in enumerate(earlier):
         begin, tried = seed + 500 * (1 + place), list[Tried]()
-        method = Search(space, "tpe", begin, given=known.given, elsewhere=known.elsewhere)
-        steps = list(islice(search(method, measure, begin, tried), EARLIER_TRIALS))
+        drawn = search(method(measure.fold, begin, known), measure, begin, tried)
+        steps = list(islice(drawn, trials))
         done = [one for one in tried if one.reward is not None]
         elsewhere = [done, *known.elsewhere]
+        policy = _policy(space, measure.fold, known.policy, f"earlier {place}")
         known = Past(
             [max(group, key=lambda t: t.reward or 0.0).values for group in elsewhere],
             elsewhere,
-            _policy(space, measure.fold, known.policy, f"earlier {place}").learnt(tried),
+            policy.learnt(of_structure(tried, OWN)),
             known.seconds + steps[-1].seconds,
         )
     return known
@@ -274,7 +287,9 @@ def _policy(
 
 
 def _ours(space: Sequence[ConcreteParameter], seed: int, known: Past) -> Search:
-    return Search(space, "tpe", seed, given=known.given, elsewhere=known.elsewhere)
+    own = [point for point in known.given if STRUCTURE not in point]
+    elsewhere = [of_structure(group, OWN) for group in known.elsewhere]
+    return Search(space, "tpe", seed, given=own, elsewhere=elsewhere)
 
 
 def _proposer(space: Sequence[ConcreteParameter], fold: Fold, seed: int, known: Past) -> Method:
@@ -289,7 +304,8 @@ def _proposer(space: Sequence[ConcreteParameter], fold: Fold, seed: int, known: 
         name = structure_key(values)
         if name == OWN:
             return _ours(space, seed, known)
-        return Search(settings, "tpe", seed + int(name[:8], 16))
+        elsewhere = [of_structure(group, name) for group in known.elsewhere]
+        return Search(settings, "tpe", seed + int(name[:8], 16), elsewhere=elsewhere)
 
     structures = StructuralVariation(
         document=lambda values: architecture(own, own.config_type(**complete(own, values))),
@@ -298,38 +314,61 @@ def _proposer(space: Sequence[ConcreteParameter], fold: Fold, seed: int, known: 
         limits=Limits(Sizes.of(TrainingData.of(fold.dataset))),
         seed=seed,
     )
-    return AlternateOnSaturation(SearchBest(search_for), structures, ("tpe", "variation"))
+    turns = AlternateOnSaturation(SearchBest(search_for), structures, ("tpe", "variation"))
+    return BeginWith([Candidate(point, "given") for point in known.given], turns)
 
 
 def narrowed(space: Iterable[ConcreteParameter]) -> list[ConcreteParameter]:
-    """The parameters with the bounds of ``NARROWED``."""
-    return [p.model_copy(update=dict(NARROWED.get(p.name, {}))) for p in space]
+    """The parameters with the bounds of ``NARROWED``, without those that are ``LEFT_OUT``."""
+    kept = (p for p in space if p.name not in LEFT_OUT)
+    return [p.model_copy(update=dict(NARROWED.get(p.name, {}))) for p in kept]
 
 
 def compare(
-    seed: int, measure: Trials, earlier: Sequence[Trials], trials: int = TRIALS
-) -> tuple[dict[str, list[Step]], float]:
-    """All ways with one seed, up to the seconds that TPE alone takes; seconds of earlier cycles."""
+    seed: int,
+    measure: Trials,
+    earlier: Sequence[Trials],
+    ways: Sequence[str] = WAYS,
+    trials: int = TRIALS,
+) -> tuple[dict[str, list[Step]], dict[str, float]]:
+    """The ways with one seed, up to the seconds that TPE alone takes; seconds of earlier cycles."""
     space = narrowed(load_agents()[AGENT].spec.space.expand())
-    begin = 1000 * seed
-    known = past(space, begin, earlier)
-    found = {"tpe": list(islice(alone(space, begin, measure), trials))}
-    budget = found["tpe"][-1].seconds
-    policy = _policy(space, measure.fold, known.policy, "now", begin, known.given)
-    streams = {
-        "random": search(Search(space, "random", begin), measure, begin, short=False),
-        "cold": search(Search(space, "tpe", begin), measure, begin),
-        "ours": search(_ours(space, begin, known), measure, begin),
-        "policy": search(policy, measure, begin),
-        "proposer": search(_proposer(space, measure.fold, begin, known), measure, begin),
+    begin, fold = 1000 * seed, measure.fold
+
+    def ours(fold: Fold, seed: int, known: Past) -> Method:
+        return _ours(space, seed, known)
+
+    def structures(fold: Fold, seed: int, known: Past) -> Method:
+        return _proposer(space, fold, seed, known)
+
+    def policy(fold: Fold, seed: int, known: Past) -> Method:
+        return _policy(space, fold, known.policy, "now", seed, known.given)
+
+    pasts: dict[str, tuple[Any, Any, int]] = {
+        "ours": (ours, ours, EARLIER_TRIALS),
+        "longer": (ours, ours, trials),
+        "policy": (ours, policy, EARLIER_TRIALS),
+        "proposer": (structures, structures, EARLIER_TRIALS),
     }
-    for way, steps in streams.items():
+    found = {"tpe": list(islice(alone(space, begin, measure), trials))}
+    budget, spent = found["tpe"][-1].seconds, dict[str, float]()
+    for way in ways:
+        if way == "tpe":
+            continue
+        if way in pasts:
+            before, now, length = pasts[way]
+            known = past(space, begin, earlier, before, length)
+            spent[way] = known.seconds
+            steps = search(now(fold, begin, known), measure, begin)
+        else:
+            blind = Search(space, "random" if way == "random" else "tpe", begin)
+            steps = search(blind, measure, begin, short=way == "cold")
         found[way] = list(takewhile(lambda step: step.seconds <= budget, steps))
         print(f"  seed {seed}, {way}: {len(found[way])} candidates", flush=True)
-    return {way: found[way] for way in WAYS}, known.seconds
+    return found, spent
 
 
-def one_seed(data: str, seed: int) -> dict[str, Any]:
+def one_seed(data: str, seed: int, ways: Sequence[str] = WAYS) -> dict[str, Any]:
     """The comparison on a dataset with one seed, as it is written down."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
@@ -339,9 +378,9 @@ def one_seed(data: str, seed: int) -> dict[str, Any]:
             for n in (0, *EARLIER)
         )
     now({}, seed, True)  # what happens once in a process is no candidate's cost
-    found, earlier = compare(seed, now, before)
-    ways = {way: [asdict(step) for step in steps] for way, steps in found.items()}
-    return {"earlier_seconds": earlier, "ways": ways}
+    found, earlier = compare(seed, now, before, ways)
+    told = {way: [asdict(step) for step in steps] for way, steps in found.items()}
+    return {"earlier_seconds": earlier, "ways": told}
 
 
 def main() -> None:
@@ -349,20 +388,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=",".join(DATA))
     parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--jobs", type=int, default=1, help="seeds at the same time")
     asked = parser.parse_args()
     with ProcessPoolExecutor(asked.jobs) as pool:
         for data in asked.data.split(","):
-            futures = {pool.submit(one_seed, data, int(s)): s for s in asked.seeds.split(",")}
+            ways, seeds = asked.ways.split(","), asked.seeds.split(",")
+            futures = {pool.submit(one_seed, data, int(s), ways): s for s in seeds}
             for future in as_completed(futures):
                 write(data, futures[future], future.result())
                 print(f"{data}: seed {futures[future]} is done", flush=True)
 
 
 def write(data: str, seed: str, found: Mapping[str, Any]) -> None:
-    """Put a seed's row into the file of results, in the place of an older one."""
+    """Put a seed's ways into the file of results, each in the place of an older one."""
     written = json.loads(RESULT.read_text())["data"] if RESULT.exists() else {}
-    written[data] = dict(sorted({**written.get(data, {}), seed: found}.items()))
+    row = written.get(data, {}).get(seed, {})
+    merged = {part: {**row.get(part, {}), **found[part]} for part in ("earlier_seconds", "ways")}
+    merged["ways"] = {way: merged["ways"][way] for way in WAYS if way in merged["ways"]}
+    written[data] = dict(sorted({**written.get(data, {}), seed: merged}.items()))
     told = {"machine": machine(), "trials": TRIALS, "data": written}
     RESULT.write_text(json.dumps(told, indent=1) + "\n")
 

@@ -34,6 +34,7 @@ COLOURS = {
     "tpe": "#444444",
     "cold": "#56b4e9",
     "ours": "#0072b2",
+    "longer": "#332288",
     "policy": "#d55e00",
     "proposer": "#009e73",
 }

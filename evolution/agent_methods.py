@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, cast
 
 from agenticrs.agents import catalogue
@@ -22,13 +23,15 @@ from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.choice import Choice, choose
 from agenticrs.evolution.methods.combination import (
     AlternateOnSaturation,
+    BeginWith,
     ProposeThenSearch,
     SearchBest,
+    of_structure,
     structure_key,
 )
 from agenticrs.evolution.methods.limits import WithinLimits, broken, held
-from agenticrs.evolution.methods.method import Method, Tried, Values
-from agenticrs.evolution.methods.points import STRUCTURE, flat, tried
+from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
+from agenticrs.evolution.methods.points import STRUCTURE, flat, same, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.variation import StructuralVariation
@@ -114,7 +117,7 @@ def remembered(cycle: Cycle, agent: str) -> list[Tried]:
             session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
         )
         found = [tried(row) for row in rows if row.cycle_id != cycle.id and row.method != SEED]
-    return [one for one in found if permitted() or not _generated(one.values)]
+    return _allowed(found)
 
 
 def _generated(values: Values) -> bool:
@@ -124,7 +127,7 @@ def _generated(values: Values) -> bool:
 
 
 def elsewhere(cycle: Cycle, agent: str) -> list[list[Tried]]:
-    """Finished trials of this agent in earlier cycles on each of the newest other snapshots."""
+    """The same on each of the newest other snapshots."""
     with session_scope(cycle.services.engine) as session:
         groups = trials.elsewhere(
             session,
@@ -134,14 +137,32 @@ def elsewhere(cycle: Cycle, agent: str) -> list[list[Tried]]:
             before_cycle=cycle.id,
         )
         found = [[tried(row) for row in rows if row.method != SEED] for rows in groups]
-    return [group for group in found if group]
+    return [kept for group in found if (kept := _allowed(group))]
+
+
+def _allowed(candidates: Sequence[Tried]) -> list[Tried]:
+    return [one for one in candidates if permitted() or not _generated(one.values)]
 
 
 def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
-    """The best points on each of the newest other snapshots: rewards there are not comparable."""
+    """The best point on each of the newest other snapshots: rewards there are not comparable.
+
+    In front of them the best one on this data, where it brings a structure: a search remembers
+    what settings are worth, but only those of a structure that it has met. An agent whose
+    structure may not change gets settings alone.
+    """
+    fields = catalogue.load_agents()[agent].config_type.model_fields
     names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
-    points = [max(g, key=lambda t: t.reward or 0.0).values for g in elsewhere(cycle, agent)]
+    names |= {STRUCTURE} & set(fields)
+    here = _top(remembered(cycle, agent))
+    points = [here] if STRUCTURE in here else []
+    points += [_top(group) for group in elsewhere(cycle, agent)]
     return [{n: v for n, v in point.items() if n in names} for point in points]
+
+
+def _top(candidates: Sequence[Tried]) -> Values:
+    best = max(candidates, key=lambda one: one.reward or 0.0, default=None)
+    return {} if best is None else best.values
 
 
 def defaults(cycle: Cycle, agent: str) -> list[Values]:
@@ -175,7 +196,7 @@ def alike_best(cycle: Cycle, agent: str) -> tuple[str, list[Values]]:
     for _, name, shared in sorted(found):
         past = remembered(cycle, name)
         if past:
-            top = max(past, key=lambda one: one.reward or 0.0).values
+            top = _top(past)
             point = {n: top[n] for n in shared if _lies_in(mine[n], top.get(n))}
             return (name, [point]) if len(point) >= _SHARED else ("", [])
     return "", []
@@ -213,9 +234,18 @@ class _Workshop:
     planned: Choice
 
     def method(self) -> Method:
+        """What was planned; structures that earlier cycles ended with are tried before."""
+        if not any(STRUCTURE in point for point in self._begins):
+            return self._as_planned()
+        return BeginWith([self._again(point) for point in self._begins], self._as_planned())
+
+    def _as_planned(self) -> Method:
         """The search, the proposer, or the combination that was planned."""
         if self.planned.way == "search":
-            return self._search_for({})
+            # Without an earlier structure there is one space; with one the better structure's.
+            structures = any(STRUCTURE in point for point in self._begins)
+            limits = space_of(self.cycle, self.agent).limits
+            return SearchBest(self._search_for, limits) if structures else self._search_for({})
         if self.planned.way == "structures":
             return self._proposer()
         limits = space_of(self.cycle, self.agent).limits
@@ -236,8 +266,9 @@ class _Workshop:
         structured = bool(values.get(STRUCTURE))
         parameters = self._recipe if structured else space.expand()
         mine = structure_key(values)
-        known = [one for one in self._past if structure_key(one.values) == mine]
-        given = [] if structured else [*self._offered(), *self._elsewhere()]
+        known = of_structure(self._past, mine)
+        own = [point for point in self._begins if STRUCTURE not in point]
+        given = [] if structured else [*self._offered(), *own]
         if self.planned.search == "policy":
             learning = Learning(self.cycle, self.agent, parameters)
             return WithinLimits(learning.policy(given), space.limits)
@@ -248,7 +279,7 @@ class _Workshop:
             seed=self.cycle.request.seed + (int(mine[:8], 16) if structured else 0),
             given=given,
             remembered=known,
-            elsewhere=[] if structured else self._other_data,
+            elsewhere=[of_structure(group, mine) for group in self._other_data],
             beside=space.beside,
             limits=space.limits,
         )
@@ -309,8 +340,15 @@ class _Workshop:
     def _other_data(self) -> list[list[Tried]]:
         return elsewhere(self.cycle, self.agent)
 
-    def _elsewhere(self) -> list[Values]:
+    @property
+    def _begins(self) -> list[Values]:
         return list(self.cycle.results["propose"]["begins"][self.agent]["given"])
+
+    def _again(self, point: Values) -> Candidate:
+        """A point of an earlier cycle as a candidate, which says what trial it goes back to."""
+        past = (*self._past, *chain.from_iterable(self._other_data))
+        known = [one.trial for one in past if one.trial is not None and same(point, one.values)]
+        return Candidate(point, "given", {"parent_trials": known[:1]} if known else {})
 
     def _offered(self) -> list[Values]:
         """What the parts of an agent found in this cycle, each put into its best known settings."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from agenticrs.evolution.methods.limits import held
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
-from agenticrs.evolution.methods.points import STRUCTURE
+from agenticrs.evolution.methods.points import STRUCTURE, same
 from agenticrs.evolution.methods.saturation import LEAST, WINDOW, saturated
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import Limit
@@ -104,6 +104,19 @@ class ProposeThenSearch:
 
 
 @dataclass(frozen=True)
+class BeginWith:
+    """What earlier cycles ended with is tried again first, structures and all; then the method."""
+
+    given: Sequence[Candidate]
+    method: Method
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The next ``n``: given ones that were not tried yet, then what the method draws."""
+        first = [c for c in self.given if not any(same(c.values, one.values) for one in tried)][:n]
+        return [*first, *(self.method.ask(tried, n - len(first)) if len(first) < n else [])]
+
+
+@dataclass(frozen=True)
 class SearchBest:
     """Searches the recipe of the best structure so far that keeps the limits.
 
@@ -192,6 +205,11 @@ def grouped(tried: Sequence[Tried]) -> Groups:
     return groups
 
 
+def of_structure(tried: Sequence[Tried], name: str) -> list[Tried]:
+    """Candidates of one structure, without it: points of the space of its recipe."""
+    return [_bare(one) for one in tried if structure_key(one.values) == name]
+
+
 def bracket_trials(structures: int, recipes: int = 2, eta: int = 2) -> int:
     """How many candidates a whole bracket of ``ProposeThenSearch`` tries."""
     trials, standing, more = structures, max(1, structures // eta), recipes
@@ -215,7 +233,7 @@ def _recipes(
 ) -> list[Candidate]:
     """Recipes for a structure by the search of its own, which is told what is known of it."""
     base: Values = rows[0].values if rows else {}
-    known = [replace(row, values=_without_structure(row.values)) for row in rows]
+    known = [_bare(row) for row in rows]
     kept = {} if name == OWN else base
     note: dict[str, object] = {"fingerprint": name, "rung": rung}
     if rows and name != OWN:
@@ -228,8 +246,8 @@ def _recipes(
     ]
 
 
-def _without_structure(values: Values) -> Values:
-    return {name: value for name, value in values.items() if name != STRUCTURE}
+def _bare(one: Tried) -> Tried:
+    return replace(one, values={n: v for n, v in one.values.items() if n != STRUCTURE})
 
 
 def _better(groups: Mapping[str, Sequence[Tried]], names: Sequence[str], eta: int) -> list[str]:

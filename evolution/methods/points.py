@@ -60,5 +60,10 @@ def untried(
     return found
 
 
+def same(point: Values, done: Values) -> bool:
+    """Whether a candidate was this point: its structure, or none, and all settings that it has."""
+    return point.get(STRUCTURE) == done.get(STRUCTURE) and _agrees(point, done)
+
+
 def _agrees(point: Values, done: Values) -> bool:
     return all(name in done and done[name] == value for name, value in point.items())

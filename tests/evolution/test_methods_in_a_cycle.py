@@ -56,10 +56,10 @@ def rows_of(world: World, agent: str, cycle_id: int | None = None) -> list[Trial
         return list(trials.of_cycle(session, wanted, agent))
 
 
-def search(cycle: Cycle, choice: Choice) -> None:
+def search(cycle: Cycle, choice: Choice, begins: Any = None) -> None:
     """Search the agent as planned."""
     cycle.results["plan"] = {"choices": agent_methods.as_json({AGENT: choice})}
-    cycle.results["propose"] = {"begins": {AGENT: {"given": []}}}
+    cycle.results["propose"] = {"begins": begins or {AGENT: {"given": []}}}
     AgentSearch(
         cycle,
         cycle.all_specs[AGENT],
@@ -282,6 +282,48 @@ def test_what_generated_code_found_is_remembered_only_while_it_is_allowed(
         assert kept.values["structure"] == DRAFT
         monkeypatch.setenv(permission.VARIABLE, "true")
         assert len(agent_methods.remembered(later, AGENT)) == 2
+
+
+@pytest.mark.parametrize("way", ["search", "alternate"])
+def test_a_structure_that_was_best_on_earlier_data_is_tried_first_and_gone_on_with(
+    world: World, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit(world, AGENT)
+    best: dict[str, Any] = {"structure": DRAFT, "learning_rate": 0.004, "epochs": 2}
+    with opened(world, trials=1, agents=(AGENT,)) as cycle:
+        for number, (config, reward) in enumerate([({"epochs": 2}, 0.1), (best, 0.3)]):
+            with session_scope(world.services.engine) as session:
+                row = trials.propose(
+                    session,
+                    cycle_id=cycle.id,
+                    agent=AGENT,
+                    number=number,
+                    method="made up",
+                    config=config,
+                    seed=0,
+                    dataset=cycle.dataset_name,
+                    fingerprint="an earlier snapshot",
+                    split=cycle.request.split,
+                )
+                trials.record_full(
+                    session, row.id or 0, metrics={}, reward=reward, seconds=1.0, device="cpu"
+                )
+                earlier = row.id
+    with opened(world, trials=2, agents=(AGENT,)) as cycle:
+        cycle.results["plan"] = {"agents": [AGENT]}
+        begins = individual.propose(cycle)["begins"]
+        assert begins[AGENT]["given"] == [best]
+        search(cycle, planned(way, "variation"), begins)
+    first, second = rows_of(world, AGENT)
+    assert (first.method, first.config["structure"]) == ("given", DRAFT)
+    assert first.note["parent_trials"] == [earlier]
+    assert first.state == "done", first.error
+    assert second.method == "tpe"
+    assert second.config["structure"] == DRAFT, "its recipe is what is searched"
+    monkeypatch.setattr(agent_methods, "permitted", lambda: False)
+    monkeypatch.setattr(agent_methods, "_generated", lambda values: "structure" in values)
+    with opened(world, trials=1, agents=(AGENT,)) as cycle:
+        assert agent_methods.earlier_best(cycle, AGENT) == [{"epochs": 2}], "code is not run here"
 
 
 def test_an_agent_with_hardly_a_past_begins_where_the_one_most_like_it_was_best(

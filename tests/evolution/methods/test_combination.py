@@ -15,10 +15,12 @@ from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.evolution.methods.combination import (
     OWN,
     AlternateOnSaturation,
+    BeginWith,
     ProposeThenSearch,
     SearchBest,
     bracket_trials,
     grouped,
+    of_structure,
     structure_key,
     structures_within,
 )
@@ -221,6 +223,27 @@ def test_a_structure_that_breaks_a_limit_is_not_gone_on_with() -> None:
         assert best.note["parent"] == parent
         (standing,) = searched(structures=2, limits=limits).ask(tried, 1)
         assert standing.note["parent"] == parent
+
+
+def test_earlier_structures_come_first_and_once_then_the_method() -> None:
+    brought = {"structure": STRUCTURES[0].model_dump(mode="json"), "x": 4.0}
+    method = BeginWith([Candidate(brought, "given"), Candidate({"x": 4.0}, "given")], Named("a"))
+    first, second, third = method.ask([], 3)
+    assert (first.values, second.values) == (brought, {"x": 4.0})
+    assert third.values == {"who": "a"}
+    own = Tried(0, {"x": 4.0, "length": 9, "who": "?"}, "done", 0.1)
+    (left, _) = method.ask([own], 2)
+    assert left.values == brought, "the same settings without the structure are another point"
+    (after,) = method.ask([own, Tried(1, {**brought, "who": "?"}, "failed")], 1)
+    assert after.values == {"who": "a"}, "one that failed is not tried again"
+
+
+def test_candidates_of_a_structure_are_points_of_its_recipe() -> None:
+    brought = {"structure": STRUCTURES[0].model_dump(mode="json"), "x": 4.0}
+    tried = [Tried(0, {"x": 1.0}, "done", 0.1), Tried(1, brought, "done", 0.5)]
+    (own,), (bare,) = (of_structure(tried, n) for n in (OWN, fingerprint(STRUCTURES[0])))
+    assert (own.values, own.reward) == ({"x": 1.0}, 0.1)
+    assert (bare.values, bare.reward) == ({"x": 4.0}, 0.5)
 
 
 @dataclass(frozen=True)
