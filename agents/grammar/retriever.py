@@ -42,6 +42,8 @@ from agenticrs.agents.training_loop import Trained, TrainingLoop
 if TYPE_CHECKING:
     from agenticrs.agents.grammar.confined import Confined
 
+_SHORTEST = 1e-9
+"""Least length of a vector by which others are divided."""
 _UNKNOWN_SHARE = 0.1
 """Share of examples in which the user is unknown, so that unknown users are learnt too."""
 
@@ -57,7 +59,12 @@ class DocumentConfig(PatientConfig, StructuredConfig):
     """gBCE's t: 0 is plain BCE."""
     temperature: float = Field(default=0.0, ge=0)
     """Above 0: the loss sees cosines over this instead of products, so that nobody wins by the
-    length of a vector; lists still rank by products (Wu et al. 2022, arXiv 2201.02327). 0: off."""
+    length of a vector (Wu et al. 2022, arXiv 2201.02327). 0: off."""
+    length_power: float = Field(default=1.0, ge=0, le=1)
+    """Where there is a ``temperature``, lists rank by cosines times the item vector's length to
+    this power: 1 is the product, as in that paper, 0 the cosine. No loss rules these lengths;
+    smoothed over a graph they say how popular an item is, and in full they can say it too loudly
+    (``docs/results.md``, Gowalla)."""
     learning_rate: float = Field(default=4e-3, gt=0)
     """Highest step size of AdamW: warmed up, then falling along a cosine; or what a document's own
     training multiplies."""
@@ -240,6 +247,9 @@ class DocumentRetriever(DotRetriever[ConfigT]):
 
     def _index(self, vectors: Tensor, bias: Tensor | None) -> None:
         """Bias and popularity become columns beside the items' vectors."""
+        if self.config.temperature and self.config.length_power < 1:
+            length = vectors.norm(dim=1, keepdim=True).clamp(min=_SHORTEST)
+            vectors = vectors * length ** (self.config.length_power - 1)
         zeros = torch.zeros_like(self.prior)
         columns = [zeros if bias is None else bias.detach(), self.prior]
         self.table = torch.cat([vectors, torch.stack(columns, 1)], 1)

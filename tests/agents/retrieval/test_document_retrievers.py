@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +112,29 @@ def test_smoothing_brings_users_of_one_circle_together(
     best = agent.act(data.histories, [], 1).items[:, 0]
     inside = torch.tensor([user < 12 for user in range(24)])
     assert ((best < 5) == inside).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_lists_rank_by_cosines_times_a_power_of_the_length(
+    make_data: MakeData, power: float
+) -> None:
+    data = make_data([[0, 1, 2], [1, 2, 3, 4], [0, 2, 4]] * 3, 6)
+    sizes: dict[str, Any] = {"embedding_size": 4, "epochs": 3, "batch_size": 8, "negatives": 4}
+    agent = LightGcn(LightGcnConfig(**sizes, temperature=0.1, length_power=power), seed=1)
+    agent.fit(data, Budget())
+    users, items = (agent.tables[f"graph.{side}"] for side in ("users", "items"))
+    cosines = functional.normalize(users, dim=1) @ functional.normalize(items, dim=1).T
+    order = (cosines * items.norm(dim=1) ** power).argsort(1, descending=True)
+    torch.testing.assert_close(agent.score(data.histories).argsort(1, descending=True), order)
+
+
+def test_without_a_temperature_lengths_are_learnt_and_count_in_full(make_data: MakeData) -> None:
+    data = make_data([[0, 1, 2], [1, 2, 3, 4], [0, 2, 4]] * 3, 6)
+    sizes: dict[str, Any] = {"embedding_size": 4, "epochs": 3, "batch_size": 8, "negatives": 4}
+    whole, none = (LightGcn(LightGcnConfig(**sizes, length_power=p), seed=1) for p in (1.0, 0.0))
+    for agent in (whole, none):
+        agent.fit(data, Budget())
+    torch.testing.assert_close(whole.score(data.histories), none.score(data.histories))
 
 
 def test_content_places_items_that_nobody_has_seen(make_data: MakeData) -> None:
