@@ -264,7 +264,7 @@ class _Workshop:
         """The search of the settings, or of the recipe of a structure that values bring along."""
         space = space_of(self.cycle, self.agent)
         structured = bool(values.get(STRUCTURE))
-        parameters = self._recipe if structured else space.expand()
+        parameters = self._recipe_of(values) if structured else space.expand()
         mine = structure_key(values)
         known = of_structure(self._past, mine)
         own = [point for point in self._begins if STRUCTURE not in point]
@@ -317,6 +317,11 @@ class _Workshop:
     def _recipe(self) -> tuple[ConcreteParameter, ...]:
         own = self._implementation
         return recipe(own, own.config_type, own.spec.space)
+
+    def _recipe_of(self, values: Values) -> tuple[ConcreteParameter, ...]:
+        """The recipe, without what the structure says itself (loss, negatives)."""
+        settled = self._document(values).trained_by().settled
+        return tuple(parameter for parameter in self._recipe if parameter.name not in settled)
 
     @cached_property
     def _known(self) -> Mapping[str, Architecture]:

@@ -374,6 +374,8 @@ class Architecture(_Frozen):
         _refuse_unknown("the head", self.head.inputs(), known)
         if sum(isinstance(block, Generated) for block in self.blocks) > 1:
             raise ValueError("a document may have one generated block")
+        if self.training is not None and (wrong := self.training.refusals(self.head.head)):
+            raise ValueError("; ".join(wrong))
         return self
 
     def looks_up(self, at: Literal["user", "history", "candidates"]) -> bool:
@@ -386,9 +388,10 @@ class Architecture(_Frozen):
         return Training(schedule="cosine" if isinstance(self.head, DotHead) else "constant")
 
     def trained_by(self) -> Training:
-        """How it is trained, with nothing left open."""
+        """How it is trained, with nothing left open but what the settings say."""
         given, usual = self.training or self.usual_training, self.usual_training
-        return given.model_copy(update={"schedule": given.schedule or usual.schedule})
+        plain = given.plain(self.head.head)
+        return plain.model_copy(update={"schedule": given.schedule or usual.schedule})
 
     @property
     def generated(self) -> Generated | None:

@@ -44,7 +44,7 @@ class Draft:
         except ValidationError as error:
             raise AgentError(f"no document: {error.errors()[0]['msg']}") from error
         infer(made)
-        usual = made.usual_training == self.training
+        usual = made.usual_training == made.trained_by()
         return made.model_copy(update={"training": None}) if usual else made
 
     def of_kind(self, *kinds: str) -> list[Body]:

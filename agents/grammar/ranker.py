@@ -9,13 +9,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar, TypeVar, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from agenticrs.agents import lists
 from agenticrs.agents.agent import Agent, AgentConfig, Budget
@@ -23,6 +22,7 @@ from agenticrs.agents.batch import Candidates, UserBatch
 from agenticrs.agents.early_stopping import EarlyStopping, hold_back
 from agenticrs.agents.grammar import document as form
 from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.losses import list_loss
 from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.structured import (
     StructuredConfig,
@@ -30,6 +30,7 @@ from agenticrs.agents.grammar.structured import (
     check_structure,
 )
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.grammar.training import Draw, ListLoss, Sampler, Training
 from agenticrs.agents.precision import Precision, in_bfloat16, multiplying
 from agenticrs.agents.ranking.candidate_sampling import CandidateSampler, neighbour_table
 from agenticrs.agents.retrieval.common import item_counts, within_limit
@@ -47,6 +48,12 @@ RANKING_LOOP = ClosedLoop(
 _CHUNK = 256
 _UNKNOWN_SHARE = 0.1
 """Share of training lists in which the user is unknown, so that unknown users are learnt too."""
+_SHARES: Mapping[Draw, tuple[float, float, float]] = {
+    "uniform": (0.0, 0.0, 0.0),
+    "popularity": (0.0, 1.0, 0.0),
+    "neighbours": (1.0, 0.0, 0.0),
+}
+"""Of neighbours, popular items and exposures among negatives, by a document's own sampler."""
 _STACKED = (
     form.Embedding,
     form.FeatureEmbedding,
@@ -90,7 +97,7 @@ class CandidateConfig(AgentConfig):
 
 
 class RankerConfig(CandidateConfig, StructuredConfig):
-    """How lists to learn from are made."""
+    """How lists to learn from are made, as far as the document does not say so itself."""
 
     neighbour_share: float = Field(default=0.4, ge=0, le=1)
     """Share of negatives that are neighbours of the history: what retrievers would offer."""
@@ -205,8 +212,9 @@ class CandidateRanker(Agent[CandidateConfigT]):
 
 
 class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
-    """Learns listwise: softmax over a positive and negatives that look like candidates.
+    """Learns from lists of a positive and negatives that look like candidates.
 
+    The loss is a softmax over the list, unless the document names another.
     The history of a positive is what came before it, never the item itself or later ones.
     """
 
@@ -230,11 +238,29 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
         """The document of the config."""
         return architecture(type(self), self.config)
 
+    @cached_property
+    def training(self) -> Training:
+        """What the document says of it."""
+        return self.structure().trained_by()
+
+    @property
+    def sampled(self) -> Sampler:
+        """How negatives are drawn."""
+        return self.training.sampler or Sampler(draw="mixed")
+
+    @property
+    def sources(self) -> tuple[float, float, float]:
+        """Shares of neighbours, popular items and exposures among negatives."""
+        config = self.config
+        mixed = (config.neighbour_share, config.popular_share, config.exposed_share)
+        return _SHARES.get(self.sampled.draw, mixed)
+
     @classmethod
     def can_be_stacked(cls, config: ConfigT) -> bool:
-        """Whether all blocks can, without dropout, and training is the usual one, to its end."""
+        """Whether all blocks can, without dropout, and its descent is the usual one, to its end."""
         document = architecture(cls, config)
-        usual = not config.patience and document.trained_by() == document.usual_training
+        descent = document.trained_by().descent
+        usual = not config.patience and descent == document.usual_training
         return usual and all(
             isinstance(block, _STACKED) and not getattr(block, "dropout", 0.0)
             for block in document.blocks
@@ -243,7 +269,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
     @classmethod
     def courses(cls, agents: Sequence[DocumentRanker[ConfigT]], data: TrainingData) -> list[Course]:
         """The trainings of these agents; the neighbours of items are looked for once."""
-        wanted = any(agent.config.neighbour_share for agent in agents)
+        wanted = any(agent.sources[0] for agent in agents)
         near = neighbour_table(data, agents[0].device) if wanted else None
         return [agent.course(data, near) for agent in agents]
 
@@ -264,12 +290,14 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
             data = replace(data, histories=shorter)
         network = self._begin(data, generator)
         weights = dict(network.named_parameters())
+        neighbours, popular, exposed = self.sources
         sampler = CandidateSampler(
             data,
-            neighbours=config.neighbour_share,
-            popular=config.popular_share,
-            exposed=config.exposed_share,
+            neighbours=neighbours,
+            popular=popular,
+            exposed=exposed,
             generator=generator,
+            power=self.sampled.power if self.sampled.draw == "popularity" else 1.0,
             near=near,
         )
         stopping = None
@@ -292,7 +320,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
             terms=terms,
             weights=self.weights(),
             stopping=stopping,
-            training=architecture(type(self), config).trained_by(),
+            training=self.training,
             batches=-(
                 -min(len(data.histories.items), config.positives_per_epoch) // config.batch_size
             ),
@@ -309,8 +337,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
         They must not depend on settings in which agents that are stacked may differ.
         """
         (logits,) = self.values_to_learn(network, batch, noise)[0].values()
-        target = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
-        return functional.cross_entropy(logits, target)[None]
+        return list_loss(cast(ListLoss, self.training.loss or "listwise"), logits)[None]
 
     def weights(self) -> tuple[float, ...]:
         """What each of the terms counts."""
@@ -350,7 +377,7 @@ class DocumentRanker(CandidateRanker[ConfigT], SideBySide):
         place = start[:, None] + torch.arange(self.config.history, device=entry.device)
         inside = place < entry[:, None]
         past = torch.where(inside, histories.items[place.clamp(max=len(histories.items) - 1)], -1)
-        negatives = sampler.draw(rows, past, self.config.negatives)
+        negatives = sampler.draw(rows, past, self.sampled.negatives or self.config.negatives)
         unknown = torch.rand(len(rows), generator=generator, device=rows.device) < _UNKNOWN_SHARE
         items = torch.cat([histories.items[entry][:, None], negatives], 1)
         return self._batch(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -24,7 +25,7 @@ from agenticrs.agents.early_stopping import PatientConfig, on_newest_items
 from agenticrs.agents.grammar.compute import Written
 from agenticrs.agents.grammar.descent import Descent
 from agenticrs.agents.grammar.document import Architecture, GraphPropagation
-from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
+from agenticrs.agents.grammar.losses import Draws, as_cosines, catalogue_loss
 from agenticrs.agents.grammar.network import Batch, Network, count_weights
 from agenticrs.agents.grammar.structured import (
     StructuredConfig,
@@ -32,6 +33,7 @@ from agenticrs.agents.grammar.structured import (
     check_structure,
 )
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.grammar.training import CatalogueLoss, Sampler
 from agenticrs.agents.precision import Precision, in_bfloat16, multiplying
 from agenticrs.agents.retrieval.common import item_counts, tie_breaker, within_limit
 from agenticrs.agents.retrieval.dot import DotRetriever
@@ -49,9 +51,9 @@ _UNKNOWN_SHARE = 0.1
 
 
 class DocumentConfig(PatientConfig, StructuredConfig):
-    """How a document is trained."""
+    """How a document is trained, as far as it does not say so itself."""
 
-    loss: Loss = "softmax"
+    loss: CatalogueLoss = "softmax"
     """Over all items, or over ``negatives`` drawn ones (``losses.catalogue_loss``)."""
     negatives: int = Field(default=256, ge=1)
     """Items drawn for each batch, for losses that sample."""
@@ -82,6 +84,8 @@ class DocumentConfig(PatientConfig, StructuredConfig):
     """How many of the newest items are looked at."""
 
 
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The loss of queries, table and targets."""
 ConfigT = TypeVar("ConfigT", bound=DocumentConfig)
 Example = tuple[Batch, Tensor]
 """A batch, and its targets: (B, T) with -1 pads for sequences, (B,) for vectors."""
@@ -123,6 +127,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         descent = Descent(
             document.trained_by(), weights.values(), config.learning_rate, config.weight_decay
         )
+        loss = self._objective(document, histories, generator)
         unknown = _UNKNOWN_SHARE if network.reads_history() else 0.0
         sequential = network.shapes[head.query].kind == "sequence"
         trained = Trained(weights, descent.optimizer, generator)
@@ -140,7 +145,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
                     query = network.query(tables, batch, generator).to(torch.float32)
                 real = target >= 0
                 loop.step(
-                    self._loss(network, tables[head.items], query[real], target[real], generator),
+                    self._loss(network, tables[head.items], query[real], target[real], loss),
                     descent.optimizer,
                 )
             self._serve(network)  # whoever is told of the epoch may look at how good it is
@@ -158,13 +163,28 @@ class DocumentRetriever(DotRetriever[ConfigT]):
     def _bfloat16(self) -> bool:
         return in_bfloat16(self.config.precision, self.device)
 
+    def _objective(
+        self, document: Architecture, histories: UserBatch, generator: torch.Generator
+    ) -> Objective:
+        """The loss that the document names, else that of the settings."""
+        config, training = self.config, document.trained_by()
+        sampler = training.sampler or Sampler(draw="uniform")
+        counts = item_counts(histories, self.n_items)
+        return partial(
+            catalogue_loss,
+            cast(CatalogueLoss, training.loss or config.loss),
+            draws=Draws(sampler, config.negatives, counts, generator),
+            calibration=config.calibration,
+            bfloat16=self._bfloat16,
+        )
+
     def _loss(
         self,
         network: Network,
         table: Tensor,
         query: Tensor,
         target: Tensor,
-        generator: torch.Generator,
+        objective: Objective,
     ) -> Tensor:
         config = self.config
         penalty = query.new_zeros(())
@@ -176,17 +196,7 @@ class DocumentRetriever(DotRetriever[ConfigT]):
         if network.bias is not None:
             query = torch.cat([query, query.new_ones(len(query), 1)], 1)
             table = torch.cat([table, network.bias[:, None]], 1)
-        loss = catalogue_loss(
-            config.loss,
-            query,
-            table,
-            target,
-            negatives=config.negatives,
-            calibration=config.calibration,
-            generator=generator,
-            bfloat16=self._bfloat16,
-        )
-        return loss + penalty
+        return objective(query, table, target) + penalty
 
     def _windows(
         self, histories: UserBatch, generator: torch.Generator

@@ -19,7 +19,7 @@ from agenticrs.agents.training_data import TrainingData
 
 
 class CandidateSampler:
-    """Draws negatives for positives of the histories.
+    """Draws negatives for positives of the histories; popular ones by counts to the ``power``.
 
     ``near`` is ``neighbour_table`` of the same data, for those who have it already.
     """
@@ -32,13 +32,14 @@ class CandidateSampler:
         popular: float,
         exposed: float,
         generator: torch.Generator,
+        power: float = 1.0,
         near: Tensor | None = None,
     ) -> None:
         self._histories = data.histories
         self._n_items = data.n_items
         self._generator = generator
         self._uniform = NegativeSampler(data.histories, data.n_items, generator)
-        self._cumulative = item_counts(data.histories, data.n_items).cumsum(0)
+        self._cumulative = item_counts(data.histories, data.n_items).pow(power).cumsum(0)
         self._shares = (neighbours, popular, exposed)
         self._near: Tensor | None = None
         if neighbours:

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.losses import Loss
 from agenticrs.agents.grammar.retriever import DocumentConfig, DocumentRetriever
+from agenticrs.agents.grammar.training import CatalogueLoss
 from agenticrs.agents.retrieval.common import RETRIEVAL_LOOP, RETRIEVAL_REWARD
 from agenticrs.registry.spec import AgentSpec, Choice, DecisionSpace, FloatRange, IntRange
 
@@ -21,7 +21,7 @@ class LightGcnConfig(DocumentConfig):
     """Length of the user and item vectors."""
     layers: int = Field(default=2, ge=1, le=6)
     """Steps along the graph whose mean is taken."""
-    loss: Loss = "sampled"
+    loss: CatalogueLoss = "sampled"
     """The paper's is ``bpr``; a softmax over many drawn items needs fewer steps."""
     negatives: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=0.02, gt=0)

@@ -36,15 +36,22 @@ def sampled_loss(
     target: Tensor,
     drawn: Tensor,
     *,
+    chances: Tensor | None = None,
     calibration: float = 0.0,
     bfloat16: bool = False,
 ) -> Tensor:
     """The mean loss of n places against the same ``drawn`` (N,) items, their own target left out.
 
-    Shapes: ``hidden`` (n, d), ``table`` (n_items, d), ``target`` (n,). With ``bfloat16`` the logits
-    of what was drawn are bfloat16; sums, and the targets' own logits, stay in float32.
+    Shapes: ``hidden`` (n, d), ``table`` (n_items, d), ``target`` (n,). ``chances`` (N,) are how
+    likely one draw was each of the items, for which ``sampled`` makes up; None: all alike. With
+    ``bfloat16`` the logits of what was drawn are bfloat16; sums, and the targets' own logits, stay
+    in float32.
     """
-    judge = _judge(kind, len(drawn), len(table), calibration)
+    n = max(1, len(drawn))
+    if kind == "sampled" and chances is not None:
+        judge: Judge = partial(_corrected, expected=(n * chances).log())
+    else:
+        judge = _judge(kind, n, len(table), calibration)
     loss: Tensor = _SampledLoss.apply(hidden, table, target, drawn, judge, bfloat16)  # type: ignore[no-untyped-call]
     return loss
 
@@ -111,6 +118,10 @@ def _softmax(right: Tensor, wrong: Tensor, raised: float) -> tuple[Tensor, Tenso
     share = torch.cat([(right - raised).to(wrong.dtype), wrong], 1).softmax(1)
     own = share[:, :1].to(right.dtype)
     return -own.clamp(min=_SMALLEST).log().sum(), own - 1, share[:, 1:]
+
+
+def _corrected(right: Tensor, wrong: Tensor, expected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _softmax(right, wrong - expected.to(wrong.dtype), 0.0)
 
 
 def _binary(

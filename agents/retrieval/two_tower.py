@@ -8,8 +8,8 @@ from pydantic import Field
 
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.losses import Loss
 from agenticrs.agents.grammar.retriever import DocumentConfig, DocumentRetriever
+from agenticrs.agents.grammar.training import CatalogueLoss
 from agenticrs.agents.retrieval.common import RETRIEVAL_LOOP, RETRIEVAL_REWARD
 from agenticrs.registry.spec import AgentSpec, Choice, DecisionSpace, FloatRange, IntRange
 
@@ -26,7 +26,7 @@ class TwoTowerConfig(DocumentConfig):
     nobody has seen yet are placed by their content."""
     words: int = Field(default=4096, ge=0, le=65_536)
     """Vectors for the words of titles, shared by hash; 0: titles are not read."""
-    loss: Loss = "sampled"
+    loss: CatalogueLoss = "sampled"
     negatives: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
     epochs: int = Field(default=10, ge=1)

@@ -15,6 +15,7 @@ from typing import Any
 
 from agenticrs.agents.grammar.canonical import canonical, source_hash
 from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.grammar.training import WAYS, Sampler
 from agenticrs.registry.spec import Choice, ConcreteParameter
 
 Embedding = Mapping[str, float]
@@ -54,10 +55,12 @@ def of_structure(architecture: Architecture) -> Embedding:
     found: dict[str, float] = dict(features)
     if plain.training is not None:
         own, usual = plain.training, plain.usual_training
-        for name in ("optimizer", "schedule"):
+        for name in ("optimizer", "schedule", "loss"):
             if (value := getattr(own, name)) != getattr(usual, name):
                 found[f"training.{name}={value}"] = 1.0
         found["training.rate"] = abs(math.log2(own.rate)) * _SIZE
+        if own.sampler is not None:
+            found |= _negatives(own.sampler, WAYS[plain.head.head].draws[0])
     return found
 
 
@@ -98,9 +101,22 @@ def difference(parent: Architecture, child: Architecture) -> str:
 
 
 def _trained(architecture: Architecture) -> str:
-    """The training in a few words: ``adamw cosine``, ``sgd step x 30``."""
+    """The training in a few words: ``adamw cosine``, ``sampled (in_batch), sgd step x 30``."""
     own = architecture.trained_by()
-    return f"{own.optimizer} {own.schedule}" + (f" x {own.rate:g}" if own.rate != 1 else "")
+    against = f" ({own.sampler.said})" if own.sampler else ""
+    loss = f"{own.loss or 'listwise'}{against}, " if own.loss or against else ""
+    rate = f" x {own.rate:g}" if own.rate != 1 else ""
+    return f"{loss}{own.optimizer} {own.schedule}{rate}"
+
+
+def _negatives(sampler: Sampler, usual: str) -> dict[str, float]:
+    """Another way to draw is another idea; how many, and to which power, are sizes."""
+    found = {"training.negatives": _doublings(sampler.negatives or 0) * _SIZE}
+    if sampler.draw != usual:
+        found[f"training.sampler={sampler.draw}"] = 1.0
+    if sampler.draw == "popularity":
+        found["training.power"] = sampler.power
+    return found
 
 
 def _kind(block: Any) -> str:

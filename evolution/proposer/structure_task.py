@@ -30,6 +30,7 @@ from agenticrs.agents.grammar.structured import (
     recipe,
 )
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.grammar.training import WAYS
 from agenticrs.evolution.methods.method import Values
 from agenticrs.evolution.methods.points import STRUCTURE
 from agenticrs.evolution.proposer import embedding
@@ -87,6 +88,12 @@ class StructureTask:
         blocks["oneOf"] = [option for option in blocks["oneOf"] if option["$ref"] not in useless]
         schema["properties"]["head"] = {"$ref": f"#/$defs/{self._head}"}
         definitions["LogitHead"] = _one_task(definitions["LogitHead"], self._tasks)
+        ways = WAYS["dot" if self._grammar == "retrieval" else "logits"]
+        definitions["Training"] = _with(definitions["Training"], loss=or_null(_one_of(ways.losses)))
+        many = {"type": "integer", "minimum": 1, "maximum": ways.negatives}
+        definitions["Sampler"] = _with(
+            definitions["Sampler"], draw=_one_of(ways.draws), negatives=or_null(many)
+        )
         properties: dict[str, Any] = {"document": schema}
         if self.recipe:
             settings = {p.name: or_null(schema_of(p)) for p in self.recipe}
@@ -285,7 +292,16 @@ def _one_task(head: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     """The head with its tasks by name: strict schemas know no free keys."""
     (name,) = head["properties"]["tasks"]["patternProperties"].values()
     named = {"type": "object", "properties": {task: name for task in tasks}}
-    return {**head, "properties": {**head["properties"], "tasks": named}}
+    return _with(head, tasks=named)
+
+
+def _with(schema: dict[str, Any], **properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object with these of its properties in the place of what they were."""
+    return {**schema, "properties": {**schema["properties"], **properties}}
+
+
+def _one_of(names: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": list(names)}
 
 
 def _unused(document: Architecture) -> list[str]:

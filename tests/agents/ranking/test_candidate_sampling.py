@@ -45,6 +45,18 @@ def test_exposed_negatives_are_what_this_user_was_shown_and_did_not_take(
         assert sorted(set(items[row].tolist())) == sorted(shown.tolist())
 
 
+def test_a_power_flattens_how_popular_negatives_are(two_tastes: TrainingData) -> None:
+    counts = torch.bincount(two_tastes.histories.items, minlength=40).float()
+    means = [
+        float(counts[drawn(two_tastes, popular=1.0, power=power)[0]].mean())
+        for power in (1.0, 0.5, 0.0)
+    ]
+    assert means == sorted(means, reverse=True)
+    unseen = torch.ones(40, dtype=torch.bool)
+    unseen[two_tastes.histories.items[:8]] = False
+    assert means[2] == pytest.approx(float(counts[unseen].mean()), rel=0.05)
+
+
 def test_popular_negatives_follow_the_counts(two_tastes: TrainingData) -> None:
     items = drawn(two_tastes, popular=1.0)[0]
     unseen = torch.ones(40, dtype=torch.bool)

@@ -13,8 +13,9 @@ import torch
 from torch.nn import functional
 
 from agenticrs.agents.agent import Budget
-from agenticrs.agents.grammar.losses import Loss, as_cosines, catalogue_loss
+from agenticrs.agents.grammar.losses import Draws, as_cosines, catalogue_loss
 from agenticrs.agents.grammar.retriever import normalised_graph
+from agenticrs.agents.grammar.training import CatalogueLoss, Sampler
 from agenticrs.agents.retrieval.lightgcn import LightGcn, LightGcnConfig
 from agenticrs.agents.retrieval.two_tower import TwoTower, TwoTowerConfig
 from agenticrs.agents.title_words import title_words
@@ -28,17 +29,12 @@ LOW = 1e-2
 """Where products in bfloat16 are fast, logits have two digits; their own tests are exact."""
 
 
-def loss_of(kind: Loss, negatives: int = 8, calibration: float = 0.5, seed: int = 3) -> float:
-    found = catalogue_loss(
-        kind,
-        QUERY,
-        TABLE,
-        TARGET,
-        negatives=negatives,
-        calibration=calibration,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    return float(found)
+def loss_of(
+    kind: CatalogueLoss, negatives: int = 8, calibration: float = 0.5, seed: int = 3
+) -> float:
+    generator = torch.Generator().manual_seed(seed)
+    draws = Draws(Sampler(draw="uniform"), negatives, torch.ones(20), generator)
+    return float(catalogue_loss(kind, QUERY, TABLE, TARGET, draws=draws, calibration=calibration))
 
 
 def drawn(negatives: int, seed: int = 3) -> torch.Tensor:

@@ -57,6 +57,25 @@ def test_loss_and_gradients_are_those_of_the_definition(
     torch.testing.assert_close(found, wanted)
 
 
+def test_unequal_chances_lower_the_logits_of_the_softmax_alone() -> None:
+    hidden, table, target, drawn = problem()
+    chances = torch.rand(11, generator=torch.Generator().manual_seed(4)).softmax(0)[drawn]
+    wrong = hidden @ table[drawn].T - (7 * chances).log()
+    wrong = wrong.masked_fill(drawn == target[:, None], -torch.inf)
+    right = (hidden * table[target]).sum(1, keepdim=True)
+    expected = functional.cross_entropy(torch.cat([right, wrong], 1), torch.zeros_like(target))
+    loss = sampled_loss("sampled", hidden, table, target, drawn, chances=chances)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, [hidden, table]), torch.autograd.grad(expected, [hidden, table])
+    )
+    same = sampled_loss("sampled", hidden, table, target, drawn, chances=torch.full((7,), 1 / 11))
+    torch.testing.assert_close(same, sampled_loss("sampled", hidden, table, target, drawn))
+    for kind in KINDS[1:]:
+        plain = sampled_loss(kind, hidden, table, target, drawn)
+        assert torch.equal(plain, sampled_loss(kind, hidden, table, target, drawn, chances=chances))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_stays_within_its_precision(kind: Kind) -> None:
     parts = problem()

@@ -26,7 +26,9 @@ from tests.evolution.proposer.situation import (
 from tests.llm_server import answer, error, hang
 
 from agenticrs.agents.grammar.document import Architecture
+from agenticrs.agents.probe import tiny_fold
 from agenticrs.agents.retrieval.sasrec import SASRec, SASRecConfig
+from agenticrs.agents.trial import TrialRequest, run_trial
 from agenticrs.evolution.methods.method import Method, Tried
 from agenticrs.evolution.proposer.briefing import Lesson, Note
 from agenticrs.evolution.proposer.prompts import load
@@ -79,6 +81,28 @@ def test_a_document_whose_blocks_do_not_fit_goes_back_with_the_exact_error(
     assert "has width 16, items 'items' 32" in repair
     assert made.note["prompts"] == [load("structure").version, load("repair").version]
     assert made.note["cost"]["tokens"] == 2400
+
+
+def test_a_draft_that_names_loss_and_sampler_is_repaired_and_ends_as_a_trained_candidate(
+    on_server: Situation,
+) -> None:
+    def draft(loss: str) -> Any:
+        sampler = {"draw": "popularity", "negatives": 16, "power": 0.75}
+        training = {"loss": loss, "sampler": sampler, "schedule": None}
+        return answer(structure({**RECURRENT, "training": training}))
+
+    on_server.server.script(draft("pairwise"), draft("softmax"), draft("sampled"))
+    (made,) = on_server.proposer().ask([], 1)
+    first, second = made.note["refusals"]
+    assert "training.loss: 'pairwise' is no loss of a dot head: choose softmax, sampled" in first
+    assert "name sampled, bce, gbce or bpr as training.loss, or leave the sampler out" in second
+    asked = on_server.server.asked[1]["messages"][-1]["content"]
+    assert "is no loss of a dot head" in asked
+    assert "> sampled (popularity^0.75, 16 negatives), adamw cosine" in made.note["difference"]
+    config = {**nested(made.values), "epochs": 3}
+    found = run_trial(tiny_fold(), TrialRequest("sasrec", config))
+    assert len(found.curve) == 3
+    assert found.totals["ndcg@10"] > 0
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from agenticrs.agents.contract import small_log
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.tables import Sizes
+from agenticrs.agents.grammar.training import WAYS
 from agenticrs.agents.retrieval.ease import Ease
 from agenticrs.agents.retrieval.sasrec import SASRec
 from agenticrs.evolution import blueprint
@@ -301,7 +302,8 @@ def test_what_is_read_lies_in_the_range(value: float) -> None:
 
 def test_a_draft_may_name_how_it_is_trained() -> None:
     body = answer.schema(SASREC, ["current"]).body
-    assert body["$defs"]["Training"]["properties"].keys() == {"optimizer", "schedule", "rate"}
+    fields = {"loss", "sampler", "optimizer", "schedule", "rate"}
+    assert body["$defs"]["Training"]["properties"].keys() == fields
     own = documents.sasrec(width=16, length=20)
     usual, other = (
         own.model_dump(mode="json") | {"training": said}
@@ -318,3 +320,39 @@ def test_a_draft_may_name_how_it_is_trained() -> None:
         SASREC.read(
             {"document": own.model_dump(mode="json") | {"training": {"optimizer": "x"}}}, {}
         )
+
+
+@pytest.mark.parametrize(("task", "head"), [(SASREC, "dot"), (DCN, "logits")])
+def test_a_schema_offers_the_losses_and_samplers_of_its_head_alone(task: Task, head: str) -> None:
+    offered, ways = answer.schema(task, ["current"]).body["$defs"], WAYS[head]
+    loss, nothing = offered["Training"]["properties"]["loss"]["anyOf"]
+    assert loss["enum"] == list(ways.losses)
+    assert nothing == {"type": "null"}
+    sampler = offered["Sampler"]["properties"]
+    assert sampler["draw"]["enum"] == list(ways.draws)
+    assert sampler["negatives"]["anyOf"][0]["maximum"] == ways.negatives
+
+
+def test_the_prompt_explains_every_loss_and_sampler() -> None:
+    text = load("structure").text
+    for ways in WAYS.values():
+        assert not [name for name in (*ways.losses, *ways.draws) if f"`{name}`" not in text]
+
+
+def test_another_loss_or_sampler_is_another_idea_and_another_number_is_a_size() -> None:
+    def drafted(**training: Any) -> Architecture:
+        own = documents.sasrec(width=16, length=20).model_dump(mode="json")
+        return Architecture.model_validate(own | {"training": training})
+
+    def sampled(draw: str, negatives: int | None = None) -> Architecture:
+        sampler = {"draw": draw, "negatives": negatives}
+        return drafted(loss="sampled", sampler=sampler)
+
+    plain, few = drafted(), sampled("uniform", 256)
+    for other in (drafted(loss="bpr"), sampled("popularity"), sampled("in_batch", 256)):
+        for known in (plain, few):
+            assert distance(of_structure(known), of_structure(other)) >= SASREC.near
+    assert distance(of_structure(few), of_structure(sampled("uniform", 512))) < SASREC.near
+    assert difference(plain, sampled("popularity", 256)) == (
+        "training adamw cosine > sampled (popularity^0.75, 256 negatives), adamw cosine"
+    )
