@@ -320,7 +320,7 @@ class _Workshop:
 
     def _recipe_of(self, values: Values) -> tuple[ConcreteParameter, ...]:
         """The recipe, without what the structure says itself (loss, negatives)."""
-        settled = self._document(values).trained_by().settled
+        settled = Architecture.model_validate(values[STRUCTURE]).trained_by().settled
         return tuple(parameter for parameter in self._recipe if parameter.name not in settled)
 
     @cached_property

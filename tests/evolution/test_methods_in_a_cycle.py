@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -114,6 +114,18 @@ def test_structures_by_chance_are_checked_trained_and_called_what_they_are(world
         assert row.config["structure"]
         assert row.note["difference"]
         assert row.state in ("done", "pruned"), row.error
+
+
+def test_a_recipe_is_searched_without_what_the_structure_says_itself() -> None:
+    def searched(**training: Any) -> set[str]:
+        structure = documents.sasrec(width=8).model_dump(mode="json") | {"training": training}
+        workshop = agent_methods._Workshop(cast(Any, None), "sasrec", planned("structures", None))
+        return {p.name for p in workshop._recipe_of({"structure": structure})}
+
+    every = searched()
+    assert {"loss", "negatives", "learning_rate"} <= every
+    assert every - searched(loss="bpr") == {"loss"}
+    assert every - searched(loss="softmax") == {"loss", "negatives"}
 
 
 def test_an_ill_structure_is_stopped_by_the_health_checks(world: World) -> None:
