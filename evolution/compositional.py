@@ -15,7 +15,7 @@ import numpy as np
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
-from agenticrs.evolution import blueprint, segments, stages, wishes
+from agenticrs.evolution import blueprint, library, segments, stages, wishes
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.rungs import SEGMENTS, fail, next_number, stored_id
 from agenticrs.evolution.candidates.rungs import propose as propose_trial
@@ -25,7 +25,13 @@ from agenticrs.evolution.drafting import composition_drafts, language_models
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.combination import AlternateOnSaturation
-from agenticrs.evolution.methods.greedy import VERSION, WEIGHT, GreedySelection, OfPresentVersions
+from agenticrs.evolution.methods.greedy import (
+    TRIAL,
+    VERSION,
+    WEIGHT,
+    GreedySelection,
+    OfPresentVersions,
+)
 from agenticrs.evolution.methods.limits import broken
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
@@ -38,7 +44,7 @@ from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError, InvalidComposition
 from agenticrs.platform.jobs.job import Failed
-from agenticrs.registry import intentions, trials
+from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph, validate
 from agenticrs.registry.spec import Choice
 from agenticrs.registry.tables import TrialRow
@@ -46,19 +52,19 @@ from agenticrs.rewards.blend import blended_score
 
 _GREEDY_SHARE = 3
 """One in so many compositions is drawn by the baseline that the search has to beat."""
-_EARLIER = 3
-"""How many earlier versions of an agent the baseline may choose among."""
 
 
 def plan(cycle: Cycle) -> Result:
     """The members that are available, and how many compositions will be tried."""
     champions = stages.champion_versions(cycle)
     members = {name: number for name, number in champions.items() if name in cycle.specs}
+    retrievers = blueprint.of_role(_specs(cycle, members), "retrieval")
     count = cycle.request.trials * cycle.request.compositions_per_trial
     cycle.say(f"{count} compositions of {len(members)} agents")
     return {
         "members": members,
-        "earlier": _earlier(cycle, members),
+        "earlier": library.earlier(cycle, retrievers, members),
+        "archived": library.archived(cycle, retrievers, members),
         "compositions": count,
         "parameters": [p.name for p in blueprint.space(_specs(cycle, members))],
         "search": dict(zip(("order", "reason"), _order(cycle), strict=True)),
@@ -163,15 +169,19 @@ def select(cycle: Cycle) -> Result:
 
 
 def approve(cycle: Cycle) -> Result | Waiting:
-    """Publish the composition with its functional agents' new versions, and file a proposal."""
+    """Publish the composition and what of it was no version yet, and file a proposal."""
     chosen = cycle.results["select"]["trial"]
     if chosen is None:
         return {"composition": None, "decided_by": "no significant gain"}
     with session_scope(cycle.services.engine) as session:
         row = trials.get(session, chosen)
     graph, files = candidate(cycle, row.config)
+    archived = _trials_of(row.config)
     for agent, content in files.items():
-        number = _publish_functional(cycle, agent, row, content)
+        if agent in archived:
+            number = stages.publish_version(cycle, archived[agent]).number
+        else:
+            number = _publish_functional(cycle, agent, row, content)
         graph = graph.with_version(agent, number)
     serving = stages.champion(cycle)
     evidence = Evidence.model_validate(cycle.results["select"]["evidence"])
@@ -242,15 +252,6 @@ def _members(cycle: Cycle) -> dict[str, int]:
     return found
 
 
-def _earlier(cycle: Cycle, members: dict[str, int]) -> dict[str, list[int]]:
-    """The newest other versions of each retriever that have served here."""
-    retrievers = blueprint.of_role(_specs(cycle, members), "retrieval")
-    with session_scope(cycle.services.engine) as session:
-        served = intentions.served_versions(session, cycle.surface)
-    others = {n: [v for v in served.get(n, ()) if v != members[n]] for n in retrievers}
-    return {name: numbers[:_EARLIER] for name, numbers in others.items() if numbers}
-
-
 def _specs(cycle: Cycle, members: dict[str, int]) -> dict[str, Any]:
     return {name: spec for name, spec in cycle.specs.items() if name in members}
 
@@ -285,6 +286,7 @@ def _method(cycle: Cycle, served: segments.Segments) -> Method:
         base={name: value for name, value in given[0].items() if name not in weights},
         most=cycle.results["plan"]["compositions"] // _GREEDY_SHARE,
         earlier=cycle.results["plan"].get("earlier", {}),
+        archived=cycle.results["plan"].get("archived", {}),
     )
     made: dict[str, Method] = {"greedy": greedy}
     asked = wishes.of_compositions(cycle.services.settings)
@@ -320,19 +322,34 @@ def _segments(cycle: Cycle, result: CompositionResult) -> segments.Segments:
 
 
 def candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Files]]:
-    """The graph of a point, with files of the functional agents that it configures anew.
+    """The graph of a point, with files of the members that are no versions yet.
 
-    Those stand at a version number that is not taken yet.
+    These are functional agents that it configures anew, and trials out of the archive. They stand
+    at a number that is not their agent's present one.
     """
     members = cycle.results["plan"]["members"]
     specs = _specs(cycle, members)
     plan_of = blueprint.at(point, specs)
-    versions = {n: members[n] + (1 if n in plan_of.configs else 0) for n in members}
-    versions |= {n: int(point[VERSION + n]) for n in members if VERSION + n in point}
-    graph = blueprint.graph_of(plan_of, specs, versions)
+    archived = _trials_of(point)
+    new = {*plan_of.configs, *archived}
+    numbers = {n: members[n] + (1 if n in new else 0) for n in members}
+    numbers |= {n: int(point[VERSION + n]) for n in members if VERSION + n in point}
+    graph = blueprint.graph_of(plan_of, specs, numbers)
     validate(graph, cycle.all_specs)
     files = {name: functional_files(cycle, name, c) for name, c in plan_of.configs.items()}
+    with session_scope(cycle.services.engine) as session:
+        rows = {name: trials.get(session, key) for name, key in archived.items()}
+    for name, row in rows.items():
+        try:
+            files[name] = stages.files_of_trial(cycle, row)
+        except OSError as error:
+            raise EvolutionError(f"the files of trial {row.id} of {name} are gone") from error
     return graph, files
+
+
+def _trials_of(point: dict[str, Any]) -> dict[str, int]:
+    """Agent -> key of the trial that stands for it."""
+    return {n.removeprefix(TRIAL): int(key) for n, key in point.items() if n.startswith(TRIAL)}
 
 
 def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[str, float]) -> None:

@@ -67,6 +67,10 @@ class TrackingAway(TrackingError):
     """The MLflow server cannot be reached, or was lost before it had answered."""
 
 
+class RunWithoutFiles(TrackingError):
+    """The MLflow run has no files in the folder that was to become a version."""
+
+
 class RegistryError(AgenticRSError):
     """The record of truth refuses a change."""
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import NotFound, RegistryError
+from agenticrs.platform.errors import NotFound, RegistryError, RunWithoutFiles
 from agenticrs.platform.tracking.port import RunRecord, Tracking
 from agenticrs.registry import agents, trials
 from agenticrs.registry.model_files import FOLDER, flat, metric_names, model_folder
@@ -43,19 +43,28 @@ def register(
         spec = agents.get(session, trial.agent).spec
     if trial.state != "done":
         raise RegistryError(f"trial {trial_id} is {trial.state}: only a finished one is a version")
-    model = model_name(surface, trial.agent)
-    run_id = trial.run_id
-    if not run_id:
-        run_id = tracking.log_run(f"{surface}.versions", _record(trial, artifacts, spec))
+
+    def log() -> str:
+        found = tracking.log_run(f"{surface}.versions", _record(trial, artifacts, spec))
         with session_scope(engine) as session:
-            trials.set_run(session, trial_id, run_id)
-    number = tracking.register(
-        model,
-        run_id,
-        FOLDER,
-        tags={"agent": trial.agent, "trial": str(trial_id), "fingerprint": trial.fingerprint},
-        description=f"{spec['summary']} Cycle {trial.cycle_id}, trial {trial.number}.",
-    )
+            trials.set_run(session, trial_id, found)
+        return found
+
+    def named(run_id: str) -> int:
+        return tracking.register(
+            model_name(surface, trial.agent),
+            run_id,
+            FOLDER,
+            tags={"agent": trial.agent, "trial": str(trial_id), "fingerprint": trial.fingerprint},
+            description=f"{spec['summary']} Cycle {trial.cycle_id}, trial {trial.number}.",
+        )
+
+    run_id = trial.run_id or log()
+    try:
+        number = named(run_id)
+    except RunWithoutFiles:  # it was logged as one of a search, when nobody wanted its files
+        run_id = log()
+        number = named(run_id)
     row = row_of(trial, surface, number, run_id)
     try:
         with session_scope(engine) as session:

@@ -2,22 +2,23 @@
 
 Caruana et al. 2004, Ensemble selection from libraries of models, in its simplest form: begin with
 the best member alone, then add whoever helps most, until nobody does. The library is first what
-each agent has at present; then all of its versions that there are.
+each agent has at present; then other versions of it, and candidates that never became one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Value, Values
 
 ORIGIN = "greedy"
-WEIGHT, VERSION = "weight.", "version."
+WEIGHT, VERSION, TRIAL = "weight.", "version.", "trial."
 _MEMBERS = "members"
-_AT = "@"
+_MARKS = {"@": VERSION, "#": TRIAL}
 Members = frozenset[str]
-"""Names of agents, with ``@number`` where it is not the present version."""
+"""Names of agents, with ``@number`` for another version of one, ``#key`` for a trial of it."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,16 @@ class GreedySelection:
 
     ``agents`` are who may be a member; their parameters ``weight.<agent>`` are 1 for a member and 0
     for the others. ``base`` holds all other coordinates. ``earlier`` are further versions of
-    agents: once nobody present helps any more, one of them may join, or stand in for its agent,
-    which is the coordinate ``version.<agent>``. At most ``most`` candidates are drawn.
+    agents, ``archived`` finished trials that became none: once nobody present helps any more, one
+    of them may join, or stand in for its agent, which is the coordinate ``version.<agent>`` or
+    ``trial.<agent>``. At most ``most`` candidates are drawn.
     """
 
     agents: Sequence[str]
     base: Values
     most: int
     earlier: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    archived: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next sets; none while open ones decide, when nobody helps, or when all are drawn."""
@@ -51,9 +54,14 @@ class GreedySelection:
         }
         closed = {frozenset(one.note[_MEMBERS]) for one in mine if one.state != "open"}
         present = sorted(self.agents)
-        versions = [f"{a}{_AT}{v}" for a in present for v in self.earlier.get(a, ())]
+        further = [
+            f"{agent}{mark}{number}"
+            for agent in present
+            for mark, known in zip(_MARKS, (self.earlier, self.archived), strict=True)
+            for number in known.get(agent, ())
+        ]
         best: Members = frozenset()
-        for library in (present, versions):
+        for library in (present, further):
             while True:
                 due = [grown for name in library if (grown := _with(best, name)) != best]
                 if not all(one in closed for one in due):
@@ -68,10 +76,10 @@ class GreedySelection:
     def _candidate(self, members: Members) -> Candidate:
         point: dict[str, Value] = {WEIGHT + name: 0.0 for name in self.agents}
         for member in members:
-            name, _, number = member.partition(_AT)
+            name, mark, number = _parts(member)
             point[WEIGHT + name] = 1.0
-            if number:
-                point[VERSION + name] = int(number)
+            if mark:
+                point[_MARKS[mark] + name] = int(number)
         return Candidate({**self.base, **point}, ORIGIN, {_MEMBERS: sorted(members)})
 
 
@@ -87,11 +95,17 @@ class OfPresentVersions:
 
 
 def of_present_versions(tried: Sequence[Tried]) -> list[Tried]:
-    """Those whose points name no version."""
-    return [one for one in tried if not any(name.startswith(VERSION) for name in one.values)]
+    """Those whose points name no version or trial."""
+    return [one for one in tried if not any(n.startswith((VERSION, TRIAL)) for n in one.values)]
 
 
 def _with(members: Members, name: str) -> Members:
-    """The members and that one, in the place of another version of its agent."""
-    agent = name.partition(_AT)[0]
-    return frozenset(one for one in members if one.partition(_AT)[0] != agent) | {name}
+    """The members and that one, in the place of another one of its agent."""
+    agent = _parts(name)[0]
+    return frozenset(one for one in members if _parts(one)[0] != agent) | {name}
+
+
+def _parts(member: str) -> tuple[str, str, str]:
+    """Agent, mark and number; the last two are empty for a present version."""
+    agent, *rest = re.split(f"([{''.join(_MARKS)}])", member)
+    return (agent, *rest) if rest else (agent, "", "")  # type: ignore[return-value]

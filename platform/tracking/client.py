@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from agenticrs.platform.errors import TrackingAway, TrackingError
+from agenticrs.platform.errors import RunWithoutFiles, TrackingAway, TrackingError
 from agenticrs.platform.masking import masked
 from agenticrs.platform.tracking.artifacts import refuse_pickles, write_files
 from agenticrs.platform.tracking.port import Alias, RunRecord
@@ -105,7 +105,7 @@ class MlflowTracking:
         source = f"runs:/{run_id}/{folder.strip('/')}"
         with self._translated(f"register {source} as {model!r}") as client:
             if not client.list_artifacts(run_id, folder):
-                raise TrackingError(f"run {run_id} has no files under {folder!r}")
+                raise RunWithoutFiles(f"run {run_id} has no files under {folder!r}")
             self._ensure_model(client, model)
             mine = client.search_model_versions(f"name={_quoted(model)} and run_id='{run_id}'")
             for version in mine:

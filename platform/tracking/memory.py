@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from agenticrs.platform.errors import TrackingAway, TrackingError
+from agenticrs.platform.errors import RunWithoutFiles, TrackingAway, TrackingError
 from agenticrs.platform.tracking.artifacts import refuse_pickles, write_files
 from agenticrs.platform.tracking.port import Alias, RunRecord
 
@@ -78,7 +78,7 @@ class MemoryTracking:
         if run_id not in self.runs:
             raise TrackingError(f"run {run_id!r} does not exist", hint="log the run first")
         if not any((self._folder / run_id / folder).glob("*")):
-            raise TrackingError(f"run {run_id} has no files under {folder!r}")
+            raise RunWithoutFiles(f"run {run_id} has no files under {folder!r}")
         with self._lock:
             versions = self.models.setdefault(model, MemoryModel())
             for number, version in versions.versions.items():

@@ -39,7 +39,8 @@ class Tracking(Protocol):
     ) -> int:
         """Make the run's artifact folder the next version of ``model``; return its number.
 
-        Idempotent: the same run and folder registered twice gives the same number.
+        Idempotent: the same run and folder registered twice gives the same number. Raises
+        RunWithoutFiles when there is nothing in the folder.
         """
 
     def set_alias(self, model: str, alias: Alias, version: int) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
 from sqlmodel import select
 
 from agenticrs.agents.trial import TrialRequest, run_trial
-from agenticrs.evolution import stages
+from agenticrs.evolution import compositional, library, stages
 from agenticrs.evolution.candidates import rungs
 from agenticrs.evolution.evidence import Estimate
 from agenticrs.evolution.selection import convincing
 from agenticrs.platform.database import session_scope
-from agenticrs.registry import cycles, promotion, proposals, trials
+from agenticrs.platform.errors import EvolutionError
+from agenticrs.registry import compositions, cycles, promotion, proposals, trials, versions
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.tables import MethodStateRow
 
@@ -81,6 +83,70 @@ def test_greedy_selection_chooses_among_versions_that_served_before(world: World
     assert {(row.method, row.state, row.config["version.itemknn"]) for row in earlier} == {
         ("greedy", "done", 1)
     }
+
+
+def archive_one(world: World, config: dict[str, Any]) -> int:
+    """A finished trial of itemknn that became no version; its key."""
+    world.controller().evolve(("bootstrap",))
+    with opened(world, trials=1, agents=("itemknn",)) as cycle:
+        row = rungs.propose(cycle, agent="itemknn", number=9, method="made up", config=config)
+        found = run_trial(cycle.fold, TrialRequest("itemknn", config))
+        rungs.keep(cycle, cycle.specs["itemknn"], row, found, 1.0)
+    return row.id or 0
+
+
+def test_the_library_holds_candidates_that_differ_from_the_version_that_stands(
+    world: World,
+) -> None:
+    key = archive_one(world, {"neighbours": 3, "exponent": 1.0})
+    with opened(world, trials=1, agents=()) as cycle:
+        present = stages.champion_versions(cycle)
+        assert library.archived(cycle, ["itemknn"], present) == {"itemknn": [key]}
+        cycle.results["plan"] = {"members": present}
+        with session_scope(world.services.engine) as session:
+            served = Graph.model_validate(stages.champion(cycle).graph)
+            folder = cycle.trial_folder(trials.get(session, key))
+        point = {"weight.itemknn": 1.0, "trial.itemknn": key}
+        graph, files = compositional.candidate(cycle, point)
+        assert graph.agents()["itemknn"] != served.agents()["itemknn"]
+        brought = files["itemknn"]
+        assert brought
+        assert brought == {name: (folder / name).read_bytes() for name in brought}
+        shutil.rmtree(folder)
+        assert library.archived(cycle, ["itemknn"], present) == {}
+        with pytest.raises(EvolutionError, match="itemknn are gone"):
+            compositional.candidate(cycle, point)
+
+
+def test_one_like_the_version_that_stands_is_not_in_the_library(world: World) -> None:
+    archive_one(world, {"half_life": 11.0})
+    with opened(world, trials=1, agents=("itemknn",)) as cycle:
+        present = stages.champion_versions(cycle)
+        assert library.archived(cycle, ["itemknn"], present) == {}
+
+
+def test_a_candidate_becomes_a_version_when_a_composition_with_it_is_proposed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = archive_one(world, {"neighbours": 3, "exponent": 1.0})
+    record = trials.record_full
+
+    def praised(session: Any, trial_id: int, *, reward: float, **found: Any) -> Any:
+        praise = 9.0 if "trial.itemknn" in trials.get(session, trial_id).config else 0.0
+        return record(session, trial_id, reward=reward + praise, **found)
+
+    monkeypatch.setattr(trials, "record_full", praised)
+    monkeypatch.setattr(compositional, "convincing", lambda *gain: True)
+    world.with_settings(trials=7).controller().evolve(("compositional",))
+    _, steps = steps_of(world)
+    assert steps["plan"]["archived"] == {"itemknn": [key]}
+    with session_scope(world.services.engine) as session:
+        chosen = trials.get(session, steps["select"]["trial"])
+        made = versions.of_trial(session, key)
+        graph = compositions.get(session, "home", steps["approve"]["composition"]).graph
+    assert (chosen.method, chosen.config["trial.itemknn"]) == ("greedy", key)
+    assert made is not None
+    assert Graph.model_validate(graph).agents()["itemknn"] == made.number
 
 
 def test_a_composition_must_exceed_the_minimum_effect_for_certain(world: World) -> None:

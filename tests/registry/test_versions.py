@@ -9,6 +9,7 @@ import pytest
 
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import NotFound, RegistryError, TrackingError
+from agenticrs.platform.tracking.port import RunRecord
 from agenticrs.registry import trials, versions
 from agenticrs.registry.tables import TrialRow, VersionRow
 
@@ -101,6 +102,18 @@ def test_a_trial_that_is_not_there_becomes_no_version(store: Store) -> None:
     with pytest.raises(NotFound, match="no trial 99"):
         store.register(TrialRow(id=99))  # type: ignore[call-arg]
     assert store.tracking.runs == {}
+
+
+def test_a_trial_that_was_logged_without_files_is_logged_with_them(store: Store) -> None:
+    trial = store.trial()
+    first = store.tracking.log_run("home.trials", RunRecord("of a search"))
+    with session_scope(store.engine) as session:
+        trials.set_run(session, trial.id or 0, first)
+    row = store.register(trial)
+    assert row.run_id != first
+    assert store.tracking.experiments["home.versions"] == [row.run_id]
+    assert reread(store, trial).run_id == row.run_id
+    assert in_mlflow(store) == in_registry(store) == [1]
 
 
 @pytest.mark.parametrize(

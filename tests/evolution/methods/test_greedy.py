@@ -18,8 +18,10 @@ def run(
     reward: Callable[[Mapping[str, Any]], float | None],
     most: int = 50,
     earlier: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    archived: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> list[Tried]:
-    method, tried = GreedySelection(AGENTS, {"fusion": "rrf"}, most, earlier), list[Tried]()
+    method = GreedySelection(AGENTS, {"fusion": "rrf"}, most, earlier, archived)
+    tried = list[Tried]()
     while drawn := method.ask(tried, 3):
         for one in drawn:
             found = reward(one.values)
@@ -62,6 +64,20 @@ def test_earlier_versions_stand_in_or_join_once_nobody_present_helps() -> None:
     assert len(sets) == len(set(sets))
 
 
+def test_a_candidate_that_became_no_version_may_join_as_a_trial() -> None:
+    def reward(values: Mapping[str, Any]) -> float:
+        worth: dict[str, float] = {"a": 0.5, "b": -0.1, "c": -0.1, "d": -0.1}
+        better = {"version.a": {3: 0.1}, "trial.a": {345: 0.2}, "trial.b": {12: 0.3}}
+        found: float = sum(worth[name] * values[f"weight.{name}"] for name in AGENTS)
+        return found + sum(better[n].get(values[n], 0.0) for n in better if n in values)
+
+    tried = run(reward, earlier={"a": (3,)}, archived={"a": (345,), "b": (12,)})
+    best = max(tried, key=lambda one: one.reward or 0.0)
+    assert best.note["members"] == ["a#345", "b#12"]
+    assert (best.values["trial.a"], best.values["trial.b"]) == (345, 12)
+    assert not any({"version.a", "trial.a"} <= set(one.values) for one in tried)
+
+
 def test_other_methods_are_told_of_present_versions_alone() -> None:
     class Repeats:
         def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
@@ -70,6 +86,7 @@ def test_other_methods_are_told_of_present_versions_alone() -> None:
     tried = [
         Tried(0, {"weight.a": 1.0, "version.a": 2}, "done", 0.9),
         Tried(1, {"weight.a": 1.0}, "open"),
+        Tried(2, {"weight.a": 1.0, "trial.a": 7}, "done", 0.9),
     ]
     assert [one.values for one in OfPresentVersions(Repeats()).ask(tried, 5)] == [{"weight.a": 1.0}]
 
