@@ -54,7 +54,7 @@ class Task:
 
 _OF_REPOSITORIES = ("scipy", "pandas", "scikit-learn", "cppimport", "pybind11", "setuptools")
 FACTORS = {"embedding_size": 64, "batch_size": 2048}
-GRAPH = {**FACTORS, "layers": 3, "loss": "bpr", "negatives": 256}
+GRAPH = {**FACTORS, "layers": 3, "loss": "bpr", "negatives": 256, "temperature": 0.0}
 BATCHES = {"embedding_size": 64, "train_batch_size": 2048}
 SHARED_NEGATIVES = "ours: 256 negatives, shared by the batch; the peer: one for each positive"
 GRAPH_OPTIONS = {"bpr_batch": 2048, "recdim": 64, "layer": 3}

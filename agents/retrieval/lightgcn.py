@@ -24,6 +24,9 @@ class LightGcnConfig(DocumentConfig):
     loss: CatalogueLoss = "sampled"
     """The paper's is ``bpr``; a softmax over many drawn items needs fewer steps."""
     negatives: int = Field(default=1024, ge=1)
+    temperature: float = Field(default=0.15, ge=0)
+    """The paper's loss is over products (0); cosines forget less of what training has not seen."""
+    length_power: float = Field(default=0.5, ge=0, le=1)
     learning_rate: float = Field(default=0.02, gt=0)
     l2: float = Field(default=1e-4, ge=0)
     epochs: int = Field(default=40, ge=1)
