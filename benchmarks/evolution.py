@@ -50,12 +50,9 @@ from agenticrs.agents.trial import TrialRequest, run_trial
 from agenticrs.evolution.candidates.halving import goes_on
 from agenticrs.evolution.candidates.rungs import complete
 from agenticrs.evolution.methods.combination import (
-    OWN,
     AlternateOnSaturation,
     BeginWith,
     SearchBest,
-    of_structure,
-    structure_key,
 )
 from agenticrs.evolution.methods.method import Candidate, Method, State, Tried, Values
 from agenticrs.evolution.methods.points import STRUCTURE
@@ -63,6 +60,7 @@ from agenticrs.evolution.methods.policy import Policy
 from agenticrs.evolution.methods.policy_situation import Situation
 from agenticrs.evolution.methods.policy_state import PolicyState
 from agenticrs.evolution.methods.search import Search
+from agenticrs.evolution.methods.structures import OWN, of_structure, paying, structure_key
 from agenticrs.evolution.methods.transfer import Elsewhere
 from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.selection import mean_reward
@@ -229,15 +227,20 @@ def search(
         whole = measure(candidate.values, seed + number, False)
         spent += whole.seconds
         done: State = "failed" if whole.reward is None else "done"
-        known.append(_tried(number, candidate, done, whole.reward, low))
+        known.append(_tried(number, candidate, done, whole.reward, low, whole.seconds))
         yield replace(whole, seconds=spent, origin=candidate.origin)
 
 
 def _tried(
-    number: int, candidate: Candidate, state: State, reward: float | None, short: float | None
+    number: int,
+    candidate: Candidate,
+    state: State,
+    reward: float | None,
+    short: float | None,
+    seconds: float = 0.0,
 ) -> Tried:
-    values, origin = dict(candidate.values), candidate.origin
-    return Tried(number, values, state, reward, short, origin, note=candidate.note)
+    values, origin, note = dict(candidate.values), candidate.origin, candidate.note
+    return Tried(number, values, state, reward, short, origin, note=note, seconds=seconds)
 
 
 def past(
@@ -257,7 +260,7 @@ def past(
         elsewhere = [done, *known.elsewhere]
         policy = _policy(space, measure.fold, known.policy, f"earlier {place}")
         known = Past(
-            [max(group, key=lambda t: t.reward or 0.0).values for group in elsewhere],
+            [max(paying(group), key=lambda t: t.reward or 0.0).values for group in elsewhere],
             elsewhere,
             policy.learnt(of_structure(tried, OWN)),
             known.seconds + steps[-1].seconds,

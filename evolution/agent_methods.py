@@ -26,14 +26,13 @@ from agenticrs.evolution.methods.combination import (
     BeginWith,
     ProposeThenSearch,
     SearchBest,
-    of_structure,
-    structure_key,
 )
 from agenticrs.evolution.methods.limits import WithinLimits, broken, held
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
 from agenticrs.evolution.methods.points import STRUCTURE, flat, same, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
+from agenticrs.evolution.methods.structures import of_structure, paying, structure_key
 from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.proposer.parameters import read_value
 from agenticrs.platform.database import session_scope
@@ -148,15 +147,15 @@ def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
     """The best point on each of the newest other snapshots: rewards there are not comparable.
 
     In front of them the best one on this data, where it brings a structure: a search remembers
-    what settings are worth, but only those of a structure that it has met. An agent whose
-    structure may not change gets settings alone.
+    what settings are worth, but only those of a structure that it has met. Structures that are
+    too dear stay behind, and an agent whose structure may not change gets settings alone.
     """
     fields = catalogue.load_agents()[agent].config_type.model_fields
     names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
     names |= {STRUCTURE} & set(fields)
-    here = _top(remembered(cycle, agent))
+    here = _top(paying(remembered(cycle, agent)))
     points = [here] if STRUCTURE in here else []
-    points += [_top(group) for group in elsewhere(cycle, agent)]
+    points += [_top(paying(group)) for group in elsewhere(cycle, agent)]
     return [{n: v for n, v in point.items() if n in names} for point in points]
 
 

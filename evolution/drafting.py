@@ -16,9 +16,9 @@ from agenticrs.agents.grammar.variation import Limits as StructureLimits
 from agenticrs.evolution import remembering, stages
 from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, fail, next_number, propose
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.methods.combination import OWN, structure_key
 from agenticrs.evolution.methods.method import Tried, Values
 from agenticrs.evolution.methods.points import flat, tried
+from agenticrs.evolution.methods.structures import OWN, structure_key
 from agenticrs.evolution.proposer.briefing import Briefing, Lesson, Note, read_notes
 from agenticrs.evolution.proposer.composition_task import CompositionTask
 from agenticrs.evolution.proposer.model_choice import Outcome, outcomes

@@ -11,18 +11,15 @@ from dataclasses import dataclass, replace
 
 from agenticrs.evolution.methods.limits import held
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
-from agenticrs.evolution.methods.points import STRUCTURE, same
+from agenticrs.evolution.methods.points import same
 from agenticrs.evolution.methods.saturation import LEAST, WINDOW, saturated
+from agenticrs.evolution.methods.structures import OWN, Groups, bare, grouped, paying, structure_key
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import Limit
 
 SearchFor = Callable[[Values], Method]
 """The search over the recipe of one structure, given the values that it was proposed with; values
 without a structure stand for the agent's own, and its whole space."""
-OWN = "own"
-"""What stands in the place of a fingerprint for the agent's own structure."""
-Groups = dict[str, list[Tried]]
-"""Structure -> its candidates, both in the order in which they came."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class ProposeThenSearch:
     def _next(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """What the bracket under way wants next; nothing while it waits."""
         groups = grouped(tried)
-        kept = grouped(held(tried, self.limits))
+        kept = grouped(paying(held(tried, self.limits)))
         names = list(groups)
         begun = max(0, len(names) - 1) // self.structures * self.structures
         bracket = names[begun:]
@@ -118,7 +115,7 @@ class BeginWith:
 
 @dataclass(frozen=True)
 class SearchBest:
-    """Searches the recipe of the best structure so far that keeps the limits.
+    """Searches the recipe of the best structure so far that keeps the limits and is not too dear.
 
     That is the agent's own while nothing is done.
     """
@@ -128,7 +125,7 @@ class SearchBest:
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n`` recipes."""
-        groups, kept = grouped(tried), grouped(held(tried, self.limits))
+        groups, kept = grouped(tried), grouped(paying(held(tried, self.limits)))
         done = [name for name in kept if _score(kept[name]) is not None]
         best = _better(kept, done, max(1, len(done)))
         name = best[0] if best else OWN
@@ -183,33 +180,6 @@ class AlternateOnSaturation:
         return (self.first, self.second, *self.others)
 
 
-def structure_key(values: Values) -> str:
-    """Fingerprint of the structure that values bring along; ``own`` for the agent's own."""
-    brought = values.get(STRUCTURE)
-    if not brought:
-        return OWN
-    from agenticrs.agents.grammar.canonical import fingerprint
-    from agenticrs.agents.grammar.document import Architecture
-
-    try:
-        return fingerprint(Architecture.model_validate(brought))
-    except ValueError:  # refused as no document: a group of its own, which never gets a reward
-        return "none"
-
-
-def grouped(tried: Sequence[Tried]) -> Groups:
-    """Candidates by structure."""
-    groups: Groups = {}
-    for one in tried:
-        groups.setdefault(structure_key(one.values), []).append(one)
-    return groups
-
-
-def of_structure(tried: Sequence[Tried], name: str) -> list[Tried]:
-    """Candidates of one structure, without it: points of the space of its recipe."""
-    return [_bare(one) for one in tried if structure_key(one.values) == name]
-
-
 def bracket_trials(structures: int, recipes: int = 2, eta: int = 2) -> int:
     """How many candidates a whole bracket of ``ProposeThenSearch`` tries."""
     trials, standing, more = structures, max(1, structures // eta), recipes
@@ -233,7 +203,7 @@ def _recipes(
 ) -> list[Candidate]:
     """Recipes for a structure by the search of its own, which is told what is known of it."""
     base: Values = rows[0].values if rows else {}
-    known = [_bare(row) for row in rows]
+    known = [bare(row) for row in rows]
     kept = {} if name == OWN else base
     note: dict[str, object] = {"fingerprint": name, "rung": rung}
     if rows and name != OWN:
@@ -244,10 +214,6 @@ def _recipes(
         replace(found, values={**kept, **found.values}, note={**found.note, **note})
         for found in search_for(base).ask(known, n)
     ]
-
-
-def _bare(one: Tried) -> Tried:
-    return replace(one, values={n: v for n, v in one.values.items() if n != STRUCTURE})
 
 
 def _better(groups: Mapping[str, Sequence[Tried]], names: Sequence[str], eta: int) -> list[str]:

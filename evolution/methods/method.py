@@ -47,6 +47,8 @@ class Tried:
     error: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     note: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    """What it took; 0: nothing, or nobody knows."""
     trial: int | None = None
     """The key of its row, by which candidates of other cycles name it as a parent."""
 

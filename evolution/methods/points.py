@@ -43,6 +43,7 @@ def tried(row: TrialRow) -> Tried:
         error=row.error,
         metrics={n: v for n, v in row.metrics.items() if isinstance(v, int | float)},
         note=row.note,
+        seconds=row.seconds,
         trial=row.id,
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 from agenticrs.evolution.methods.archive import Archive, Layout
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
 from agenticrs.evolution.methods.points import STRUCTURE
+from agenticrs.evolution.methods.structures import paying
 from agenticrs.platform.errors import AgentError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class StructuralVariation:
     ``document`` says which structure the agent has with some settings. ``known`` are structures to
     begin with, by name, the agent's own first. ``recipe`` names the parameters that a child takes
     over from its parent. ``remembered`` are done candidates of earlier cycles on the same data,
-    newest first: they may be parents, and are not drawn again.
+    newest first: they may be parents, and are not drawn again. Whatever takes several times what is
+    usual is no parent (``structures.paying``).
     """
 
     document: Callable[[Values], Architecture]
@@ -56,7 +58,7 @@ class StructuralVariation:
         past = [replace(t, number=-1 - place) for place, t in enumerate(self.remembered)]
         structures = self._structures([*past, *tried])
         prints = {number: fingerprint(found) for number, found in structures.items()}
-        archive = Archive.of([*past[::-1], *tried], self.layout)
+        archive = Archive.of(paying([*past[::-1], *tried]), self.layout)
         seen, drawn = set(prints.values()), []
         for place in range(len(tried), len(tried) + n):
             rng = np.random.default_rng([self.seed, place])

@@ -13,18 +13,15 @@ from hypothesis import strategies as st
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.canonical import fingerprint
 from agenticrs.evolution.methods.combination import (
-    OWN,
     AlternateOnSaturation,
     BeginWith,
     ProposeThenSearch,
     SearchBest,
     bracket_trials,
-    grouped,
-    of_structure,
-    structure_key,
     structures_within,
 )
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
+from agenticrs.evolution.methods.structures import OWN, grouped, structure_key
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import Limit
 
@@ -236,14 +233,6 @@ def test_earlier_structures_come_first_and_once_then_the_method() -> None:
     assert left.values == brought, "the same settings without the structure are another point"
     (after,) = method.ask([own, Tried(1, {**brought, "who": "?"}, "failed")], 1)
     assert after.values == {"who": "a"}, "one that failed is not tried again"
-
-
-def test_candidates_of_a_structure_are_points_of_its_recipe() -> None:
-    brought = {"structure": STRUCTURES[0].model_dump(mode="json"), "x": 4.0}
-    tried = [Tried(0, {"x": 1.0}, "done", 0.1), Tried(1, brought, "done", 0.5)]
-    (own,), (bare,) = (of_structure(tried, n) for n in (OWN, fingerprint(STRUCTURES[0])))
-    assert (own.values, own.reward) == ({"x": 1.0}, 0.1)
-    assert (bare.values, bare.reward) == ({"x": 4.0}, 0.5)
 
 
 @dataclass(frozen=True)
