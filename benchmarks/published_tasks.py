@@ -152,11 +152,12 @@ TASKS = {
         configs={
             "popularity": {"half_life_days": 1e6},
             "itemknn": {"half_life": NO_RECENCY},
-            "ease": {"half_life": NO_RECENCY, "l2": 200.0, "max_items": 46_000},
+            "ease": {"half_life": NO_RECENCY, "l2": 50.0, "max_items": 46_000},
             "lightgcn": {
                 "layers": 3,
                 "negatives": 512,
                 "temperature": 0.07,
+                "length_power": 0.5,
                 "learning_rate": 0.01,
                 "l2": 0.0,
                 "batch_size": 4096,
