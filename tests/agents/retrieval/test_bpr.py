@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from agenticrs.agents.agent import Budget, Retriever
 from agenticrs.agents.batch import UserBatch
-from agenticrs.agents.retrieval.bpr import BprConfig, BprMF, _Factors
+from agenticrs.agents.retrieval import bpr
+from agenticrs.agents.retrieval.bpr import BprConfig, BprMF, _Factors, _PairByPair
 from agenticrs.agents.retrieval.popularity import Popularity, PopularityConfig
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.platform.errors import AgentError
@@ -119,3 +120,54 @@ def test_the_number_of_threads_does_not_change_the_weights(
     torch.set_num_threads(before)
     for name, weight in weights[0].items():
         torch.testing.assert_close(weight, weights[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_pair_by_pair_is_what_batches_of_one_are() -> None:
+    draw = torch.Generator().manual_seed(1)
+    users, better = torch.randint(4, (60,), generator=draw), torch.randint(5, (60,), generator=draw)
+    for negatives in (1, 3):
+        worse = 5 + torch.randint(4, (60, negatives), generator=draw)
+        config = BprConfig(embedding_size=5, l2=0.2, batch_size=1)
+        trained = []
+        for kind in (_Factors, _PairByPair):
+            factors = kind(4, 9, config, torch.Generator().manual_seed(0))
+            losses = [factors.learn(users, better, worse) for _ in range(2)]
+            trained.append({**factors.weights(), "losses": torch.stack(losses)})
+        for name, tensor in trained[0].items():
+            torch.testing.assert_close(trained[1][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_a_collision_pair_by_pair_changes_nothing() -> None:
+    factors = _PairByPair(1, 2, CONFIG, torch.Generator().manual_seed(0))
+    before = {name: tensor.clone() for name, tensor in factors.weights().items()}
+    factors.learn(torch.tensor([0]), torch.tensor([1]), torch.tensor([[1]]))
+    for name, tensor in factors.weights().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_many_positives_are_learnt_pair_by_pair_and_as_well(
+    blocks: tuple[TrainingData, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, relevant = blocks
+    used: list[type] = []
+    begin = _PairByPair.__init__
+
+    def noted(self: _PairByPair, *args: Any) -> None:
+        used.append(type(self))
+        begin(self, *args)
+
+    monkeypatch.setattr(_PairByPair, "__init__", noted)
+    states = []
+    for many in (1, 1, 10**6):
+        monkeypatch.setattr(bpr, "_MANY", many)
+        agent = BprMF(CONFIG, seed=1)
+        agent.fit(data, Budget())
+        assert precision(agent, data, relevant) > 0.9
+        states.append(agent.state())
+    assert used == [_PairByPair] * 2
+    for name, weight in states[0].items():
+        assert torch.equal(weight, states[1][name])
+    monkeypatch.setattr(bpr, "_MANY", 1)
+    agent = BprMF(BprConfig(learning_rate=1e30, epochs=3))
+    with pytest.raises(AgentError, match="diverged"):
+        agent.fit(data, Budget())
