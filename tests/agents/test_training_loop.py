@@ -18,6 +18,7 @@ from agenticrs.agents.agent import Budget
 from agenticrs.agents.checkpoint import Checkpoint
 from agenticrs.agents.contract import small_log
 from agenticrs.agents.early_stopping import EarlyStopping, hold_back
+from agenticrs.agents.retrieval import bpr
 from agenticrs.platform.errors import AgentError
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -73,6 +74,14 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
     assert set(whole) == set(resumed)
     for key, tensor in whole.items():
         assert torch.equal(tensor, resumed[key]), key
+
+
+@pytest.mark.parametrize("patience", [0, 9])
+def test_so_does_one_that_goes_pair_by_pair(
+    patience: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bpr, "_MANY", 1)
+    test_a_training_that_was_killed_ends_as_if_it_had_not_been("bpr", patience, tmp_path)
 
 
 ALONE = """
