@@ -116,6 +116,18 @@ def gru4rec(
     )
 
 
+def factors(*, width: int = 64) -> Architecture:
+    """Matrix factorisation with a bias for each item: what BPR-MF learns (Rendle et al. 2009)."""
+    return _made(
+        [
+            {"block": "embedding", "name": "users", "of": "users", "width": width},
+            {"block": "embedding", "name": "items", "of": "items", "width": width},
+            {"block": "lookup", "name": "query", "table": "users", "at": "user"},
+        ],
+        {"head": "dot", "query": "query", "items": "items", "bias": True},
+    )
+
+
 def lightgcn(*, width: int = 64, layers: int = 2) -> Architecture:
     """LightGCN: factors smoothed over the graph of interactions (He et al. 2020)."""
     return _made(

@@ -16,6 +16,7 @@ from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.document import Architecture
 from agenticrs.agents.grammar.network import Batch, Network
 from agenticrs.agents.grammar.retriever import normalised_graph
+from agenticrs.agents.retrieval.bpr import BprConfig, BprMF
 
 TASKS = ("click", "forward")
 
@@ -85,6 +86,18 @@ def test_a_smoothed_graph(batch: Batch) -> None:
         wanted = by_hand.lightgcn(weights, histories, user, layers=3)
         torch.testing.assert_close(answer(network, batch)[row], wanted)
     assert not weights.unread
+
+
+def test_factors(batch: Batch) -> None:
+    network = drawn(documents.factors(width=8))
+    agent = BprMF(BprConfig(embedding_size=8))
+    weights = {name.rpartition("@")[2]: w.detach() for name, w in network.named_parameters()}
+    state = {name.partition(".")[0]: weight for name, weight in weights.items()}
+    assert set(state) == {"users", "items", "bias"}, "the same parameters"
+    agent.load(state, n_users=SIZES.n_users, n_items=SIZES.n_items)
+    nothing = torch.zeros(3, dtype=torch.int64)
+    wanted = agent.score(UserBatch(batch.user[:2], nothing, nothing[:0]))
+    torch.testing.assert_close(answer(network, batch)[:2], wanted)
 
 
 def test_two_towers(batch: Batch) -> None:
