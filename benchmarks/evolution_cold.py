@@ -63,8 +63,8 @@ def collect(data: str, space: Sequence[ConcreteParameter]) -> list[Row]:
     for seed, row in json.loads(evolution.RESULT.read_text())["data"][data].items():
         begin, ways = 1000 * int(seed), row["ways"]
         blind = Search(space, "random", begin)
-        rows += _again(ways["tpe"], lambda measure: evolution.alone(space, begin, measure))  # noqa: B023
-        rows += _again(
+        rows += drawn_again(ways["tpe"], lambda measure: evolution.alone(space, begin, measure))  # noqa: B023
+        rows += drawn_again(
             ways["random"],
             lambda measure: evolution.search(blind, measure, begin, short=False),  # noqa: B023
         )
@@ -86,7 +86,8 @@ def collect(data: str, space: Sequence[ConcreteParameter]) -> list[Row]:
     return rows
 
 
-def _again(steps: Sequence[Mapping[str, Any]], search: Any) -> list[Row]:
+def drawn_again(steps: Sequence[Mapping[str, Any]], search: Any) -> list[Row]:
+    """The candidates of a search whose rewards and seconds are known, with their values."""
     rows: list[Row] = []
     ends = [0.0, *(step["seconds"] for step in steps)]
 

@@ -1,8 +1,9 @@
 """Table and picture of ``results/evolution.json``: what each method adds at equal seconds.
 
-    python benchmarks/evolution_report.py
+    python benchmarks/evolution_report.py [FILE]
 
-The picture goes to ``docs/pictures/evolution.svg``; the table is printed. At every moment a way has
+The picture goes to ``docs/pictures/evolution.svg``; the table is printed. Of another file, such as
+``results/evolution-later.json``, the table alone. At every moment a way has
 an *incumbent*: the candidate with the best reward of the search users so far. What is drawn and
 compared is the incumbent's reward on the confirm users, which nothing was chosen by: the best of
 many noisy rewards would flatter whoever tries most.
@@ -10,6 +11,7 @@ many noisy rewards would flatter whoever tries most.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -150,11 +152,15 @@ def picture(data: Mapping[str, Sequence[Mapping[str, Steps]]], file: Path) -> No
 
 def main() -> None:
     """Print the tables and draw the picture."""
-    told = json.loads(RESULT.read_text())["data"]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, default=RESULT)
+    file = parser.parse_args().file
+    told = json.loads(file.read_text())["data"]
     data = {name: [row["ways"] for row in seeds.values()] for name, seeds in told.items()}
     for name, seeds in data.items():
         print(f"{name}\n{table(seeds)}\n")
-    picture(data, PICTURE)
+    if file == RESULT:
+        picture(data, PICTURE)
 
 
 if __name__ == "__main__":

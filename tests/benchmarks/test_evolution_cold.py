@@ -93,7 +93,7 @@ def test_a_search_that_is_drawn_again_brings_the_same_points(cold: Any, model: A
         return model(values, seed, short)
 
     steps = [asdict(step) for step in islice(cold.evolution.alone(SPACE, 7, measure), 14)]
-    again = cold._again(steps, lambda told: cold.evolution.alone(SPACE, 7, told))
+    again = cold.drawn_again(steps, lambda told: cold.evolution.alone(SPACE, 7, told))
     assert [(one["values"], one["seed"]) for one in again] == drawn
     assert sum(one["seconds"] for one in again) == pytest.approx(steps[-1]["seconds"])
 
