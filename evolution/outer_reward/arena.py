@@ -6,6 +6,7 @@ yet brings its files along.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import AgentSpec
 
 Files = Mapping[str, bytes]
+_LARGE = 100_000
+"""Bytes from which what a candidate brings along is shared between its jobs."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Arena:
     def __init__(self, cycle: Cycle) -> None:
         self._cycle = cycle
         self._shared: dict[tuple[str, int], Any] = {}
+        self._shared_files: dict[str, Any] = {}
         self._files: dict[tuple[str, int], Files] = {}
         self.seconds: dict[str, float] = {}
         """What each entry took, by key."""
@@ -145,11 +149,24 @@ class Arena:
 
     def _reference(self, agent: str, version: int, given: Mapping[str, Files]) -> Any:
         if agent in given:
-            return given[agent]
+            return self._brought(given[agent])
         key = (agent, version)
         if key not in self._shared:
             self._shared[key] = self._cycle.runner.share(dict(self.files(agent, version)))
         return self._shared[key]
+
+    def _brought(self, files: Files) -> Any:
+        """Small files go along with each job, large ones into shared memory once."""
+        if sum(map(len, files.values())) < _LARGE:
+            return files
+        digest = hashlib.sha256()
+        for name, content in sorted(files.items()):
+            digest.update(name.encode())
+            digest.update(content)
+        key = digest.hexdigest()
+        if key not in self._shared_files:
+            self._shared_files[key] = self._cycle.runner.share(dict(files))
+        return self._shared_files[key]
 
 
 def functional_files(cycle: Cycle, agent: str, settings: Mapping[str, Any]) -> Files:
