@@ -15,7 +15,7 @@ TRIALS = 16
 SEARCHED = ("popularity", "itemknn", "ease", "mmr")
 """Agents that evolve here. The others take part with their defaults: a search of what is trained
 epoch by epoch would take more time than everything else together."""
-USERS, ITEMS = 2000, 600
+USERS, ITEMS = 3000, 600
 """Small enough for a few minutes on two cores, large enough for significant differences."""
 
 
