@@ -234,20 +234,23 @@ class _Workshop:
 
     def method(self) -> Method:
         """What was planned; structures that earlier cycles ended with are tried before."""
-        if not any(STRUCTURE in point for point in self._begins):
-            return self._as_planned()
-        return BeginWith([self._again(point) for point in self._begins], self._as_planned())
+        structured = any(STRUCTURE in point for point in self._begins)
+        planned = self._as_planned(structured)
+        if not structured:
+            return planned
+        return BeginWith([self._again(point) for point in self._begins], planned)
 
-    def _as_planned(self) -> Method:
-        """The search, the proposer, or the combination that was planned."""
+    def _as_planned(self, structured: bool) -> Method:
+        """The search, the proposer, or the combination that was planned.
+
+        Where it begins with no structure there is one space to search; with one, the space of the
+        better structure.
+        """
+        limits = space_of(self.cycle, self.agent).limits
         if self.planned.way == "search":
-            # Without an earlier structure there is one space; with one the better structure's.
-            structures = any(STRUCTURE in point for point in self._begins)
-            limits = space_of(self.cycle, self.agent).limits
-            return SearchBest(self._search_for, limits) if structures else self._search_for({})
+            return SearchBest(self._search_for, limits) if structured else self._search_for({})
         if self.planned.way == "structures":
             return self._proposer()
-        limits = space_of(self.cycle, self.agent).limits
         if self.planned.way == "propose_then_search":
             return ProposeThenSearch(
                 self._proposer(),
@@ -356,8 +359,7 @@ class _Workshop:
 
     def _offered(self) -> list[Values]:
         """What the parts of an agent found in this cycle, each put into its best known settings."""
-        known = max(self._past, key=lambda t: t.reward or 0.0, default=None)
-        values: Values = known.values if known else {}
+        values = _top(self._past)
         default = self._implementation.config_type().model_dump(mode="json")
         specs = self.cycle.specs
         space = [parameter.name for parameter in specs[self.agent].space.expand()]

@@ -25,13 +25,7 @@ from agenticrs.evolution.drafting import composition_drafts, language_models
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.combination import AlternateOnSaturation
-from agenticrs.evolution.methods.greedy import (
-    TRIAL,
-    VERSION,
-    WEIGHT,
-    GreedySelection,
-    OfPresentVersions,
-)
+from agenticrs.evolution.methods.greedy import VERSION, WEIGHT, GreedySelection, OfPresentVersions
 from agenticrs.evolution.methods.limits import broken
 from agenticrs.evolution.methods.method import Method
 from agenticrs.evolution.methods.points import tried
@@ -176,7 +170,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
     with session_scope(cycle.services.engine) as session:
         row = trials.get(session, chosen)
     graph, files = candidate(cycle, row.config)
-    archived = _trials_of(row.config)
+    archived = library.trials_of(row.config)
     for agent, content in files.items():
         if agent in archived:
             number = stages.publish_version(cycle, archived[agent]).number
@@ -330,26 +324,15 @@ def candidate(cycle: Cycle, point: dict[str, Any]) -> tuple[Graph, dict[str, Fil
     members = cycle.results["plan"]["members"]
     specs = _specs(cycle, members)
     plan_of = blueprint.at(point, specs)
-    archived = _trials_of(point)
+    archived = library.trials_of(point)
     new = {*plan_of.configs, *archived}
     numbers = {n: members[n] + (1 if n in new else 0) for n in members}
     numbers |= {n: int(point[VERSION + n]) for n in members if VERSION + n in point}
     graph = blueprint.graph_of(plan_of, specs, numbers)
     validate(graph, cycle.all_specs)
     files = {name: functional_files(cycle, name, c) for name, c in plan_of.configs.items()}
-    with session_scope(cycle.services.engine) as session:
-        rows = {name: trials.get(session, key) for name, key in archived.items()}
-    for name, row in rows.items():
-        try:
-            files[name] = stages.files_of_trial(cycle, row)
-        except OSError as error:
-            raise EvolutionError(f"the files of trial {row.id} of {name} are gone") from error
+    files |= {name: library.files_of(cycle, name, key) for name, key in archived.items()}
     return graph, files
-
-
-def _trials_of(point: dict[str, Any]) -> dict[str, int]:
-    """Agent -> key of the trial that stands for it."""
-    return {n.removeprefix(TRIAL): int(key) for n, key in point.items() if n.startswith(TRIAL)}
 
 
 def _measure(cycle: Cycle, arena: Arena, wave: list[TrialRow], baseline: dict[str, float]) -> None:

@@ -7,13 +7,16 @@ else: the library of models of Caruana et al. 2004 is all that was ever trained.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from agenticrs.evolution import agent_methods
+from agenticrs.evolution import agent_methods, stages
 from agenticrs.evolution.candidates.trial_files import SUMS
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.archive import Archive, Layout
-from agenticrs.evolution.methods.method import Tried
+from agenticrs.evolution.methods.greedy import TRIAL
+from agenticrs.evolution.outer_reward.arena import Files
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry import intentions, trials, versions
 
 _EARLIER, _ARCHIVED = 3, 2
@@ -42,23 +45,32 @@ def archived(
     return {name: keys[:_ARCHIVED] for name, keys in found.items() if keys}
 
 
+def trials_of(point: Mapping[str, Any]) -> dict[str, int]:
+    """Agent -> key of the trial that stands for it at a point."""
+    return {n.removeprefix(TRIAL): int(key) for n, key in point.items() if n.startswith(TRIAL)}
+
+
+def files_of(cycle: Cycle, agent: str, key: int) -> Files:
+    """The files of an agent's trial; raises EvolutionError when they are gone."""
+    with session_scope(cycle.services.engine) as session:
+        row = trials.get(session, key)
+    try:
+        return stages.files_of_trial(cycle, row)
+    except OSError as error:
+        raise EvolutionError(f"the files of trial {key} of {agent} are gone") from error
+
+
 def _elites(cycle: Cycle, agent: str, present: int) -> list[int]:
     layout, past = Layout(islands=1), agent_methods.remembered(cycle, agent)
+    found = []
     with session_scope(cycle.services.engine) as session:
-        made = {one.trial: versions.of_trial(session, one.trial) for one in past if one.trial}
-        rows = {key: trials.get(session, key) for key in made}
-    here = [
-        layout.cell(one)
-        for one in past
-        if one.trial is not None
-        and (version := made[one.trial]) is not None
-        and version.number == present
-    ]
-
-    def is_open(one: Tried) -> bool:
-        if one.trial is None or made[one.trial] is not None or layout.cell(one) in here:
-            return False
-        return (cycle.trial_folder(rows[one.trial]) / SUMS).exists()
-
-    elites = Archive.of(past[::-1], layout).elites(0)
-    return [one.trial for one in elites if one.trial is not None and is_open(one)]
+        standing = versions.find(session, cycle.surface, agent, present)
+        trial = None if standing is None else standing.trial_id
+        here = [layout.cell(one) for one in past if one.trial == trial]
+        for one in Archive.of(past[::-1], layout).elites(0):
+            if one.trial is None or layout.cell(one) in here:
+                continue
+            files = cycle.trial_folder(trials.get(session, one.trial)) / SUMS
+            if versions.of_trial(session, one.trial) is None and files.exists():
+                found.append(one.trial)
+    return found

@@ -7,7 +7,7 @@ yet brings its files along.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,8 +46,7 @@ class Arena:
 
     def __init__(self, cycle: Cycle) -> None:
         self._cycle = cycle
-        self._shared: dict[tuple[str, int], Any] = {}
-        self._shared_files: dict[str, Any] = {}
+        self._shared: dict[Hashable, Any] = {}
         self._files: dict[tuple[str, int], Files] = {}
         self.seconds: dict[str, float] = {}
         """What each entry took, by key."""
@@ -148,25 +147,19 @@ class Arena:
         return [self._reference(n.agent, n.version, entry.files) for n in entry.graph.nodes]
 
     def _reference(self, agent: str, version: int, given: Mapping[str, Files]) -> Any:
-        if agent in given:
-            return self._brought(given[agent])
-        key = (agent, version)
-        if key not in self._shared:
-            self._shared[key] = self._cycle.runner.share(dict(self.files(agent, version)))
-        return self._shared[key]
-
-    def _brought(self, files: Files) -> Any:
-        """Small files go along with each job, large ones into shared memory once."""
+        """Into shared memory once; small files that an entry brings go along with each job."""
+        if agent not in given:
+            return self._once((agent, version), lambda: self.files(agent, version))
+        files = given[agent]
         if sum(map(len, files.values())) < _LARGE:
             return files
-        digest = hashlib.sha256()
-        for name, content in sorted(files.items()):
-            digest.update(name.encode())
-            digest.update(content)
-        key = digest.hexdigest()
-        if key not in self._shared_files:
-            self._shared_files[key] = self._cycle.runner.share(dict(files))
-        return self._shared_files[key]
+        digests = sorted((name, hashlib.sha256(part).digest()) for name, part in files.items())
+        return self._once(tuple(digests), lambda: files)
+
+    def _once(self, key: Hashable, files: Callable[[], Files]) -> Any:
+        if key not in self._shared:
+            self._shared[key] = self._cycle.runner.share(dict(files()))
+        return self._shared[key]
 
 
 def functional_files(cycle: Cycle, agent: str, settings: Mapping[str, Any]) -> Files:
