@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import islice, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -169,6 +170,14 @@ def part(dataset: Dataset, *, users: int, without: int = 0) -> Dataset:
     after = np.cumsum(counts)[rows.user] - np.arange(len(rows))
     kept = drawn[rows.user] & (after > without) & (after <= without + NEWEST)
     return replace(dataset, interactions=rows.take(kept))
+
+
+def folds(data: str, without: Sequence[int] = (0,)) -> list[Fold]:
+    """A dataset's part as trials see it, for each number of newest interactions that it lacks."""
+    with TemporaryDirectory() as folder:
+        whole = DatasetStore(Path(folder)).save("data", TASKS[data].read(), keep_good=True)
+        parts = [part(whole, users=USERS[data], without=n) for n in without]
+        return [make_fold(one, "leave_one_out", "valid") for one in parts]
 
 
 def alone(space: Sequence[ConcreteParameter], seed: int, measure: Measure) -> Iterator[Step]:
@@ -353,6 +362,11 @@ def compare(
         "policy": (ours, policy, EARLIER_TRIALS),
         "proposer": (structures, structures, EARLIER_TRIALS),
     }
+
+    @cache
+    def known_after(before: Callable[[Fold, int, Past], Method], length: int) -> Past:
+        return past(space, begin, earlier, before, length)
+
     found = {"tpe": list(islice(alone(space, begin, measure), trials))}
     budget, spent = found["tpe"][-1].seconds, dict[str, float]()
     for way in ways:
@@ -360,7 +374,7 @@ def compare(
             continue
         if way in pasts:
             before, now, length = pasts[way]
-            known = past(space, begin, earlier, before, length)
+            known = known_after(before, length)
             spent[way] = known.seconds
             steps = search(now(fold, begin, known), measure, begin)
         else:
@@ -374,12 +388,7 @@ def compare(
 def one_seed(data: str, seed: int, ways: Sequence[str] = WAYS) -> dict[str, Any]:
     """The comparison on a dataset with one seed, as it is written down."""
     torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        whole = DatasetStore(Path(folder)).save("data", TASKS[data].read(), keep_good=True)
-        now, *before = (
-            Trials(make_fold(part(whole, users=USERS[data], without=n), "leave_one_out", "valid"))
-            for n in (0, *EARLIER)
-        )
+    now, *before = (Trials(fold) for fold in folds(data, (0, *EARLIER)))
     now({}, seed, True)  # what happens once in a process is no candidate's cost
     found, earlier = compare(seed, now, before, ways)
     told = {way: [asdict(step) for step in steps] for way, steps in found.items()}

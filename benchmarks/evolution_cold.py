@@ -25,7 +25,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, takewhile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import evolution
@@ -35,13 +34,10 @@ from evolution import Measure, Step, Trials
 from evolution_report import GOAL, GRID, incumbents
 from numpy.typing import NDArray
 from published import RESULTS
-from published_tasks import TASKS
 
 from agenticrs.agents.catalogue import load_agents
 from agenticrs.evolution.methods.method import Values
 from agenticrs.evolution.methods.search import Search
-from agenticrs.platform.data.splits import make_fold
-from agenticrs.platform.data.store import DatasetStore
 from agenticrs.registry.spec import Choice, ConcreteParameter
 
 POINTS, RESULT = RESULTS / "evolution-points.json", RESULTS / "evolution-cold.json"
@@ -68,10 +64,8 @@ def collect(data: str, space: Sequence[ConcreteParameter]) -> list[Row]:
             ways["random"],
             lambda measure: evolution.search(blind, measure, begin, short=False),  # noqa: B023
         )
-    with TemporaryDirectory() as folder:
-        whole = DatasetStore(Path(folder)).save("data", TASKS[data].read(), keep_good=True)
-        users = evolution.USERS[data]
-        trials = Trials(make_fold(evolution.part(whole, users=users), "leave_one_out", "valid"))
+    (fold,) = evolution.folds(data)
+    trials = Trials(fold)
     trials({}, 0, True)  # what happens once in a process is no candidate's cost
     own = evolution.defaults(space)
     drawn = np.random.default_rng(0).permutation(len(rows))[:SHORT_ONES]

@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import evolution
@@ -25,13 +23,11 @@ import numpy as np
 import torch
 from evolution import Step, Trials
 from evolution_cold import drawn_again
-from evolution_report import GOAL
+from evolution_report import GOAL, best_reward
 from published import RESULTS
-from published_tasks import TASKS
 
 from agenticrs.agents.catalogue import load_agents
-from agenticrs.platform.data.splits import make_fold, search_users
-from agenticrs.platform.data.store import DatasetStore
+from agenticrs.platform.data.splits import search_users
 
 KNOWN, RESULT = RESULTS / "evolution-later.json", RESULTS / "evolution-reach.json"
 SHORTLIST, REPEATS, MORE = 3, 10, 20
@@ -46,11 +42,7 @@ def reach(data: str, seeds: Mapping[str, Any]) -> dict[str, Any]:
     for seed, row in seeds.items():
         begin = 1000 * int(seed)
         rows += drawn_again(row["ways"]["tpe"], lambda m: evolution.alone(space, begin, m))  # noqa: B023
-    with TemporaryDirectory() as folder:
-        whole = DatasetStore(Path(folder)).save("data", TASKS[data].read(), keep_good=True)
-        fold = make_fold(
-            evolution.part(whole, users=evolution.USERS[data]), "leave_one_out", "valid"
-        )
+    (fold,) = evolution.folds(data)
     steering = float(search_users(fold.users).mean())
 
     def of_all(step: Any) -> float:
@@ -72,7 +64,7 @@ def reach(data: str, seeds: Mapping[str, Any]) -> dict[str, Any]:
     goals = []
     for row in seeds.values():
         tpe = row["ways"]["tpe"]
-        goal = max(step["reward"] for step in tpe if step["reward"] is not None)
+        goal = best_reward(tpe)
         share = float((rewards >= goal).mean())
         trainings = GOAL * tpe[-1]["seconds"] / seconds
         goals.append({"goal": goal, "share": share, "chance": 1 - (1 - share) ** trainings})

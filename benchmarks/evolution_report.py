@@ -56,6 +56,11 @@ def incumbents(steps: Steps, seconds: Sequence[float] | FloatArray, what: str) -
     return np.asarray(values[place], dtype=np.float64)
 
 
+def best_reward(steps: Steps) -> float:
+    """The best that the search users got of a search."""
+    return float(incumbents(steps, [math.inf], "reward")[0])
+
+
 def seconds_to(steps: Steps, reward: float) -> float:
     """Seconds until the search users' best reaches ``reward``; infinite where it never does."""
     reached = (s["seconds"] for s in steps if s["reward"] is not None and s["reward"] >= reward)
@@ -95,7 +100,7 @@ def table(seeds: Sequence[Mapping[str, Steps]]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     third = int(np.searchsorted(GRID, GOAL))
     end = curves(seeds, "tpe")[:, -1]
-    goals = [incumbents(row["tpe"], [math.inf], "reward")[0] for row in seeds]
+    goals = [best_reward(row["tpe"]) for row in seeds]
     for way in seeds[0]:
         steered, judged = curves(seeds, way, "reward"), curves(seeds, way)
         shares = [

@@ -38,7 +38,7 @@ def test_a_goal_is_the_more_likely_the_more_trainings_reach_it(
     steps = list(islice(reach.evolution.alone(space, 1000, measure), 12))
     known = {"1": {"ways": {"tpe": [vars(step) for step in steps]}}}
     raw = generate(GeneratorConfig(n_users=40, n_items=60)).raw
-    monkeypatch.setattr(reach, "TASKS", {"made up": SimpleNamespace(read=lambda: raw)})
+    monkeypatch.setitem(reach.evolution.TASKS, "made up", SimpleNamespace(read=lambda: raw))
     monkeypatch.setitem(reach.evolution.USERS, "made up", 30)
     monkeypatch.setattr(reach, "Trials", Noisy)
     found = reach.reach("made up", known)
