@@ -96,7 +96,7 @@ SHORT = (0.25, 0.5)
 """The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
 LONGEST = 30.0
 """Seconds after which a training ends with what it has learnt."""
-WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer")
+WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer", "proposer-longer")
 RESULT = RESULTS / "evolution.json"
 
 
@@ -361,6 +361,7 @@ def compare(
         "longer": (ours, ours, trials),
         "policy": (ours, policy, EARLIER_TRIALS),
         "proposer": (structures, structures, EARLIER_TRIALS),
+        "proposer-longer": (structures, structures, trials),
     }
 
     @cache
