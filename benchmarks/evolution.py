@@ -16,7 +16,10 @@ this cycle. *longer* is ours with earlier cycles of as many candidates as TPE ha
 ours without a past, not even the defaults, which bootstrap trains first (``evolution_cold.py`` asks
 what those are worth). *policy* has the policy in the place of TPE, with what it learnt in the
 earlier cycles. *proposer* takes turns between our search and structures by mutation and crossover,
-in the earlier cycles as in this one, which begins with the structures that they ended with.
+in the earlier cycles as in this one, which begins with the structures that they ended with;
+*proposer-longer* is that after earlier cycles of as many candidates as *longer* has. *llm* is
+*proposer* with language models in the place of chance: it is run where the environment names an
+endpoint (``evolution_drafts.py``).
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
 of every seed goes to ``results/evolution.json``, where seeds and ways that are not asked for stay;
@@ -39,6 +42,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from evolution_drafts import Drafts
 from published import RESULTS, machine
 from published_tasks import TASKS
 
@@ -69,6 +73,7 @@ from agenticrs.platform.data.dataset import Dataset, Fold
 from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.errors import AgentError
+from agenticrs.platform.settings import load_settings
 from agenticrs.registry.spec import Choice, ConcreteParameter, FloatRange
 
 AGENT, METRIC = "sasrec", "ndcg@10"
@@ -96,7 +101,7 @@ SHORT = (0.25, 0.5)
 """The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
 LONGEST = 30.0
 """Seconds after which a training ends with what it has learnt."""
-WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer", "proposer-longer")
+WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer", "proposer-longer", "llm")
 RESULT = RESULTS / "evolution.json"
 
 
@@ -304,29 +309,39 @@ def _ours(space: Sequence[ConcreteParameter], seed: int, known: Past) -> Search:
     return Search(space, "tpe", seed, given=own, elsewhere=elsewhere)
 
 
-def _proposer(space: Sequence[ConcreteParameter], fold: Fold, seed: int, known: Past) -> Method:
-    """Our search and structures by chance, in turn, as a cycle combines them."""
+def _by_chance(space: Sequence[ConcreteParameter], fold: Fold, seed: int) -> Method:
+    """Structures by mutation and crossover."""
     agents = load_agents()
     own: Any = agents[AGENT]
-    settings = narrowed(recipe(own, own.config_type, own.spec.space))
     alike = [n for n, a in sorted(agents.items()) if a.spec.space.grammar == own.spec.space.grammar]
     others: dict[str, Any] = {AGENT: agents[AGENT], **{name: agents[name] for name in alike}}
-
-    def search_for(values: Values) -> Method:
-        name = structure_key(values)
-        if name == OWN:
-            return _ours(space, seed, known)
-        elsewhere = [of_structure(group, name) for group in known.elsewhere]
-        return Search(settings, "tpe", seed + int(name[:8], 16), elsewhere=elsewhere)
-
-    structures = StructuralVariation(
+    return StructuralVariation(
         document=lambda values: architecture(own, own.config_type(**complete(own, values))),
         known={name: architecture(a, a.config_type()) for name, a in others.items()},
-        recipe=[*(p.name for p in settings), "max_length"],
+        recipe=[*(p.name for p in _recipe()), "max_length"],
         limits=Limits(Sizes.of(TrainingData.of(fold.dataset))),
         seed=seed,
     )
-    turns = AlternateOnSaturation(SearchBest(search_for), structures, ("tpe", "variation"))
+
+
+def _recipe() -> list[ConcreteParameter]:
+    own: Any = load_agents()[AGENT]
+    return narrowed(recipe(own, own.config_type, own.spec.space))
+
+
+def _taking_turns(
+    space: Sequence[ConcreteParameter], structures: Method, name: str, seed: int, known: Past
+) -> Method:
+    """Our search and structures by ``name``, in turn, as a cycle combines them."""
+
+    def search_for(values: Values) -> Method:
+        key = structure_key(values)
+        if key == OWN:
+            return _ours(space, seed, known)
+        elsewhere = [of_structure(group, key) for group in known.elsewhere]
+        return Search(_recipe(), "tpe", seed + int(key[:8], 16), elsewhere=elsewhere)
+
+    turns = AlternateOnSaturation(SearchBest(search_for), structures, ("tpe", name))
     return BeginWith([Candidate(point, "given") for point in known.given], turns)
 
 
@@ -342,8 +357,12 @@ def compare(
     earlier: Sequence[Trials],
     ways: Sequence[str] = WAYS,
     trials: int = TRIALS,
+    drafts: Drafts | None = None,
 ) -> tuple[dict[str, list[Step]], dict[str, float]]:
-    """The ways with one seed, up to the seconds that TPE alone takes; seconds of earlier cycles."""
+    """The ways with one seed, up to the seconds that TPE alone takes; seconds of earlier cycles.
+
+    The way *llm* wants ``drafts``.
+    """
     space = narrowed(load_agents()[AGENT].spec.space.expand())
     begin, fold = 1000 * seed, measure.fold
 
@@ -351,7 +370,12 @@ def compare(
         return _ours(space, seed, known)
 
     def structures(fold: Fold, seed: int, known: Past) -> Method:
-        return _proposer(space, fold, seed, known)
+        chance = _by_chance(space, fold, seed)
+        return _taking_turns(space, chance, "variation", seed, known)
+
+    def llm(fold: Fold, seed: int, known: Past) -> Method:
+        assert drafts is not None, "who asks for the way hands them over"
+        return _taking_turns(space, drafts.proposer(AGENT, fold, seed), "llm", seed, known)
 
     def policy(fold: Fold, seed: int, known: Past) -> Method:
         return _policy(space, fold, known.policy, "now", seed, known.given)
@@ -362,6 +386,7 @@ def compare(
         "policy": (ours, policy, EARLIER_TRIALS),
         "proposer": (structures, structures, EARLIER_TRIALS),
         "proposer-longer": (structures, structures, trials),
+        "llm": (llm, llm, EARLIER_TRIALS),
     }
 
     @cache
@@ -391,9 +416,11 @@ def one_seed(data: str, seed: int, ways: Sequence[str] = WAYS) -> dict[str, Any]
     torch.set_num_threads(1)
     now, *before = (Trials(fold) for fold in folds(data, (0, *EARLIER)))
     now({}, seed, True)  # what happens once in a process is no candidate's cost
-    found, earlier = compare(seed, now, before, ways)
+    drafts = Drafts() if "llm" in ways else None
+    found, earlier = compare(seed, now, before, ways, drafts=drafts)
     told = {way: [asdict(step) for step in steps] for way, steps in found.items()}
-    return {"earlier_seconds": earlier, "ways": told}
+    models = {"llm": drafts.spent.as_note()} if drafts else {}
+    return {"earlier_seconds": earlier, "language_models": models, "ways": told}
 
 
 def main() -> None:
@@ -401,7 +428,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=",".join(DATA))
     parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--ways", default=",".join(WAYS))
+    usual = WAYS if load_settings().language_models else WAYS[:-1]
+    parser.add_argument("--ways", default=",".join(usual))
     parser.add_argument("--jobs", type=int, default=1, help="seeds at the same time")
     asked = parser.parse_args()
     with ProcessPoolExecutor(asked.jobs) as pool:
@@ -417,7 +445,7 @@ def write(data: str, seed: str, found: Mapping[str, Any]) -> None:
     """Put a seed's ways into the file of results, each in the place of an older one."""
     written = json.loads(RESULT.read_text())["data"] if RESULT.exists() else {}
     row = written.get(data, {}).get(seed, {})
-    merged = {part: {**row.get(part, {}), **found[part]} for part in ("earlier_seconds", "ways")}
+    merged = {part: {**row.get(part, {}), **found[part]} for part in found}
     merged["ways"] = {way: merged["ways"][way] for way in WAYS if way in merged["ways"]}
     written[data] = dict(sorted({**written.get(data, {}), seed: merged}.items()))
     told = {"machine": machine(), "trials": TRIALS, "data": written}

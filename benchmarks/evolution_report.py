@@ -39,6 +39,8 @@ COLOURS = {
     "longer": "#332288",
     "policy": "#d55e00",
     "proposer": "#009e73",
+    "proposer-longer": "#117733",
+    "llm": "#cc79a7",
 }
 FloatArray = NDArray[np.float64]
 Steps = Sequence[Mapping[str, Any]]

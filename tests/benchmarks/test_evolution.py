@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evolution.proposer.situation import CONVOLUTION, POOLED, RECURRENT, structure
+from tests.llm_server import answer, endpoint
 
 from agenticrs.evolution.methods.method import Candidate, Tried
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.data.generated import GeneratorConfig, generate
 from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.data.store import DatasetStore
+from agenticrs.platform.errors import SettingsError
 
 
 @pytest.fixture
@@ -51,23 +54,54 @@ def fold(tmp_path_factory: pytest.TempPathFactory) -> Fold:
 
 
 def test_no_way_may_spend_more_than_tpe_alone(benchmark: Any, fold: Fold) -> None:
+    without = [way for way in benchmark.WAYS if way != "llm"]
+
     def compare() -> tuple[Any, Any]:
         found: tuple[Any, Any] = benchmark.compare(
-            1, MadeUp(benchmark.Step, fold), [MadeUp(benchmark.Step, fold)], trials=8
+            1, MadeUp(benchmark.Step, fold), [MadeUp(benchmark.Step, fold)], without, trials=8
         )
         return found
 
     row, earlier = compare()
     budget = row["tpe"][-1].seconds
-    assert set(row) == set(benchmark.WAYS)
+    assert set(row) == set(benchmark.WAYS) - {"llm"}
     assert len(row["tpe"]) == 8
-    assert set(earlier) == {"ours", "longer", "policy", "proposer"}
+    assert set(earlier) == {"ours", "longer", "policy", "proposer", "proposer-longer"}
     assert all(seconds > 0 for seconds in earlier.values())
     assert all(0 < steps[-1].seconds <= budget for steps in row.values())
     assert any(step.reward is None for step in row["ours"])
     assert all(step.reward is not None for step in row["random"])
-    assert [row[way][0].origin for way in earlier] == ["given"] * 4
+    assert [row[way][0].origin for way in earlier] == ["given"] * 5
     assert row == compare()[0]
+
+
+def test_an_endpoint_of_the_environment_drafts_structures(
+    benchmark: Any, fold: Fold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with endpoint() as server:
+        monkeypatch.setenv("AGENTICRS_LLM_MODELS", "small")
+        monkeypatch.setenv("AGENTICRS_LLM_PRICES", "small=1/4")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+        server.script(*(answer(structure(made)) for made in (RECURRENT, CONVOLUTION, POOLED) * 2))
+        drafts = benchmark.Drafts()
+        steps = MadeUp(benchmark.Step, fold)
+        found, _ = benchmark.compare(
+            0, steps, [steps], ways=("tpe", "llm"), trials=40, drafts=drafts
+        )
+    origins = [step.origin for step in found["llm"]]
+    assert origins[0] == "given"
+    assert {"tpe", "llm:small"} <= set(origins)
+    assert drafts.spent.calls == len(server.asked) > 0
+    assert drafts.spent.money == pytest.approx(0.0018 * min(6, drafts.spent.calls))
+
+
+def test_without_an_endpoint_no_drafts_are_asked_for(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AGENTICRS_LLM_MODELS", raising=False)
+    with pytest.raises(SettingsError, match="names no language model"):
+        benchmark.Drafts()
 
 
 def test_who_is_stopped_pays_for_the_short_rung_alone(benchmark: Any, fold: Fold) -> None:
