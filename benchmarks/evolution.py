@@ -17,9 +17,8 @@ ours without a past, not even the defaults, which bootstrap trains first (``evol
 what those are worth). *policy* has the policy in the place of TPE, with what it learnt in the
 earlier cycles. *proposer* takes turns between our search and structures by mutation and crossover,
 in the earlier cycles as in this one, which begins with the structures that they ended with;
-*proposer-longer* is that after earlier cycles of as many candidates as *longer* has. *llm* is
-*proposer* with language models in the place of chance: it is run where the environment names an
-endpoint (``evolution_drafts.py``).
+*llm* is *proposer* with language models in the place of chance: it is run where the environment
+names an endpoint (``evolution_drafts.py``).
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
 of every seed goes to ``results/evolution.json``, where seeds and ways that are not asked for stay;
@@ -101,7 +100,7 @@ SHORT = (0.25, 0.5)
 """The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
 LONGEST = 30.0
 """Seconds after which a training ends with what it has learnt."""
-WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer", "proposer-longer", "llm")
+WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer", "llm")
 RESULT = RESULTS / "evolution.json"
 
 
@@ -385,7 +384,6 @@ def compare(
         "longer": (ours, ours, trials),
         "policy": (ours, policy, EARLIER_TRIALS),
         "proposer": (structures, structures, EARLIER_TRIALS),
-        "proposer-longer": (structures, structures, trials),
         "llm": (llm, llm, EARLIER_TRIALS),
     }
 

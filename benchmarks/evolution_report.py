@@ -39,7 +39,6 @@ COLOURS = {
     "longer": "#332288",
     "policy": "#d55e00",
     "proposer": "#009e73",
-    "proposer-longer": "#117733",
     "llm": "#cc79a7",
 }
 FloatArray = NDArray[np.float64]
