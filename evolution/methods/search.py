@@ -1,4 +1,4 @@
-"""Search over a low-dimensional space by Optuna's samplers, with nothing kept between calls.
+"""Search over a low-dimensional space: Optuna's samplers or CMA-ES, nothing kept between calls.
 
 Each call builds a study in memory out of what was tried, here and in earlier cycles, and asks its
 sampler, which is seeded by (seed, number of trials so far). So a cycle that was killed draws what
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agenticrs.evolution.methods import cma
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
 from agenticrs.evolution.methods.points import untried
 from agenticrs.evolution.methods.transfer import Elsewhere, transferred
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 _STARTUP = 4
 """Points drawn at random before a model of the rewards is trusted."""
-_WARM = 10
-"""Done candidates from which CMA-ES takes its first mean: it looks at the best tenth."""
 _POPULATION = (4, 24)
 """Least and largest number of parents that NSGA-II crosses."""
 
@@ -78,9 +77,12 @@ class Search:
         return [*wanted[:n], *drawn]
 
     def _draw(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
-        distributions = {p.name: _distribution(p) for p in self.space}
         done = [t for t in self.remembered if t.state == "done"]
         done += transferred(self.elsewhere, self.space, tried)
+        if self.method == "cmaes":
+            points = cma.draw(self.space, done, tried, n, _seed(self, len(tried)))
+            return [Candidate(point, self.method) for point in points]
+        distributions = {p.name: _distribution(p) for p in self.space}
         known = [self._frozen(point, distributions) for point in (*done, *tried)]
         study = self._study(len(tried), [trial for trial in known if trial is not None])
         return [Candidate(dict(study.ask(distributions).params), self.method) for _ in range(n)]
@@ -155,45 +157,26 @@ def _distribution(parameter: ConcreteParameter) -> BaseDistribution:
 def _sampler(search: Search, so_far: int, done: Sequence[FrozenTrial]) -> BaseSampler:
     """A sampler for a study of so many trials, of which these are ``done``; it has their seed."""
     from optuna.exceptions import ExperimentalWarning
-    from optuna.samplers import (
-        CmaEsSampler,
-        GPSampler,
-        NSGAIISampler,
-        RandomSampler,
-        TPESampler,
-    )
+    from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-    method = search.method
-    seed = int(np.random.SeedSequence([search.seed, so_far]).generate_state(1)[0])
+    method, seed = search.method, _seed(search, so_far)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if method == "tpe":
-            startup, joint = search.startup, search.joint
-            return TPESampler(seed=seed, n_startup_trials=startup, multivariate=joint)
+            return TPESampler(
+                seed=seed,
+                n_startup_trials=search.startup,
+                multivariate=search.joint,
+                constant_liar=True,  # candidates under way keep others from the same place
+            )
         if method == "gp":
             return GPSampler(seed=seed, n_startup_trials=_STARTUP)
-        if method == "cmaes":
-            # Its own memory would be lost between calls: it begins where the best of all lie.
-            source = [_numbers_of(trial) for trial in done] if len(done) >= _WARM else None
-            return CmaEsSampler(seed=seed, source_trials=source, warn_independent_sampling=False)
         if method == "nsga2" and len(done) >= _POPULATION[0]:
             # All that is done is one generation: its best fronts are crossed.
             return NSGAIISampler(seed=seed, population_size=min(_POPULATION[1], len(done)))
         return RandomSampler(seed=seed)
 
 
-def _numbers_of(trial: FrozenTrial) -> FrozenTrial:
-    """The trial without its choices, which CMA-ES cannot place (they are drawn at random)."""
-    from optuna.distributions import CategoricalDistribution
-    from optuna.trial import create_trial
-
-    numeric = {
-        name: distribution
-        for name, distribution in trial.distributions.items()
-        if not isinstance(distribution, CategoricalDistribution)
-    }
-    return create_trial(
-        params={name: trial.params[name] for name in numeric},
-        distributions=numeric,
-        value=trial.value,
-    )
+def _seed(search: Search, so_far: int) -> int:
+    """What candidates are drawn by after so many."""
+    return int(np.random.SeedSequence([search.seed, so_far]).generate_state(1)[0])
