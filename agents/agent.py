@@ -39,10 +39,11 @@ _CELLS_AT_ONCE = 64_000_000
 class Budget:
     """How much training one fit may use.
 
-    ``effort`` in (0, 1] scales the number of epochs (at least one); ``seconds`` stops training at
-    the next epoch's end; ``report`` is told (fraction done, text) as training goes on, ``loss`` the
-    mean loss of each epoch (all of them again where a training goes on); a training that was
-    interrupted goes on from its ``checkpoint``.
+    ``effort`` in (0, 1] is the share of the epochs (at least one) after which the training pauses:
+    it begins as the whole one does, and goes on to the same weights from its ``checkpoint``, as one
+    does that was interrupted. ``seconds`` stops training at the next epoch's end; ``report`` is
+    told (fraction done, text) as training goes on, ``loss`` the mean loss of each epoch (all of
+    them again where a training goes on).
     """
 
     effort: float = 1.0

@@ -77,9 +77,11 @@ class Trained:
 class TrainingLoop:
     """Epochs 0, 1, ... of one fit, as many as the budget allows (at least one).
 
-    ``total`` is the number of epochs when neither time runs out nor ``stopping`` ends it. The
-    budget's report and loss are told after every epoch. With ``trained`` and a checkpoint in the
-    budget it begins where an interrupted training ended.
+    ``total`` is the number of epochs of the whole training, when neither time runs out nor
+    ``stopping`` ends it; what falls or rises along the training goes by it. A budget of less effort
+    pauses after its share of them. The budget's report and loss are told after every epoch. With
+    ``trained`` and a checkpoint in the budget it begins where an interrupted or paused training
+    ended.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class TrainingLoop:
         trained: Resumable | None = None,
         stopping: EarlyStopping | None = None,
     ) -> None:
-        self.total = max(1, round(epochs * budget.effort))
+        self.total = epochs
+        self._last = max(1, round(epochs * budget.effort))
         self._budget = budget
         self._trained = trained
         self._stopping = stopping
@@ -101,7 +104,7 @@ class TrainingLoop:
         """Yield epoch numbers until all are done or the seconds are used up."""
         first, spent = self._resume()
         begin = time.monotonic() - spent
-        for epoch in range(first, self.total):
+        for epoch in range(first, self._last):
             self._losses = []
             yield epoch
             loss = self._mean_loss()
@@ -109,12 +112,16 @@ class TrainingLoop:
             self._budget.loss(loss)
             text = f"epoch {epoch + 1} of {self.total}, loss {loss:.4f}"
             stop = self._stopping is not None and self._stopping.should_stop()
-            done = 1.0 if stop else (epoch + 1) / self.total
+            done = 1.0 if stop else (epoch + 1) / self._last
             self._budget.report(done, text + (", no better: stopped" if stop else ""))
             spent = time.monotonic() - begin
-            if stop or spent >= self._budget.seconds:
+            over = stop or spent >= self._budget.seconds
+            if self._budget.effort < 1 and (stop or epoch + 1 == self._last):
+                self._save(self.total if stop else epoch + 1, spent)
+            elif not over and self._checkpoint is not None and self._checkpoint.due():
+                self._save(epoch + 1, spent)
+            if over:
                 break
-            self._keep(epoch + 1, spent)
         if self._stopping is not None:
             self._stopping.restore_best()
 
@@ -159,11 +166,13 @@ class TrainingLoop:
         self._curve = state.get("curve", torch.zeros(0)).tolist()
         for loss in self._curve:
             self._budget.loss(loss)
-        self._budget.report(epoch / self.total, f"goes on after epoch {epoch:.0f} of {self.total}")
+        share = min(1.0, epoch / self._last)
+        self._budget.report(share, f"goes on after epoch {epoch:.0f} of {self.total}")
         return int(epoch), spent
 
-    def _keep(self, epochs: int, spent: float) -> None:
-        if self._checkpoint is None or self._trained is None or not self._checkpoint.due():
+    def _save(self, epochs: int, spent: float) -> None:
+        """Put everything down after so many epochs."""
+        if self._checkpoint is None or self._trained is None:
             return
         state = self._trained.state()
         state["progress"] = torch.tensor([epochs, spent], dtype=torch.float64)

@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +67,21 @@ class CandidateArrays:
 class TrialRequest:
     """One candidate to train and measure.
 
-    ``effort`` scales the epochs; ``user_fraction`` < 1 measures a fixed sample of the held-out
-    users (the same in every trial). ``device`` is cpu, cuda, or auto: cuda where there is one.
+    ``effort`` < 1 pauses the training after that share of its epochs, and measures what there is:
+    with a ``checkpoint`` a later trial of the same goes on from there. ``device`` is cpu, cuda, or
+    auto: cuda where there is one.
     """
 
     agent: str
     config: dict[str, Any]
     seed: int = 0
     effort: float = 1.0
-    user_fraction: float = 1.0
     device: str = "auto"
     seconds: float = float("inf")
     """Training stops at the end of the epoch in which these are used up, and the total
     ``trained_share`` says how much of it was done: below 1, a repetition may differ."""
     checkpoint: str = ""
-    """A file from which an interrupted training goes on; empty: from the beginning."""
+    """A file from which an interrupted or paused training goes on; empty: from the beginning."""
     latency: bool = False
     """Also measure ``latency_ms``: what one request takes the agent alone, 95th percentile."""
 
@@ -90,8 +90,8 @@ class TrialRequest:
 class TrialResult:
     """What a trial found: ``per_user`` metric -> (U,) float64, rows as ``users`` (U,).
 
-    ``artifacts`` are the agent's files, and None after less than full effort or on a sample of
-    users: such a candidate never becomes a version. ``predictions`` come with them: the lists that
+    ``artifacts`` are the agent's files, and None after less than full effort: such a candidate
+    never becomes a version. ``predictions`` come with them: the lists that
     all metrics were computed from, as a file (``predictions``); empty where decisions are judged.
     ``curve`` is the mean loss of each epoch.
     """
@@ -143,7 +143,7 @@ def run_trial(
     torch.manual_seed(request.seed)
     agent = catalogue.build(request.agent, request.config, seed=request.seed, device=device)
     agent.input_names([source.agent for source in inputs])
-    ground = Ground.of(fold, inputs, device, request.user_fraction)
+    ground = Ground.of(fold, inputs, device)
     tell(0.0, "data ready")
     trained, curve = 1.0, list[float]()
 
@@ -176,12 +176,10 @@ class Ground:
     names: tuple[str, ...]
 
     @staticmethod
-    def of(
-        fold: Fold, inputs: Sequence[CandidateArrays], device: str, user_fraction: float = 1.0
-    ) -> Ground:
-        """The fold's history and a share of its held-out users, on the device."""
+    def of(fold: Fold, inputs: Sequence[CandidateArrays], device: str) -> Ground:
+        """The fold's history and its held-out users, on the device."""
         data = TrainingData.of(fold.dataset, device)
-        lesson = _lesson(data, fold, inputs, user_fraction)
+        lesson = _lesson(data, fold, inputs)
         return Ground(data, lesson, tuple(source.agent for source in inputs))
 
     def examine(self, agent: Agent[Any], request: TrialRequest) -> TrialResult:
@@ -201,7 +199,7 @@ class Ground:
             found = replace(found, totals={**found.totals, "latency_ms": latency})
         users = self.lesson.truth.users.cpu().numpy()
         result = _result(agent, users, found, begin)
-        if request.effort < 1.0 or request.user_fraction < 1.0:
+        if request.effort < 1.0:
             return result
         return replace(result, artifacts=files, predictions=predictions)
 
@@ -281,20 +279,13 @@ def runtime_of(
     )
 
 
-def sample_of(users: npt.NDArray[Any], fraction: float) -> npt.NDArray[np.bool_]:
-    """Mask (U,) of a fixed share of the users, at least one, chosen by a hash of their index."""
-    mixed = (users.astype(np.uint64) + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    wanted = min(len(users), max(1, round(fraction * len(users))))
-    mask = np.zeros(len(users), dtype=np.bool_)
-    mask[np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[:wanted]] = True
-    return mask
-
-
 def checkpoint_of(requests: Sequence[TrialRequest], fold: Fold, device: str) -> Checkpoint:
-    """The checkpoint of the trainings of these requests and no others, in the first one's file."""
+    """The checkpoint of the trainings of these requests and no others, in the first one's file.
+
+    How far a request goes, and what is measured then, makes no other training of it.
+    """
     decides = {
-        "requests": [asdict(replace(r, checkpoint="", seconds=0.0)) for r in requests],
+        "requests": [(r.agent, r.config, r.seed) for r in requests],
         "data": [fold.dataset.fingerprint, fold.split, fold.part],
         "made by": [
             device,
@@ -327,10 +318,8 @@ def device_of(wanted: str) -> str:
     return wanted
 
 
-def _lesson(
-    data: TrainingData, fold: Fold, inputs: Sequence[CandidateArrays], fraction: float = 1.0
-) -> Lesson:
-    """The held-out users (a fixed share of them), with the lists they are given."""
+def _lesson(data: TrainingData, fold: Fold, inputs: Sequence[CandidateArrays]) -> Lesson:
+    """The held-out users, with the lists they are given."""
     device = str(data.histories.users.device)
     for source in inputs:
         if len(source.items) != len(fold.users):
@@ -344,11 +333,7 @@ def _lesson(
         )
         for source in inputs
     ]
-    lesson = Lesson.of(data, Heldout.of(fold, device), given)
-    if fraction >= 1.0:
-        return lesson
-    rows = np.flatnonzero(sample_of(fold.users.astype(np.int64), fraction))
-    return lesson.take(torch.from_numpy(rows).to(device))
+    return Lesson.of(data, Heldout.of(fold, device), given)
 
 
 def _taught(agent: OutcomeLearner[Any], lesson: Lesson) -> tuple[tuple[Agent[Any], Tensor], ...]:

@@ -59,7 +59,7 @@ def groups(requests: Sequence[TrialRequest], most: int = 8) -> list[list[int]]:
     """Which requests can be trained side by side: places in ``requests``, each in one group.
 
     Together are requests of one agent whose class is ``SideBySide``, that ask for the same effort,
-    users, device and seconds, and whose configs differ in the class's ``free_settings`` alone:
+    device and seconds, and whose configs differ in the class's ``free_settings`` alone:
     seeds of one config above all. No group is larger than ``most``; whoever can join none is alone.
     """
     found: dict[str, list[list[int]]] = {}
@@ -112,7 +112,7 @@ def _run_group(
 ) -> list[TrialResult | FailedTrial]:
     begin = time.perf_counter()
     device = device_of(requests[0].device)
-    ground = Ground.of(fold, inputs, device, requests[0].user_fraction)
+    ground = Ground.of(fold, inputs, device)
     agents = [catalogue.build(r.agent, r.config, seed=r.seed, device=device) for r in requests]
     for agent in agents:
         agent.input_names(ground.names)

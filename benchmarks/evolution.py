@@ -7,18 +7,18 @@ some users of each dataset, leave-one-out, validation part. The reward is NDCG@1
 users, as in a cycle; *confirm* is that of the other users, who steer nothing.
 
 *tpe* is Optuna as a user would run it alone: its default TPE, every candidate trained in full. What
-``TRIALS`` of those take is the budget of all ways. *ours* is what the platform does: candidates
-pass the short rung first, and the cycle knows the earlier cycles: it begins with their best
-settings, and believes their other trials as far as it goes for these. Those cycles ran on earlier
-states of the same log, without each user's newest items, the first of them from the agent's
-defaults; their seconds are written down and not counted, as they were paid when nobody asked for
-this cycle. *longer* is ours with earlier cycles of as many candidates as TPE has now. *cold* is
-ours without a past, not even the defaults, which bootstrap trains first (``evolution_cold.py`` asks
-what those are worth). *policy* has the policy in the place of TPE, with what it learnt in the
-earlier cycles. *proposer* takes turns between our search and structures by mutation and crossover,
-in the earlier cycles as in this one, which begins with the structures that they ended with;
-*llm* is *proposer* with language models in the place of chance: it is run where the environment
-names an endpoint (``evolution_drafts.py``).
+``TRIALS`` of those take is the budget of all ways. *ours* is what the platform does: trainings
+pause at rungs, and end there when they are behind; the cycle knows the earlier cycles: it begins
+with their best settings, and believes their other trials as far as it goes for these. Those cycles
+ran on earlier states of the same log, without each user's newest items, the first of them from the
+agent's defaults; their seconds are written down and not counted, as they were paid when nobody
+asked for this cycle. *longer* is ours with earlier cycles of as many candidates as TPE has now.
+*cold* is ours without a past, not even the defaults, which bootstrap trains first
+(``evolution_cold.py`` asks what those are worth). *policy* has the policy in the place of TPE, with
+what it learnt in the earlier cycles. *proposer* takes turns between our search and structures by
+mutation and crossover, in the earlier cycles as in this one, which begins with the structures that
+they ended with; *llm* is *proposer* with language models in the place of chance: it is run where
+the environment names an endpoint (``evolution_drafts.py``).
 
 Seconds are those of the processor, of whole trials: preparing, training, and measuring. Every step
 of every seed goes to ``results/evolution.json``, where seeds and ways that are not asked for stay;
@@ -28,6 +28,7 @@ of every seed goes to ``results/evolution.json``, where seeds and ways that are 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,7 @@ from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.methods.structures import OWN, of_structure, paying, structure_key
 from agenticrs.evolution.methods.transfer import Elsewhere
 from agenticrs.evolution.methods.variation import StructuralVariation
+from agenticrs.evolution.request import EvolveRequest
 from agenticrs.evolution.selection import mean_reward
 from agenticrs.platform.data.dataset import Dataset, Fold
 from agenticrs.platform.data.splits import make_fold, search_users
@@ -96,8 +98,8 @@ EARLIER = (4, 2)
 """How many of each user's newest interactions the logs of the earlier cycles lack."""
 EARLIER_TRIALS = 15
 """Candidates of each earlier cycle of the other ways."""
-SHORT = (0.25, 0.5)
-"""The short rung: share of the epochs, and of the held-out users, as a cycle has them."""
+RUNGS = EvolveRequest.model_fields["rungs"].default
+"""Shares of the epochs after which a training pauses, as a cycle has them."""
 LONGEST = 30.0
 """Seconds after which a training ends with what it has learnt."""
 WAYS = ("random", "tpe", "cold", "ours", "longer", "policy", "proposer", "llm")
@@ -117,8 +119,9 @@ class Step:
     origin: str = ""
 
 
-Measure = Callable[[Values, int, bool], Step]
-"""Values, seed, whether in short -> what came of it."""
+Measure = Callable[[Values, int, float, float], Step]
+"""Values, seed, share of the epochs to train up to, share from which it goes on -> what came of it
+and what the part between the two took."""
 
 
 class Trials:
@@ -127,15 +130,23 @@ class Trials:
     def __init__(self, fold: Fold) -> None:
         self.fold, self._agent = fold, load_agents()[AGENT]
         self._known: dict[str, Step] = {}
+        self._checkpoints = TemporaryDirectory()
 
-    def __call__(self, values: Values, seed: int, short: bool) -> Step:
-        """Train and measure, or remember."""
+    def __call__(self, values: Values, seed: int, effort: float = 1.0, after: float = 0.0) -> Step:
+        """Train and measure, or remember. What goes on was trained up to ``after`` before."""
         config = complete(self._agent, values)
-        key = json.dumps([config, seed, short], sort_keys=True)
+        training = json.dumps([config, seed], sort_keys=True)
+        key = f"{training} {after} {effort}"
         if key not in self._known:
-            effort, users = SHORT if short else (1.0, 1.0)
+            paused = hashlib.sha256(training.encode()).hexdigest()
             request = TrialRequest(
-                AGENT, config, seed, effort, users, seconds=LONGEST, device="cpu"
+                AGENT,
+                config,
+                seed,
+                effort,
+                seconds=LONGEST,
+                device="cpu",
+                checkpoint=f"{self._checkpoints.name}/{paused}" if after or effort < 1 else "",
             )
             self._known[key] = self._train(request)
         return self._known[key]
@@ -194,7 +205,9 @@ def alone(space: Sequence[ConcreteParameter], seed: int, measure: Measure) -> It
     spent = 0.0
     while True:
         trial = study.ask()
-        found = measure({p.name: _suggested(trial, p) for p in space}, seed + trial.number, False)
+        found = measure(
+            {p.name: _suggested(trial, p) for p in space}, seed + trial.number, 1.0, 0.0
+        )
         spent += found.seconds
         if found.reward is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -216,44 +229,44 @@ def search(
     seed: int,
     tried: list[Tried] | None = None,
     *,
-    short: bool = True,
+    rungs: Sequence[float] = RUNGS,
 ) -> Iterator[Step]:
     """Candidates one after the other, as in a cycle. Each is trained with a seed of its own.
 
-    What is known of each is put into ``tried``. Given points skip the short rung, as in a cycle.
+    What is known of each is put into ``tried``. Given points skip the rungs, as in a cycle.
     """
     known: list[Tried] = [] if tried is None else tried
-    at_rung: list[float] = []
+    reached: dict[float, list[float]] = {effort: [] for effort in rungs}
     spent = 0.0
     while drawn := method.ask(known, 1):
-        number, candidate, low = len(known), drawn[0], None
-        if short and candidate.origin != "given":
-            first = measure(candidate.values, seed + number, True)
-            spent, low = spent + first.seconds, first.reward
-            if low is None or not goes_on(low, at_rung):
-                at_rung += [] if low is None else [low]
-                state: State = "failed" if low is None else "pruned"
-                known.append(_tried(number, candidate, state, None, low))
-                yield Step(spent, origin=candidate.origin)
-                continue
-            at_rung.append(low)
-        whole = measure(candidate.values, seed + number, False)
-        spent += whole.seconds
-        done: State = "failed" if whole.reward is None else "done"
-        known.append(_tried(number, candidate, done, whole.reward, low, whole.seconds))
-        yield replace(whole, seconds=spent, origin=candidate.origin)
-
-
-def _tried(
-    number: int,
-    candidate: Candidate,
-    state: State,
-    reward: float | None,
-    short: float | None,
-    seconds: float = 0.0,
-) -> Tried:
-    values, origin, note = dict(candidate.values), candidate.origin, candidate.note
-    return Tried(number, values, state, reward, short, origin, note=note, seconds=seconds)
+        number, candidate, begun = len(known), drawn[0], spent
+        on, found, after, rewards = True, Step(0.0), 0.0, list[float]()
+        for effort in (*(() if candidate.origin == "given" else rungs), 1.0):
+            found = measure(candidate.values, seed + number, effort, after)
+            spent, after = spent + found.seconds, effort
+            if found.reward is None:
+                break
+            if effort < 1:
+                rewards.append(found.reward)
+                on = goes_on(found.reward, reached[effort])
+                reached[effort].append(found.reward)
+                if not on:
+                    found = Step(0.0)
+                    break
+        state: State = "done" if found.reward is not None else "failed" if on else "pruned"
+        known.append(
+            Tried(
+                number,
+                dict(candidate.values),
+                state,
+                found.reward,
+                rewards,
+                candidate.origin,
+                note=candidate.note,
+                seconds=spent - begun,
+            )
+        )
+        yield replace(found, seconds=spent, origin=candidate.origin)
 
 
 def past(
@@ -403,7 +416,7 @@ def compare(
             steps = search(now(fold, begin, known), measure, begin)
         else:
             blind = Search(space, "random" if way == "random" else "tpe", begin)
-            steps = search(blind, measure, begin, short=way == "cold")
+            steps = search(blind, measure, begin, rungs=RUNGS if way == "cold" else ())
         found[way] = list(takewhile(lambda step: step.seconds <= budget, steps))
         print(f"  seed {seed}, {way}: {len(found[way])} candidates", flush=True)
     return found, spent
@@ -413,7 +426,7 @@ def one_seed(data: str, seed: int, ways: Sequence[str] = WAYS) -> dict[str, Any]
     """The comparison on a dataset with one seed, as it is written down."""
     torch.set_num_threads(1)
     now, *before = (Trials(fold) for fold in folds(data, (0, *EARLIER)))
-    now({}, seed, True)  # what happens once in a process is no candidate's cost
+    now({}, seed)  # what happens once in a process is no candidate's cost
     drafts = Drafts() if "llm" in ways else None
     found, earlier = compare(seed, now, before, ways, drafts=drafts)
     told = {way: [asdict(step) for step in steps] for way, steps in found.items()}

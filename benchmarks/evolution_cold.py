@@ -43,6 +43,9 @@ from agenticrs.registry.spec import Choice, ConcreteParameter
 POINTS, RESULT = RESULTS / "evolution-points.json", RESULTS / "evolution-cold.json"
 SHORT_ONES = 160
 """Candidates of a dataset that are trained at the short rung as well."""
+RUNG = 0.25
+"""Share of the epochs of a short training. The points that are kept were trained when rungs were
+trainings of their own, of half of the users: who goes on pays for the whole one besides."""
 DEFAULTS = 3
 """Trainings of the defaults, with a seed each: they stand beside what was drawn."""
 LEARNT = 300
@@ -62,20 +65,20 @@ def collect(data: str, space: Sequence[ConcreteParameter]) -> list[Row]:
         rows += drawn_again(ways["tpe"], lambda measure: evolution.alone(space, begin, measure))  # noqa: B023
         rows += drawn_again(
             ways["random"],
-            lambda measure: evolution.search(blind, measure, begin, short=False),  # noqa: B023
+            lambda measure: evolution.search(blind, measure, begin, rungs=()),  # noqa: B023
         )
     (fold,) = evolution.folds(data)
     trials = Trials(fold)
-    trials({}, 0, True)  # what happens once in a process is no candidate's cost
+    trials({}, 0)  # what happens once in a process is no candidate's cost
     own = evolution.defaults(space)
     drawn = np.random.default_rng(0).permutation(len(rows))[:SHORT_ONES]
     begun: list[Row] = [{"values": own, "seed": 9000 + n} for n in range(DEFAULTS)]
     for one in begun:
-        found = trials(own, one["seed"], False)
+        found = trials(own, one["seed"])
         one |= {"seconds": found.seconds, "reward": found.reward, "confirm": found.confirm}
     rows = [*begun, *rows]
     for one in [*begun, *(rows[DEFAULTS + place] for place in drawn)]:
-        low = trials(one["values"], one["seed"], True)
+        low = trials(one["values"], one["seed"], RUNG)
         one |= {"short": low.reward, "short_seconds": low.seconds}
     return rows
 
@@ -85,7 +88,7 @@ def drawn_again(steps: Sequence[Mapping[str, Any]], search: Any) -> list[Row]:
     rows: list[Row] = []
     ends = [0.0, *(step["seconds"] for step in steps)]
 
-    def measure(values: Values, seed: int, short: bool) -> Step:
+    def measure(values: Values, seed: int, effort: float, after: float) -> Step:
         step, place = steps[len(rows)], len(rows)
         told = {"seconds": ends[place + 1] - ends[place], "reward": step["reward"]}
         rows.append({"values": dict(values), "seed": seed, "confirm": step["confirm"], **told})
@@ -158,9 +161,9 @@ class Model:
             )
         }
 
-    def __call__(self, values: Values, seed: int, short: bool) -> Step:
+    def __call__(self, values: Values, seed: int, effort: float, after: float) -> Step:
         """The step that a training would have been; the same one for the same arguments."""
-        point = self._point(values)
+        point, short = self._point(values), effort < 1
         drawn = np.random.default_rng([seed, short]).standard_normal()
         model = self._short if short else self._reward
         reward = max(0.0, model(point) + model.noise * drawn) ** 2
@@ -208,7 +211,7 @@ class Variant:
         """Its candidates, one after the other."""
         given = [evolution.defaults(space)] if self.defaults else []
         method = Search(space, "tpe", seed, given=given, joint=self.joint, startup=self.startup)
-        return evolution.search(method, measure, seed, short=self.rung)
+        return evolution.search(method, measure, seed, rungs=(RUNG,) if self.rung else ())
 
 
 VARIANTS = (

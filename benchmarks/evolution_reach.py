@@ -50,15 +50,15 @@ def reach(data: str, seeds: Mapping[str, Any]) -> dict[str, Any]:
         return float(steering * step["reward"] + (1 - steering) * step["confirm"])
 
     trials = Trials(fold)
-    trials({}, 0, True)  # what happens once in a process is no training's cost
+    trials({}, 0)  # what happens once in a process is no training's cost
     rows = [row for row in rows if row["reward"] is not None]
     shortlist = sorted(rows, key=of_all, reverse=True)[:SHORTLIST]
     found: list[tuple[float, Any, list[Step]]] = []
     for row in shortlist:
-        steps = [trials(row["values"], SEEDS[0] + n, False) for n in range(REPEATS)]
+        steps = [trials(row["values"], SEEDS[0] + n) for n in range(REPEATS)]
         found.append((float(np.mean([of_all(vars(s)) for s in steps])), row["values"], steps))
     _, values, steps = max(found, key=lambda one: one[0])
-    steps += [trials(values, SEEDS[1] + n, False) for n in range(MORE)]
+    steps += [trials(values, SEEDS[1] + n) for n in range(MORE)]
     rewards = np.array([step.reward for step in steps])
     seconds = float(np.mean([step.seconds for step in steps]))
     goals = []

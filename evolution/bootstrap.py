@@ -167,7 +167,7 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
                     config=row.config,
                     seed=row.seed,
                     seconds=training_seconds(cycle),
-                    checkpoint=str(cycle.checkpoint(row, "full")),
+                    checkpoint=str(cycle.checkpoint(row)),
                 ),
                 above.inputs(cycle.specs[row.agent]) if above else (),
             ),
@@ -184,7 +184,7 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
         else:
             fail(cycle, row, f"{outcome.cause}: {outcome.message}", outcome.seconds)
             cycle.say(f"{row.agent} failed: {outcome.message}")
-        cycle.forget_checkpoints(row)
+        cycle.forget_checkpoint(row)
 
 
 def _unpaid(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> Sequence[TrialRow]:

@@ -148,15 +148,14 @@ class Cycle:
         home = self.services.settings.home
         return home / "cycles" / str(row.cycle_id) / row.agent / str(row.number)
 
-    def checkpoint(self, row: TrialRow, rung: str) -> Path:
-        """Where an unfinished training of a trial lies."""
+    def checkpoint(self, row: TrialRow) -> Path:
+        """Where an interrupted or paused training of a trial lies."""
         folder = self.trial_folder(row)
-        return folder.with_name(f"{folder.name}.{rung}.checkpoint")
+        return folder.with_name(f"{folder.name}.checkpoint")
 
-    def forget_checkpoints(self, row: TrialRow) -> None:
-        """Remove what a training left that is finished and recorded."""
-        for rung in ("short", "full"):
-            self.checkpoint(row, rung).unlink(missing_ok=True)
+    def forget_checkpoint(self, row: TrialRow) -> None:
+        """Remove what a training left that has ended and is recorded."""
+        self.checkpoint(row).unlink(missing_ok=True)
 
     def spent_seconds(self, agent: str | None = None) -> float:
         """Sum of the seconds of this cycle's trials (of one agent) so far."""

@@ -26,7 +26,6 @@ from agenticrs.agents.objectives.configurator import (
     ObjectiveConfigurator,
 )
 from agenticrs.agents.simulation.jobs import Measured
-from agenticrs.agents.trial import sample_of
 from agenticrs.evolution import compositional, stages
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.evidence import Comparison, Trust
@@ -34,7 +33,7 @@ from agenticrs.evolution.outer_reward.arena import Arena, Entry
 from agenticrs.evolution.outer_reward.simulated_users import trust_of
 from agenticrs.evolution.outer_reward.simulated_world import world_of
 from agenticrs.evolution.selection import compare
-from agenticrs.platform.data.splits import search_users
+from agenticrs.platform.data.splits import sample_of, search_users
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed

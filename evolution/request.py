@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 CycleKind = Literal["bootstrap", "individual", "compositional"]
 """bootstrap: first versions and a first composition; individual: agents change, the graph stands
 still; compositional: the graph changes."""
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class EvolveRequest(BaseModel):
@@ -31,10 +34,8 @@ class EvolveRequest(BaseModel):
     """Most money for language models, where that is less than the setting; None: the setting."""
     split: str
     seed: int = 0
-    short_effort: float = Field(default=0.25, gt=0, lt=1)
-    """Share of the epochs that the short rung trains."""
-    short_users: float = Field(default=0.5, gt=0, le=1)
-    """Share of the held-out users that the short rung scores."""
+    rungs: tuple[Share, ...] = (0.25, 0.5)
+    """Shares of the epochs after which a training pauses, and ends when it is behind; rising."""
     depth: int = Field(default=100, ge=10)
     """Candidates that retrievers and fusion hand on."""
     compositions_per_trial: int = Field(default=5, ge=1)

@@ -175,7 +175,7 @@ class TrialRow(SQLModel, table=True):
     environment: dict[str, Any] = _json()
     split: str = ""
     metrics: dict[str, Any] = _json()
-    """Means and totals by name; {"short": {...}} for a trial that did not get further."""
+    """Means and totals by name of a trial that is done."""
     reward: float | None = None
     """Inner reward on the search users at the highest rung reached."""
     seconds: float = 0.0

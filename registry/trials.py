@@ -13,6 +13,9 @@ from agenticrs.platform.errors import NotFound
 from agenticrs.registry import provenance
 from agenticrs.registry.tables import CycleRow, TrialRow, utc_now
 
+RUNGS = "rungs"
+"""Where a trial's note keeps what it reached before it was done or stopped: a list, a rung each,
+of ``reward`` and ``metrics``."""
 _GPU_TRIALS = 50
 """Newest trials whose memory on a GPU says what the next ones need."""
 _MOST_ELSEWHERE = 200
@@ -248,12 +251,12 @@ def most_of_a_gpu(session: Session, agent: str) -> float | None:
 
 
 def record_short(session: Session, trial_id: int, **found: Any) -> None:
-    """The short rung is done and the candidate goes on (arguments as ``record_full``)."""
+    """A rung is passed and the candidate goes on (arguments as ``record_full``)."""
     _record(session, trial_id, "short", **found)
 
 
 def record_pruned(session: Session, trial_id: int, **found: Any) -> None:
-    """The short rung is done and the candidate stops there (arguments as ``record_full``)."""
+    """A rung is reached and the candidate stops there (arguments as ``record_full``)."""
     _record(session, trial_id, "pruned", **found)
 
 
@@ -326,8 +329,8 @@ def _record(
     if state == "done":
         row.metrics = dict(metrics)
     else:
-        row.metrics = {**row.metrics, "short": dict(metrics)}
-        row.note = {**row.note, "short_reward": reward}
+        reached = {"reward": reward, "metrics": dict(metrics)}
+        row.note = {**row.note, RUNGS: [*row.note.get(RUNGS, ()), reached]}
     row.seconds += seconds
     row.gpu_seconds += gpu_seconds
     row.finished_at = None if state == "short" else utc_now()

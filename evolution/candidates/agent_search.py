@@ -1,4 +1,4 @@
-"""One agent's search: static check, health checks, short training, full training.
+"""One agent's search: static check, health checks, then training from rung to rung.
 
 Asks the agent's method for candidates in waves as large as the runner is parallel, stops what
 cannot win at each rung, and leaves every finished trial as a row with files. The rows are all that
@@ -8,7 +8,7 @@ same seeds. What was paid for before, here or in another cycle, is taken instead
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from agenticrs.agents.agent import Agent
 from agenticrs.agents.health.check import check
 from agenticrs.agents.health.report import HealthReport
 from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
-from agenticrs.evolution.candidates.evaluation_cache import SHORT_TOTALS, Evaluations
+from agenticrs.evolution.candidates.evaluation_cache import Evaluations
 from agenticrs.evolution.candidates.halving import goes_on
 from agenticrs.evolution.candidates.rungs import (
     complete,
@@ -138,25 +138,34 @@ class AgentSearch:
     def _evaluate(self, wave: Sequence[TrialRow]) -> None:
         wave = self._healthy([row for row in wave if self._passes_static_check(row)])
         wave = [self._evaluations.named(row) for row in wave]
-        short = [row for row in wave if row.state == "proposed" and self._deserves_short(row)]
-        survivors = {row.id for row in wave} - {row.id for row in short}
-        known = {row.id: found for row in short if (found := self._evaluations.short(row))}
-        paid = {
-            answer.row.id: answer
-            for answer in self._answers([r for r in short if r.id not in known], "short")
-        }
-        for row in sorted(short, key=lambda row: row.number):
-            if row.id in known:
-                on = self._take_short(row, known[row.id])
-            else:
-                on = self._finish_short(paid[row.id])
-            if on:
-                survivors.add(row.id)
-            self.cycle.forget_checkpoints(row)
-        full = [row for row in wave if row.id in survivors and not self._evaluations.take_full(row)]
-        for answer in self._answers(full, "full"):
+        for place in range(len(self.cycle.request.rungs)):
+            wave = self._at_rung(wave, place)
+        full = [row for row in wave if not self._evaluations.take_full(row)]
+        for answer in self._answers(full, None):
             self._finish_full(answer)
-            self.cycle.forget_checkpoints(answer.row)
+        for row in wave:
+            self.cycle.forget_checkpoint(row)
+
+    def _at_rung(self, wave: Sequence[TrialRow], place: int) -> list[TrialRow]:
+        """Those that go on from a rung: trained up to it and not behind, there before, or exempt.
+
+        The training of one that goes on is only paused: its checkpoint stays.
+        """
+        due = [row for row in wave if self._deserves(row) and len(_rungs(row)) == place]
+        known = {row.id: found for row in due if (found := self._evaluations.at_rung(row, place))}
+        answers = self._answers([row for row in due if row.id not in known], place)
+        paid = {answer.row.id: answer for answer in answers}
+        stopped = set()
+        for row in sorted(due, key=lambda row: row.number):
+            if row.id in known:
+                on = self._take(row, place, known[row.id])
+            else:
+                on = self._finish(place, paid[row.id])
+            if not on:
+                stopped.add(row.id)
+                self.cycle.forget_checkpoint(row)
+        with session_scope(self.cycle.services.engine) as session:
+            return [trials.get(session, row.id or 0) for row in wave if row.id not in stopped]
 
     def _passes_static_check(self, row: TrialRow) -> bool:
         dataset = self.cycle.dataset
@@ -197,13 +206,15 @@ class AgentSearch:
             Resources(cpus=settings.cpus_per_trial, gpus=0.0, time_limit=settings.trial_seconds),
         )
 
-    def _deserves_short(self, row: TrialRow) -> bool:
-        # A closed-form agent costs the same at every effort: a short rung would only add to it.
+    def _deserves(self, row: TrialRow) -> bool:
+        # A closed-form agent costs the same at every effort: a rung would only add to it.
         return row.method != "given" and draws_at_random(self.implementation)
 
-    def _answers(self, rows: Sequence[TrialRow], rung: str) -> list[_Answer]:
+    def _answers(self, rows: Sequence[TrialRow], place: int | None) -> list[_Answer]:
+        """What came of trainings up to a rung; None: up to the end."""
+        rung = _name(place)
         by_key = {f"cycle-{row.cycle_id}/{row.agent}/{row.number}/{rung}": row for row in rows}
-        jobs = {key: self._job(key, row, rung) for key, row in by_key.items()}
+        jobs = {key: self._job(key, row, place) for key, row in by_key.items()}
         answers = []
         for outcome in self.cycle.runner.run(list(jobs.values())):
             row = by_key[outcome.key]
@@ -216,8 +227,8 @@ class AgentSearch:
             answers.append(_Answer(row, outcome, share * outcome.seconds))
         return answers
 
-    def _job(self, key: str, row: TrialRow, rung: str) -> Job:
-        short, request = rung == "short", self.cycle.request
+    def _job(self, key: str, row: TrialRow, place: int | None) -> Job:
+        effort = 1.0 if place is None else self.cycle.request.rungs[place]
         return Job(
             key,
             run_trial,
@@ -227,10 +238,9 @@ class AgentSearch:
                     agent=row.agent,
                     config=row.config,
                     seed=row.seed,
-                    effort=request.short_effort if short else 1.0,
-                    user_fraction=request.short_users if short else 1.0,
-                    seconds=training_seconds(self.cycle) * (request.short_effort if short else 1.0),
-                    checkpoint=str(self.cycle.checkpoint(row, rung)),
+                    effort=effort,
+                    seconds=training_seconds(self.cycle) * effort,
+                    checkpoint=str(self.cycle.checkpoint(row)),
                     latency=self.latency,
                 ),
                 self.inputs,
@@ -238,15 +248,16 @@ class AgentSearch:
             resources(self.cycle, self.implementation),
         )
 
-    def _finish_short(self, answer: _Answer) -> bool:
-        """Record what the short rung found; whether the candidate goes on."""
+    def _finish(self, place: int, answer: _Answer) -> bool:
+        """Record what a rung found; whether the candidate goes on."""
         outcome = answer.outcome
         if not isinstance(outcome, Succeeded):
-            self._fail(answer, "short")
+            self._fail(answer, _name(place))
             return False
         result: TrialResult = outcome.value
-        return self._judge_short(
+        return self._judge(
             answer.row,
+            place,
             metrics=result.totals,
             reward=mean_reward(result.per_user[str(self.spec.inner_reward)], result.users),
             seconds=outcome.seconds,
@@ -254,29 +265,23 @@ class AgentSearch:
             device=result.device,
         )
 
-    def _take_short(self, row: TrialRow, known: TrialRow) -> bool:
-        """The same for what an earlier trial's short rung found."""
-        return self._judge_short(
-            row,
-            metrics=known.note[SHORT_TOTALS],
-            reward=known.note["short_reward"],
-            seconds=0.0,
-            device=known.device,
-            known=known.id,
-        )
+    def _take(self, row: TrialRow, place: int, known: TrialRow) -> bool:
+        """The same for what an earlier trial found there."""
+        found = _rungs(known)[place]
+        return self._judge(row, place, **found, seconds=0.0, device=known.device, known=known.id)
 
-    def _judge_short(
-        self, row: TrialRow, *, reward: float, known: int | None = None, **found: Any
+    def _judge(
+        self, row: TrialRow, place: int, *, reward: float, known: int | None = None, **found: Any
     ) -> bool:
         others = [
-            other.note["short_reward"]
+            rungs[place]["reward"]
             for other in self._rows()
-            if "short_reward" in other.note and other.id != row.id
+            if len(rungs := _rungs(other)) > place and other.id != row.id
         ]
         on = goes_on(reward, others)
-        note = {SHORT_TOTALS: found["metrics"]}
+        note = {}
         if known is not None:
-            note |= {"short_cached_from": known} if on else {"cached_from": known}
+            note = {"rung_cached_from": known} if on else {"cached_from": known}
         with session_scope(self.cycle.services.engine) as session:
             record = trials.record_short if on else trials.record_pruned
             record(session, stored_id(row), reward=reward, note=note, **found)
@@ -285,7 +290,7 @@ class AgentSearch:
     def _finish_full(self, answer: _Answer) -> None:
         outcome = answer.outcome
         if not isinstance(outcome, Succeeded):
-            self._fail(answer, "full")
+            self._fail(answer, _name(None))
             return
         keep(
             self.cycle,
@@ -311,6 +316,17 @@ class AgentSearch:
     def _rows(self) -> list[TrialRow]:
         with session_scope(self.cycle.services.engine) as session:
             return list(trials.of_cycle(session, self.cycle.id, self.spec.name))
+
+
+def _rungs(row: TrialRow) -> Sequence[Mapping[str, Any]]:
+    """What was found at the rungs that a trial has reached."""
+    found: Sequence[Mapping[str, Any]] = row.note.get(trials.RUNGS, ())
+    return found
+
+
+def _name(place: int | None) -> str:
+    """Of a rung, as jobs and errors call it."""
+    return "full" if place is None else f"rung-{1 + place}"
 
 
 def examine(

@@ -1,7 +1,7 @@
 """Evaluations that were paid for before: a trial with the same content is not trained again.
 
 Content is all that a trial's result depends on: the agent and its config, the seed where anything
-is drawn, data and split, what agents above it put out, how much the short rung trains, the code,
+is drawn, data and split, what agents above it put out, where trainings pause, the code,
 the packages and the machine. The code counts by its text: a commit says nothing of what was changed
 since, or of a plug-in's code. What a time limit cut short, and what failed, is never taken.
 """
@@ -31,8 +31,6 @@ from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import TrialRow
 
 _OWN = "agenticrs"
-SHORT_TOTALS = "short_totals"
-"""Where a trial's note keeps what was measured at the short rung."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +100,16 @@ class Evaluations:
         """The row, whose config is known to be valid, with its content noted."""
         content = self._content(row)
         if row.state != "proposed" and row.content != content:
-            content = ""  # its short rung ran elsewhere, or with other code: it is neither
+            content = ""  # its first rung ran elsewhere, or with other code: it is neither
         with session_scope(self.cycle.services.engine) as session:
             trials.set_content(session, row.id or 0, content)
             return trials.get(session, row.id or 0)
 
-    def short(self, row: TrialRow) -> TrialRow | None:
-        """A trial whose short rung was this one's; its totals are in its note."""
+    def at_rung(self, row: TrialRow, place: int) -> TrialRow | None:
+        """A trial that has reached this rung with the same content; its note says what it found."""
         for known in self._known(row):
-            totals = known.note.get(SHORT_TOTALS, {})
-            if "short_reward" in known.note and _whole(totals):
+            rungs = known.note.get(trials.RUNGS, ())
+            if len(rungs) > place and _whole(rungs[place]["metrics"]):
                 return known
         return None
 
@@ -161,7 +159,7 @@ class Evaluations:
             "config": config.model_dump(mode="json"),
             "seed": row.seed if seed_counts(self.implementation) else None,
             "data": [row.fingerprint, row.split],
-            "short rung": [request.short_effort, request.short_users],
+            "rungs": request.rungs,
             "reward": str(self.spec.inner_reward),
             "place": asdict(self.place),
             "code": code,

@@ -12,6 +12,7 @@ candidates, each of which beats its first steps: measured by those alone hardly 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 ETA = 2
@@ -25,8 +26,11 @@ LEAST = 3
 def goes_on(reward: float, others: Sequence[float], eta: int = ETA, least: int = LEAST) -> bool:
     """Whether ``reward`` is among the best 1/eta of the rung, and of the latest ones there.
 
-    ``others`` are those that came before, in the order of their coming.
+    ``others`` are those that came before, in the order of their coming. What is no number does not
+    go on.
     """
+    if math.isnan(reward):
+        return False
     if 1 + len(others) < least:
         return True
     return all(_is_among_best(reward, known, eta) for known in (others, others[-RECENT:]))

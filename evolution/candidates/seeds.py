@@ -50,7 +50,7 @@ def trained_again(
                 row.config,
                 seed=row.seed,
                 seconds=training_seconds(cycle),
-                checkpoint=str(cycle.checkpoint(row, "full")),
+                checkpoint=str(cycle.checkpoint(row)),
             )
             for row in repeats
             if row.state == "proposed"
@@ -71,7 +71,7 @@ def trained_again(
             else:
                 seconds = outcome.seconds / len(open_rows)
                 fail(cycle, row, f"{outcome.cause}: {outcome.message}", seconds)
-            cycle.forget_checkpoints(row)
+            cycle.forget_checkpoint(row)
     return {row.agent: _done(cycle, row) for row in drawing}
 
 

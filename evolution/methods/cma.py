@@ -75,11 +75,11 @@ def _strategy(
     return strategy
 
 
-def _place(one: Tried) -> tuple[int, float]:
+def _place(one: Tried) -> tuple[float, float]:
     """Where a candidate stands in its generation; less is better."""
     if one.state == "done" and one.reward is not None:
-        return 0, -one.reward
-    return (1, -one.short) if one.short is not None else (2, 0.0)
+        return -math.inf, -one.reward
+    return (-len(one.rungs), -one.rungs[-1]) if one.rungs else (0, 0.0)
 
 
 def _point(space: Sequence[FloatRange | IntRange], values: Values) -> FloatArray | None:

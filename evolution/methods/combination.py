@@ -6,6 +6,7 @@ structure, which its values bring along.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -223,10 +224,9 @@ def _better(groups: Mapping[str, Sequence[Tried]], names: Sequence[str], eta: in
     return ranked[: max(1, len(names) // eta)]
 
 
-def _score(rows: Sequence[Tried]) -> tuple[bool, float] | None:
-    """The best reward of a structure; what was stopped early comes behind all that is done."""
+def _score(rows: Sequence[Tried]) -> tuple[float, float] | None:
+    """How far the best of a structure came, and its reward there."""
     done = [one.reward for one in rows if one.state == "done" and one.reward is not None]
     if done:
-        return (True, max(done))
-    short = [one.short for one in rows if one.short is not None]
-    return (False, max(short)) if short else None
+        return (math.inf, max(done))
+    return max(((len(one.rungs), one.rungs[-1]) for one in rows if one.rungs), default=None)

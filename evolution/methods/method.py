@@ -34,15 +34,15 @@ class Candidate:
 class Tried:
     """One candidate of this study or of the past, and what came of it.
 
-    ``reward`` is the inner reward of a candidate that is done, larger is better. ``short`` is the
-    reward of the short rung of one that was pruned there. ``number`` orders them.
+    ``reward`` is the inner reward of a candidate that is done, larger is better. ``rungs`` are the
+    rewards at the rungs that it has reached, in their order. ``number`` orders candidates.
     """
 
     number: int
     values: Values
     state: State
     reward: float | None = None
-    short: float | None = None
+    rungs: Sequence[float] = ()
     origin: str = ""
     error: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)

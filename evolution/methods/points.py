@@ -8,6 +8,7 @@ from typing import Any
 from agenticrs.evolution.methods.method import State, Tried, Values
 from agenticrs.registry.spec import ConcreteParameter
 from agenticrs.registry.tables import TrialRow
+from agenticrs.registry.trials import RUNGS
 
 STRUCTURE = "structure"
 _STATES: Mapping[str, State] = {
@@ -32,13 +33,12 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def tried(row: TrialRow) -> Tried:
     """A trial as methods see it."""
-    short = row.note.get("short_reward")
     return Tried(
         number=row.number,
         values=flat(row.config),
         state=_STATES[row.state],
         reward=row.reward if row.state == "done" else None,
-        short=short,
+        rungs=tuple(rung["reward"] for rung in row.note.get(RUNGS, ())),
         origin=row.method,
         error=row.error,
         metrics={n: v for n, v in row.metrics.items() if isinstance(v, int | float)},

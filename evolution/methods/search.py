@@ -132,7 +132,7 @@ class Search:
                 values=values,
                 params=params,
                 distributions=dict(distributions),
-                intermediate_values={} if point.short is None else {0: point.short},
+                intermediate_values=dict(enumerate(point.rungs)),
                 system_attrs={"NSGAIISampler:generation": 0} if self.method == "nsga2" else {},
                 constraints=broken if values and broken else None,
             )

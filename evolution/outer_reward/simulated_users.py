@@ -20,13 +20,12 @@ import torch
 
 from agenticrs.agents.simulation.jobs import Measured
 from agenticrs.agents.simulation.judged import JudgedWorld
-from agenticrs.agents.trial import sample_of
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.evidence import Simulation, Trust
 from agenticrs.evolution.outer_reward.arena import Arena, Entry
 from agenticrs.evolution.outer_reward.simulated_world import world_of
 from agenticrs.evolution.selection import Heard, compare
-from agenticrs.platform.data.splits import search_users
+from agenticrs.platform.data.splits import sample_of, search_users
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.platform.jobs.job import Failed
 from agenticrs.rewards.objectives import Objective, Weights, outer_reward, parse, references

@@ -132,6 +132,16 @@ def search_users(users: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def sample_of(users: npt.NDArray[Any], fraction: float) -> npt.NDArray[np.bool_]:
+    """Mask (U,) of a fixed share of the users, at least one, chosen by a hash of their index."""
+    mixed = (users.astype(np.uint64) + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    wanted = min(len(users), max(1, round(fraction * len(users))))
+    mask = np.zeros(len(users), dtype=np.bool_)
+    mask[np.argsort(mixed ^ (mixed >> np.uint64(31)), kind="stable")[:wanted]] = True
+    return mask
+
+
 def _leave_one_out(dataset: Dataset, rows: Interactions, part: Part) -> tuple[Mask, Mask]:
     """Masks of history and held-out rows.
 

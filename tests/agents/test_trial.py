@@ -29,7 +29,6 @@ from agenticrs.agents.trial import (
     evaluate_version,
     run_composition,
     run_trial,
-    sample_of,
 )
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.data.splits import search_users
@@ -165,29 +164,42 @@ def test_a_trial_is_repeatable_by_its_seed_and_travels_between_processes(fold: F
     assert first.artifacts != other.artifacts
 
 
-def test_a_short_trial_scores_a_fixed_sample_and_keeps_nothing(fold: Fold) -> None:
-    whole = run_trial(fold, TrialRequest("itemknn", {}))
-    short = run_trial(fold, TrialRequest("itemknn", {}, seed=8, user_fraction=0.5))
-    assert short.artifacts is None
-    assert len(short.users) == 24
-    rows = np.searchsorted(whole.users, short.users)
-    np.testing.assert_array_equal(whole.users[rows], short.users)
-    for name in ("ndcg@10", "value@10", "recall@50"):
-        same, got = whole.per_user[name][rows], short.per_user[name]
-        if name.startswith("value@"):  # counted in units of the mean of who was measured
-            same, got = same / same.sum(), got / got.sum()
-        np.testing.assert_allclose(same, got)
-    assert run_trial(fold, TrialRequest("itemknn", {}, effort=0.5)).artifacts is None
+@pytest.mark.parametrize(
+    ("agent", "config"),
+    [
+        ("bpr", {"epochs": 6}),
+        ("bpr", {"epochs": 6, "patience": 1}),
+        ("ials", {"epochs": 4}),
+        ("sasrec", {"epochs": 5, "dropout": 0.3, "patience": 2}),
+        ("lightgcn", {"epochs": 4}),
+    ],
+)
+def test_a_paused_training_goes_on_to_the_same_weights(
+    fold: Fold, tmp_path: Path, agent: str, config: dict[str, Any]
+) -> None:
+    request = TrialRequest(agent, config, seed=3, checkpoint=str(tmp_path / "1.checkpoint"))
+    whole = run_trial(fold, replace(request, checkpoint=""))
+    told: list[str] = []
+    rungs = [
+        run_trial(fold, replace(request, effort=effort), report=lambda _, text: told.append(text))
+        for effort in (0.25, 0.5, 1.0)
+    ]
+    assert [rung.artifacts for rung in rungs] == [None, None, whole.artifacts]
+    assert rungs[2].curve == whole.curve
+    assert rungs[0].curve == whole.curve[: len(rungs[0].curve)]
+    assert all(rung.totals["trained_share"] == 1.0 for rung in rungs)
+    assert sum(text.startswith("epoch") for text in told) == len(whole.curve), "none was repeated"
 
 
-def test_the_sample_is_fixed_grows_by_inclusion_and_is_spread_over_users() -> None:
-    users = np.arange(1000, dtype=np.int32)
-    small, large = sample_of(users, 0.2), sample_of(users, 0.5)
-    assert (small.sum(), large.sum()) == (200, 500)
-    assert large[small].all()
-    assert 60 < small[:500].sum() < 140
-    assert 60 < small[::2].sum() < 140
-    assert sample_of(users[:3], 0.01).sum() == 1
+def test_a_training_that_pauses_is_the_beginning_of_the_whole_one(fold: Fold) -> None:
+    """The step sizes are those of the whole training, not of a short one of its own."""
+    config = {"epochs": 8, "embedding_size": 16}
+    paused = run_trial(fold, TrialRequest("sasrec", config, seed=1, effort=0.25))
+    whole = run_trial(fold, TrialRequest("sasrec", config, seed=1))
+    own = run_trial(fold, TrialRequest("sasrec", {**config, "epochs": 2}, seed=1))
+    assert paused.artifacts is None
+    assert paused.curve == whole.curve[:2]
+    assert paused.curve != own.curve
 
 
 @pytest.mark.parametrize(
@@ -230,8 +242,6 @@ def test_fusion_weights_go_by_the_names_of_the_inputs(fold: Fold) -> None:
     fused = run_trial(fold, request, inputs)
     alone = run_trial(fold, TrialRequest("itemknn", {}))
     assert fused.totals["ndcg@10"] == pytest.approx(alone.totals["ndcg@10"])
-    short = run_trial(fold, TrialRequest("rrf", {}, user_fraction=0.25), inputs)
-    assert len(short.users) == 12
     assert fused.artifacts is not None
     again = evaluate_version(fold, fused.artifacts, inputs)
     np.testing.assert_array_equal(again.per_user["ndcg@10"], fused.per_user["ndcg@10"])

@@ -186,10 +186,8 @@ def test_a_killed_group_goes_on_where_it_was_with_the_same_result(
         assert got.artifacts == expected.artifacts
 
 
-def test_a_short_rung_of_several_brings_no_files_and_the_same_sample(
-    fold: Fold, lists: tuple[CandidateArrays]
-) -> None:
-    requests = [replace(asked(seed=seed), effort=0.4, user_fraction=0.5) for seed in (1, 2)]
+def test_a_short_rung_of_several_brings_no_files(fold: Fold, lists: tuple[CandidateArrays]) -> None:
+    requests = [replace(asked(seed=seed), effort=0.4) for seed in (1, 2)]
     for request, got in zip(
         requests, run_trials(fold, requests, lists, way="together"), strict=True
     ):

@@ -38,12 +38,14 @@ class MadeUp:
     """Trainings that take as long as their epochs, and are best at a middle learning rate."""
 
     def __init__(self, step: Any, fold: Fold) -> None:
-        self._step, self.fold, self.asked = step, fold, list[tuple[int, bool]]()
+        self._step, self.fold, self.asked = step, fold, list[tuple[int, float]]()
 
-    def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Any:
-        self.asked.append((seed, short))
+    def __call__(
+        self, values: Mapping[str, Any], seed: int, effort: float = 1.0, after: float = 0.0
+    ) -> Any:
+        self.asked.append((seed, effort))
         reward = -abs(math.log(values.get("learning_rate", 1e-3) / 3e-3))
-        return self._step(values.get("epochs", 5) * (0.2 if short else 1.0), reward, reward)
+        return self._step(values.get("epochs", 5) * (effort - after), reward, reward)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_without_an_endpoint_no_drafts_are_asked_for(
         benchmark.Drafts()
 
 
-def test_who_is_stopped_pays_for_the_short_rung_alone(benchmark: Any, fold: Fold) -> None:
+def test_who_is_stopped_pays_up_to_its_rung_alone(benchmark: Any, fold: Fold) -> None:
     class Worse:
         """A method whose candidates only get worse; the first of them was given."""
 
@@ -116,7 +118,7 @@ def test_who_is_stopped_pays_for_the_short_rung_alone(benchmark: Any, fold: Fold
     tried: list[Tried] = []
     measure = MadeUp(benchmark.Step, fold)
     steps = list(islice(benchmark.search(Worse(), measure, 0, tried), 5))
-    assert [step.seconds for step in steps] == pytest.approx([10.0, 22.0, 34.0, 36.0, 38.0])
+    assert [step.seconds for step in steps] == pytest.approx([10.0, 20.0, 30.0, 32.5, 35.0])
     assert [step.reward is None for step in steps] == [False, False, False, True, True]
     assert [one.state for one in tried] == ["done", "done", "done", "pruned", "pruned"]
 

@@ -54,20 +54,20 @@ def rows(n: int, *, noise: float = 0.0) -> list[dict[str, Any]]:
 
 def test_a_model_knows_what_was_trained_and_what_lies_between(model: Any) -> None:
     good, bad = (
-        model({"learning_rate": rate, "epochs": 8, "loss": loss}, 0, False)
+        model({"learning_rate": rate, "epochs": 8, "loss": loss}, 0, 1.0, 0.0)
         for rate, loss in ((3e-3, "b"), (8e-2, "a"))
     )
     assert good.confirm == pytest.approx(0.35**2, rel=0.15)
     assert bad.confirm < 0.4 * good.confirm
     assert good.seconds == pytest.approx(1.6, rel=0.1)
-    short = model({"learning_rate": 3e-3, "epochs": 8, "loss": "b"}, 0, True)
+    short = model({"learning_rate": 3e-3, "epochs": 8, "loss": "b"}, 0, 0.25, 0.0)
     assert short.seconds == pytest.approx(0.4, rel=0.1)
     assert short.reward < 0.5 * good.reward
 
 
 def test_the_noise_of_a_training_is_its_seeds(model: Any) -> None:
     point = rows(1)[0]["values"]
-    first, again, other = (model(point, seed, False) for seed in (1, 1, 2))
+    first, again, other = (model(point, seed, 1.0, 0.0) for seed in (1, 1, 2))
     assert first == again
     assert first.reward != other.reward
     assert first.confirm == other.confirm, "what is compared has no noise"
@@ -88,9 +88,9 @@ def test_points_are_kept_as_they_were(cold: Any) -> None:
 def test_a_search_that_is_drawn_again_brings_the_same_points(cold: Any, model: Any) -> None:
     drawn: list[tuple[dict[str, Any], int]] = []
 
-    def measure(values: Any, seed: int, short: bool) -> Any:
+    def measure(values: Any, seed: int, effort: float, after: float) -> Any:
         drawn.append((dict(values), seed))
-        return model(values, seed, short)
+        return model(values, seed, effort, after)
 
     steps = [asdict(step) for step in islice(cold.evolution.alone(SPACE, 7, measure), 14)]
     again = cold.drawn_again(steps, lambda told: cold.evolution.alone(SPACE, 7, told))
@@ -107,7 +107,7 @@ def test_variants_have_the_seconds_of_tpe_and_begin_where_they_say(
     monkeypatch.setattr(cold, "VARIANTS", cold.VARIANTS[:2])
     curves = cold.simulate(model, SPACE, 1)
     assert list(curves) == ["tpe", "joint 4 rung", "joint 4 rung defaults"]
-    best = model(own, 0, False).confirm
+    best = model(own, 0, 1.0, 0.0).confirm
     assert max(curves["joint 4 rung defaults"]) == pytest.approx(best, rel=0.1)
     assert curves == cold.simulate(model, SPACE, 1)
     told = cold.table({"made up": {"curves": {name: [one] for name, one in curves.items()}}})

@@ -29,7 +29,9 @@ def test_a_goal_is_the_more_likely_the_more_trainings_reach_it(
         def __init__(self, fold: Any) -> None:
             self.fold = fold
 
-        def __call__(self, values: Mapping[str, Any], seed: int, short: bool) -> Any:
+        def __call__(
+            self, values: Mapping[str, Any], seed: int, effort: float = 1.0, after: float = 0.0
+        ) -> Any:
             reward = 0.5 + 0.1 * (values.get("layers", 1) == 2) + (0.3 if seed % 2 else -0.3)
             return reach.Step(2.0, reward, reward)
 

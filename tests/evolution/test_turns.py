@@ -107,7 +107,7 @@ def test_a_best_that_lies_long_ago_still_has_to_be_exceeded() -> None:
 
 
 def test_one_measured_candidate_is_no_history() -> None:
-    failed = [Tried(1, {}, "failed"), Tried(2, {}, "open"), Tried(3, {}, "pruned", None, 0.1)]
+    failed = [Tried(1, {}, "failed"), Tried(2, {}, "open"), Tried(3, {}, "pruned", None, (0.1,))]
     found = standing("a", [*done(0.2), *failed], credit=0.1, seconds=2.0)
     assert found.new
     assert found.worth == 0.0

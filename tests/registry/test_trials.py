@@ -59,21 +59,23 @@ def test_a_candidate_of_no_cycle_is_refused_by_the_database(store: Store) -> Non
         store.trial(cycle_id=99)
 
 
-def test_the_short_rung_leaves_a_candidate_open(store: Store) -> None:
+def test_a_rung_leaves_a_candidate_open(store: Store) -> None:
     trial = store.trial(done=False).id
     with session_scope(store.engine) as session:
         trials.record_short(session, trial or 0, **found(0.2, 3.0, ndcg=0.1))
     row = read(store, trial)
     assert (row.state, row.reward, row.seconds, row.finished_at) == ("short", 0.2, 3.0, None)
-    assert row.metrics == {"short": {"ndcg": 0.1}}
+    assert row.metrics == {}, "they are those of a trial that is done"
+    assert row.note[trials.RUNGS] == [{"reward": 0.2, "metrics": {"ndcg": 0.1}}]
 
 
-def test_what_stops_at_the_short_rung_has_ended(store: Store) -> None:
+def test_what_stops_at_a_rung_has_ended(store: Store) -> None:
     trial = store.trial(done=False).id
     with session_scope(store.engine) as session:
         trials.record_pruned(session, trial or 0, **found(0.2, 3.0, ndcg=0.1))
     row = read(store, trial)
-    assert (row.state, row.reward, row.metrics) == ("pruned", 0.2, {"short": {"ndcg": 0.1}})
+    assert (row.state, row.reward) == ("pruned", 0.2)
+    assert row.note[trials.RUNGS] == [{"reward": 0.2, "metrics": {"ndcg": 0.1}}]
     assert row.finished_at is not None
 
 
@@ -269,7 +271,9 @@ def test_trials_of_one_content_are_found_when_they_ended_well(store: Store) -> N
 def test_what_is_noted_with_a_result_joins_the_note(store: Store) -> None:
     trial = store.trial(done=False, note={"parent": 3})
     with session_scope(store.engine) as session:
+        trials.record_short(session, trial.id or 0, **found(0.1))
         trials.record_short(session, trial.id or 0, **found(0.2), note={"a": 1})
         trials.record_full(session, trial.id or 0, **found(0.3), note={"cached_from": 7})
     note = read(store, trial.id).note
-    assert note == {"parent": 3, "a": 1, "short_reward": 0.2, "cached_from": 7}
+    assert [rung["reward"] for rung in note.pop(trials.RUNGS)] == [0.1, 0.2]
+    assert note == {"parent": 3, "a": 1, "cached_from": 7}

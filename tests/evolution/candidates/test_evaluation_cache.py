@@ -176,8 +176,8 @@ def test_both_rungs_of_an_agent_that_draws_are_taken_with_the_same_seed(world: W
     assert [row.note["cached_from"] for row in second] == [row.id for row in first]
     # The same points under other numbers have other seeds.
     tried(world, "bpr", BPR[::-1], ran)
-    assert "bpr/0/short" in ran
-    assert "bpr/1/short" not in ran, "the one in the middle has kept its number"
+    assert "bpr/0/rung-1" in ran
+    assert "bpr/1/rung-1" not in ran, "the one in the middle has kept its number"
 
 
 def test_a_short_rung_alone_is_taken_where_the_full_one_is_missing(world: World) -> None:
@@ -187,7 +187,7 @@ def test_a_short_rung_alone_is_taken_where_the_full_one_is_missing(world: World)
     change(world, first, state="pruned")
     (second,) = tried(world, "bpr", BPR[:1], ran)
     assert ran == ["bpr/0/full"]
-    assert second.note["short_cached_from"] == first.id
+    assert second.note["rung_cached_from"] == first.id
     assert second.seconds > 0
     assert second.reward == first.reward
 
@@ -273,7 +273,7 @@ def test_cycles_end_the_same_with_and_without_earlier_evaluations(
     other = make_world(home, world.services.settings.model_copy(update={"home": home}))
     three_cycles(world)
     with monkeypatch.context() as patch:
-        patch.setattr(Evaluations, "short", lambda self, row: None)
+        patch.setattr(Evaluations, "at_rung", lambda self, row, place: None)
         patch.setattr(Evaluations, "take_full", lambda self, row: False)
         three_cycles(other)
     assert outcome(world) == outcome(other)

@@ -94,7 +94,7 @@ def test_only_what_is_done_counts() -> None:
     tried = [
         Tried(0, {}, "open"),
         Tried(1, {}, "failed", error="no"),
-        Tried(2, {}, "pruned", short=0.9),
+        Tried(2, {}, "pruned", rungs=(0.9,)),
         Tried(3, {}, "done", float("nan")),
     ]
     archive = Archive.of(tried)

@@ -154,7 +154,7 @@ def test_one_that_was_stopped_early_stands_behind_all_that_are_done() -> None:
     method = searched(structures=2)
     first, second = method.ask([], 2)
     tried = [
-        Tried(0, first.values, "pruned", short=9.0, note=first.note),
+        Tried(0, first.values, "pruned", rungs=(9.0,), note=first.note),
         Tried(1, second.values, "done", 0.1, note=second.note),
     ]
     (after,) = method.ask(tried, 1)

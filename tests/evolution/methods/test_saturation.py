@@ -38,7 +38,7 @@ def test_fewer_candidates_than_the_window_never_saturate(rewards: list[float]) -
 def test_open_candidates_do_not_count() -> None:
     tried = [*done([0.2, 0.1, 0.1]), Tried(3, {}, "open"), Tried(4, {}, "open")]
     assert saturated(tried, window=3) is None
-    assert saturated([*tried[:3], Tried(3, {}, "pruned", short=0.1)], window=3) is not None
+    assert saturated([*tried[:3], Tried(3, {}, "pruned", rungs=(0.1,))], window=3) is not None
 
 
 def test_a_search_in_which_everything_fails_is_saturated() -> None:

@@ -106,7 +106,7 @@ def test_candidates_of_another_space_are_left_out() -> None:
 def test_pruned_failed_and_open_candidates_do_no_harm() -> None:
     tried = run(Search(SPACE), 6)
     states = ("pruned", "failed", "open")
-    others = [Tried(6 + n, tried[n].values, s, short=0.1) for n, s in enumerate(states)]  # type: ignore[arg-type]
+    others = [Tried(6 + n, tried[n].values, s, rungs=(0.1,)) for n, s in enumerate(states)]  # type: ignore[arg-type]
     assert len(Search(SPACE).ask([*tried, *others], 3)) == 3
 
 

@@ -45,7 +45,7 @@ def test_without_one_of_the_own_structure_the_cheapest_is_usual() -> None:
     tried = [
         Tried(0, HEAVY, "done", 0.9, seconds=10.0),
         Tried(1, LIGHT, "done", 0.5, seconds=2.0),
-        Tried(2, {"x": 1.0}, "pruned", short=0.1, seconds=0.1),
+        Tried(2, {"x": 1.0}, "pruned", rungs=(0.1,), seconds=0.1),
     ]
     assert [one.state for one in paying(tried)] == ["failed", "done", "pruned"]
     assert paying(tried[:1]) == tried[:1], "nobody knows better"

@@ -37,7 +37,7 @@ def test_several_points_on_both_sides_are_taken_together() -> None:
     [
         [],
         [done(0, 0.3, x=0.71, kind="b")],
-        [Tried(0, {"x": 0.7, "kind": "b"}, "pruned", short=0.2)],
+        [Tried(0, {"x": 0.7, "kind": "b"}, "pruned", rungs=(0.2,))],
         [done(0, 0.0, x=0.7, kind="b")],
         [done(0, 0.3, kind="b")],
     ],

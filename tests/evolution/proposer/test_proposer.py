@@ -264,7 +264,7 @@ def test_a_copy_under_other_names_is_refused(
 def test_a_near_copy_is_refused_and_what_is_near_is_named(on_server: Situation) -> None:
     wider = Architecture.model_validate(RECURRENT).model_dump(mode="json")
     wider["blocks"][0]["width"] = wider["blocks"][-1]["width"] = 40
-    tried = [Tried(3, {"structure": RECURRENT}, "pruned", short=0.1)]
+    tried = [Tried(3, {"structure": RECURRENT}, "pruned", rungs=(0.1,))]
     on_server.server.script(answer(structure(wider)), answer(structure(POOLED)))
     (made,) = on_server.proposer().ask(tried, 1)
     assert "nearly c3" in made.note["refusals"][0]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenticrs.platform.data.dataset import Dataset, Features, Interactions, Positive
-from agenticrs.platform.data.splits import Part, Split, make_fold, parse_split
+from agenticrs.platform.data.splits import Part, Split, make_fold, parse_split, sample_of
 from agenticrs.platform.errors import DataError
 
 SPLITS = ("leave_one_out", "temporal:valid=0.2,test=0.2", "random", "random:seed=3,test=0.4")
@@ -224,3 +224,13 @@ def test_an_unknown_part_is_refused() -> None:
     part: Any = "train"
     with pytest.raises(DataError, match="use valid or test"):
         make_fold(dataset_of([(0, 0, 0, 1)]), "random", part)
+
+
+def test_the_sample_is_fixed_grows_by_inclusion_and_is_spread_over_users() -> None:
+    users = np.arange(1000, dtype=np.int32)
+    small, large = sample_of(users, 0.2), sample_of(users, 0.5)
+    assert (small.sum(), large.sum()) == (200, 500)
+    assert large[small].all()
+    assert 60 < small[:500].sum() < 140
+    assert 60 < small[::2].sum() < 140
+    assert sample_of(users[:3], 0.01).sum() == 1
