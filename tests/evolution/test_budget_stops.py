@@ -45,10 +45,12 @@ def test_a_trial_counts_its_share_of_a_gpu_times_its_seconds(world: World) -> No
     fake = watched(world, [], gpu=True, seconds=10.0).with_settings(gpus_per_trial=0.25)
     with opened(fake, trials=1, agents=("bpr", "ease")) as cycle:
         (row,) = search(cycle, "bpr", QUICK[:1])
-        assert (row.state, row.seconds, row.gpu_seconds) == ("done", 20.0, 5.0), "both rungs"
+        assert (row.state, row.seconds, row.gpu_seconds) == ("done", 30.0, 7.5), (
+            "two rungs, and to the end"
+        )
         (given,) = search(cycle, "ease", [{"l2": 5.0}])
         assert given.gpu_seconds == 0.0, "closed forms stay on the CPU"
-        assert cycle.spent_gpu_seconds() == cycle.spent_gpu_seconds("bpr") == 5.0
+        assert cycle.spent_gpu_seconds() == cycle.spent_gpu_seconds("bpr") == 7.5
         assert cycle.spent_gpu_seconds("ease") == 0.0
 
 
@@ -56,10 +58,10 @@ def test_without_a_gpu_nothing_is_counted(world: World) -> None:
     admit(world, "bpr")
     with opened(watched(world, [], seconds=10.0), trials=1, agents=("bpr",)) as cycle:
         (row,) = search(cycle, "bpr", QUICK[:1])
-    assert (row.seconds, row.gpu_seconds) == (20.0, 0.0)
+    assert (row.seconds, row.gpu_seconds) == (30.0, 0.0)
 
 
-@pytest.mark.parametrize(("on_gpu", "used"), [(True, 5.0), (False, 2.5)])
+@pytest.mark.parametrize(("on_gpu", "used"), [(True, 7.5), (False, 5.0)])
 def test_what_failed_counts_where_trials_get_a_gpu(
     world: World, monkeypatch: pytest.MonkeyPatch, on_gpu: bool, used: float
 ) -> None:
@@ -68,7 +70,7 @@ def test_what_failed_counts_where_trials_get_a_gpu(
     fake = watched(world, [], gpu=True, seconds=10.0, loses="0/full")
     with opened(fake, trials=1, agents=("bpr",)) as cycle:
         (row,) = search(cycle, "bpr", QUICK[:1])
-    assert (row.state, row.seconds, row.gpu_seconds) == ("failed", 20.0, used)
+    assert (row.state, row.seconds, row.gpu_seconds) == ("failed", 30.0, used)
 
 
 def test_gpu_seconds_end_the_search_of_those_who_use_them(world: World) -> None:
@@ -95,7 +97,7 @@ def test_nobody_is_lost_when_the_budget_ends_between_two_rungs(world: World) -> 
     assert len(rows) == 3, "the wave had begun"
     assert {row.state for row in rows} <= {"done", "pruned"}
     for row in rows:
-        assert row.seconds == (20.0 if row.state == "done" else 10.0)
+        assert row.seconds == 10.0 * (len(row.note[trials.RUNGS]) + (row.state == "done"))
         assert row.reward is not None
     assert any(row.state == "done" for row in rows)
 
