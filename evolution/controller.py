@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agenticrs.evolution import (
+    alternation,
     bootstrap,
     compositional,
+    course,
     individual,
     objective_configuration,
     outages,
@@ -27,7 +29,7 @@ from agenticrs.evolution.canaries import outcomes
 from agenticrs.evolution.cycle import Cycle, Event, StepFunction, StepName, Watcher, run
 from agenticrs.evolution.cycle_report import files
 from agenticrs.evolution.drift import Look
-from agenticrs.evolution.request import CycleKind, EvolveRequest
+from agenticrs.evolution.request import CycleKind, EvolveRequest, Kinds
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
 from agenticrs.platform.database import session_scope
@@ -58,6 +60,17 @@ Trim = Callable[[Budget], Budget]
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """What the cycles of one call have in common."""
+
+    dataset: str
+    agents: tuple[str, ...]
+    budget: Budget
+    trim: Trim
+    who: str
+
+
+@dataclass(frozen=True)
 class Controller:
     """Evolution of one surface; ``watch`` is told what happens."""
 
@@ -73,7 +86,7 @@ class Controller:
 
     def evolve(
         self,
-        kinds: tuple[CycleKind, ...] = ("individual", "compositional"),
+        kinds: Kinds = ("individual", "compositional"),
         *,
         agents: tuple[str, ...] = (),
         trials: int | None = None,
@@ -90,6 +103,9 @@ class Controller:
         has moved, or the objectives have, the graph changes first: compositional cycles come before
         individual ones (``sensing.restructure_first``). Where the world has, each agent is trained
         anew once before.
+
+        ``alternating``: what comes next by what the last cycles brought (``alternation.choose``),
+        up to one individual cycle. Raises NothingDue, with the reason, when that is no cycle.
 
         ``who`` asks for them, and so may not approve what comes of them. ``trim`` is asked before
         each new cycle: it may make its budget smaller, or refuse it by an
@@ -108,7 +124,7 @@ class Controller:
         }
         preflight.refuse_senseless(budget)
         parse_objectives(settings.objective_weights)
-        name = self._dataset(dataset)
+        asked = _Asked(self._dataset(dataset), agents, budget, trim, who)
         with self._lease() as leased, self.services.open_runner() as runner:
             # Starting Ray takes seconds: all cycles of this call use the same one.
             one = replace(leased.services, open_runner=lambda: nullcontext(runner))
@@ -117,18 +133,10 @@ class Controller:
             done = working._resume()
             with session_scope(self.services.engine) as session:
                 resumed = [cycles.get(session, cycle_id).kind for cycle_id in done]
-                serving = promotion.serving(session, self.surface)
-            wanted: list[CycleKind] = [kind for kind in kinds if kind not in resumed]
-            if serving is None and "bootstrap" not in wanted:
-                wanted.insert(0, "bootstrap")
-            order, look = working._ordered(wanted, name)
-            if look is not None and order[0] == "compositional" and working._moved(look):
-                # Versions that learnt before the world moved say little about which graph fits now.
-                again = working._request("individual", agents, trim({**budget, "trials": 1}), who)
-                done.append(working._start(again, name, look))
-            for kind in order:
-                request = working._request(kind, agents, trim(budget), who)
-                done.append(working._start(request, name, look))
+            if kinds == "alternating":
+                done += working._alternate(asked, resumed)
+            else:
+                done += working._in_turn([kind for kind in kinds if kind not in resumed], asked)
         self._resume_decided()
         return done
 
@@ -151,9 +159,7 @@ class Controller:
 
         None when nothing serves. Raises EvolutionError when the dataset is not clear.
         """
-        dataset = self._dataset(None)
-        snapshot = self.services.datasets.load(dataset, self._fold_in_feedback(dataset))
-        return sensing.look_at(self.services, self.surface, snapshot)
+        return self._look(self._dataset(None))
 
     def resume(self) -> list[int]:
         """Go on with cycles that were cut off, or whose proposal was decided; return their ids."""
@@ -211,22 +217,80 @@ class Controller:
             else "agenticrs data import, or agenticrs data generate",
         )
 
+    def _in_turn(self, wanted: list[CycleKind], asked: _Asked) -> list[int]:
+        """Cycles of all these kinds; a bootstrap before them where nothing serves."""
+        with session_scope(self.services.engine) as session:
+            serving = promotion.serving(session, self.surface)
+        if serving is None and "bootstrap" not in wanted:
+            wanted.insert(0, "bootstrap")
+        order, look, why = self._ordered(wanted, asked.dataset)
+        done = []
+        if look is not None and order[0] == "compositional" and self._moved(look):
+            done.append(self._anew(asked, look, why))
+        for kind in order:
+            told = why if kind == "compositional" else ""
+            done.append(self._next(kind, asked, look, told))
+        return done
+
+    def _alternate(self, asked: _Asked, resumed: list[str]) -> list[int]:
+        """Cycles of the kinds that come next, up to an individual one, or one that waits."""
+        done: list[int] = []
+        ran = set(resumed)
+        while "individual" not in ran:
+            look = self._look(asked.dataset)
+            record = course.read(self.services, self.surface, look, asked.agents)
+            choice = alternation.choose(record, self.services.settings.saturated_after)
+            if choice.kind is None and not ran:
+                raise alternation.NothingDue(choice.reason, hint=choice.hint)
+            if choice.kind is None or choice.kind in ran:
+                self.watch(Event(0, "sense", f"no other cycle now: {choice.reason}"))
+                break
+            if record.trigger and look is not None and self._moved(look):
+                done.append(self._anew(asked, look, choice.reason))
+            done.append(self._next(choice.kind, asked, look, choice.reason))
+            ran.add(choice.kind)
+        return done
+
+    def _anew(self, asked: _Asked, look: Look, why: str) -> int:
+        """Train each agent once again, before another graph is looked for.
+
+        Versions that learnt before the world moved say little about which graph fits now.
+        """
+        once = replace(asked, budget={**asked.budget, "trials": 1})
+        return self._next("individual", once, look, f"agents are trained anew once: {why}", True)
+
+    def _next(
+        self,
+        kind: CycleKind,
+        asked: _Asked,
+        look: Look | None,
+        why: str = "",
+        anew: bool = False,
+    ) -> int:
+        budget = asked.trim(asked.budget)
+        request = self._request(kind, asked.agents, budget, asked.who, why, anew)
+        return self._start(request, asked.dataset, look)
+
+    def _look(self, dataset: str) -> Look | None:
+        """At the newest data, feedback included; None when nothing serves."""
+        snapshot = self.services.datasets.load(dataset, self._fold_in_feedback(dataset))
+        return sensing.look_at(self.services, self.surface, snapshot)
+
     def _ordered(
         self, wanted: list[CycleKind], dataset: str
-    ) -> tuple[list[CycleKind], Look | None]:
+    ) -> tuple[list[CycleKind], Look | None, str]:
         """The kinds in order: by habit as asked for, compositional first when something moved.
 
-        Also the look at the data that said so, for the cycles to come.
+        Also the look at the data that said so, for the cycles to come, and why the order changed.
         """
         if not {"individual", "compositional"} <= set(wanted):
-            return wanted, None
-        snapshot = self.services.datasets.load(dataset, self._fold_in_feedback(dataset))
-        look = sensing.look_at(self.services, self.surface, snapshot)
+            return wanted, None, ""
+        look = self._look(dataset)
         why = sensing.restructure_first(self.services, self.surface, look)
         if not why:
-            return wanted, look
-        self.watch(Event(0, "sense", f"the graph changes first: {why}"))
-        return sorted(wanted, key=("bootstrap", "compositional", "individual").index), look
+            return wanted, look, ""
+        order = sorted(wanted, key=("bootstrap", "compositional", "individual").index)
+        return order, look, f"the graph changes first: {why}"
 
     def _moved(self, look: Look) -> bool:
         return look.drift.detected(self.services.settings.alpha)
@@ -276,12 +340,20 @@ class Controller:
             stages.open_test(cycle, canary.after)
 
     def _request(
-        self, kind: CycleKind, agents: tuple[str, ...], budget: Mapping[str, Any], who: str
+        self,
+        kind: CycleKind,
+        agents: tuple[str, ...],
+        budget: Mapping[str, Any],
+        who: str,
+        why: str = "",
+        anew: bool = False,
     ) -> EvolveRequest:
         settings = self.services.settings
         return EvolveRequest(
             kind=kind,
             who=who,
+            why=why,
+            anew=anew,
             agents=agents if kind == "individual" else (),
             split=settings.split,
             seed=settings.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 CycleKind = Literal["bootstrap", "individual", "compositional"]
 """bootstrap: first versions and a first composition; individual: agents change, the graph stands
 still; compositional: the graph changes."""
+Kinds = tuple[CycleKind, ...] | Literal["alternating"]
+"""Cycles one after the other, or whichever comes next by what the last ones brought."""
+KindsAsked = Literal["both", "individual", "compositional", "alternating"]
+KINDS: Mapping[KindsAsked, Kinds] = {
+    "both": ("individual", "compositional"),
+    "individual": ("individual",),
+    "compositional": ("compositional",),
+    "alternating": "alternating",
+}
+"""By the words in which people ask for them."""
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -22,6 +33,10 @@ class EvolveRequest(BaseModel):
     kind: CycleKind
     who: str = "evolution"
     """Who asked for it: nobody approves what they asked for."""
+    why: str = ""
+    """Why it comes now and is of this kind, where that was not what somebody asked for."""
+    anew: bool = False
+    """Agents are trained once again because the world has moved; nothing is searched for."""
     agents: tuple[str, ...] = ()
     """Agents that may take part; empty = all that are admitted."""
     trials: int = Field(ge=1)

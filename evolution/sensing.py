@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from agenticrs.evolution import blueprint, stages
@@ -11,6 +14,7 @@ from agenticrs.evolution.services import Services
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import agents, cycles, promotion
+from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import CompositionRow
 
 
@@ -18,9 +22,13 @@ def sense(cycle: Cycle) -> Result:
     """Look at the snapshot that the cycle works on."""
     serving = stages.serving_row(cycle)
     rows = len(cycle.dataset.interactions)
+    told: Result = {"agents": digest(cycle.all_specs)}
+    if cycle.request.why:
+        told["why"] = cycle.request.why
+        cycle.say(f"{cycle.request.kind} because {cycle.request.why}")
     if serving is None:
         cycle.say(f"nothing serves on {cycle.surface!r} yet; {rows:,} interactions to learn from")
-        return {"serving": None, "interactions": rows, "new_interactions": rows}
+        return {**told, "serving": None, "interactions": rows, "new_interactions": rows}
     look = cycle.look
     if look is None or (look.champion, look.snapshot) != (serving.fingerprint, cycle.fingerprint):
         look = _since(cycle.services, serving, cycle.dataset)
@@ -30,6 +38,7 @@ def sense(cycle: Cycle) -> Result:
         + (", and they have drifted" if moved.detected(alpha) else "")
     )
     return {
+        **told,
         "serving": serving.number,
         "champion_fingerprint": serving.fingerprint,
         "interactions": rows,
@@ -68,6 +77,12 @@ def restructure_first(services: Services, surface: str, look: Look | None) -> st
     if objectives is not None and wanted != objectives:
         return f"business objectives have other weights: {settings.objectives}"
     return ""
+
+
+def digest(specs: Mapping[str, AgentSpec]) -> str:
+    """Of all that agents say of themselves: another one when one comes, goes or changes."""
+    told = {name: spec.model_dump(mode="json") for name, spec in specs.items()}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _since(services: Services, serving: CompositionRow, dataset: Dataset) -> Look:

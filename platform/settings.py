@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     minimum_effect: float = Field(default=0.0, ge=0, lt=1)
     """Least relative gain that a better version must show for certain; 0: the test decides."""
 
+    saturated_after: int = Field(default=2, ge=1)
+    """Individual cycles in a row without a gain, after which alternation changes the graph."""
+
     turns: Literal["credit", "rotation"] = "credit"
     """Who evolves first, and with how much of a cycle: by credit and expected gain, or in turn."""
 

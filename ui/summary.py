@@ -26,6 +26,7 @@ def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
         "cycle": cycle_id,
         "kind": row.kind,
         "state": row.state,
+        "why": row.request.get("why", ""),
         "outcome": row.error or _outcome(steps, proposal.id if proposal else None),
         "trials": len(tried),
         "seconds": round(sum(trial.seconds for trial in tried), 1),

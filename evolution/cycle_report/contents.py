@@ -130,6 +130,8 @@ def _facts(found: _Found) -> Table:
     if drift := sense.get("drift"):
         moved = "yes" if drift.get("detected") else "no"
         facts.insert(2, ("drift", f"{moved} (p {drift['p_value']:.3f}, {drift['rows']:,} rows)"))
+    if why := row.request.get("why"):
+        facts.insert(0, (f"why {row.kind}", _said(str(why))))
     return Table(("What", ""), facts)
 
 

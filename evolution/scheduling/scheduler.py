@@ -18,10 +18,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agenticrs.evolution import outages
+from agenticrs.evolution.alternation import NothingDue
 from agenticrs.evolution.controller import Controller, lease_name
+from agenticrs.evolution.request import KINDS
 from agenticrs.evolution.scheduling import plan, triggers
 from agenticrs.evolution.scheduling.allowance import Allowance, UsedUp
-from agenticrs.evolution.scheduling.spec import KINDS, ScheduleSpec
+from agenticrs.evolution.scheduling.spec import ScheduleSpec
 from agenticrs.platform.allocator import give_back
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError, Conflict, LeaseLost
@@ -269,9 +271,10 @@ class Scheduler:
             return "cut off", str(error), self._cycles_since(before), False
         except Conflict as error:
             return "refused", str(error), self._cycles_since(before), False
-        except UsedUp as error:
+        except (NothingDue, UsedUp) as error:
             ran = self._cycles_since(before)
-            return ("done" if ran else "refused"), str(error), ran, False
+            fine = ran or isinstance(error, NothingDue)
+            return ("done" if fine else "refused"), str(error), ran, False
         except Exception as error:  # how a run ends is its outcome
             ran = self._cycles_since(before)
             if outages.is_outage(error):

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from agenticrs.evolution.request import CycleKind
+from agenticrs.evolution.request import KindsAsked
 from agenticrs.evolution.scheduling import blackout, times
 from agenticrs.platform.errors import AgenticRSError
 
@@ -32,12 +32,6 @@ _AHEAD = 500
 """Times that are looked at to find those outside of blackouts."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 Word = Annotated[str, StringConstraints(max_length=60)]
-Kind = Literal["both", "individual", "compositional"]
-KINDS: dict[Kind, tuple[CycleKind, ...]] = {
-    "both": ("individual", "compositional"),
-    "individual": ("individual",),
-    "compositional": ("compositional",),
-}
 
 
 class InvalidSchedule(AgenticRSError):
@@ -78,7 +72,8 @@ class ScheduleSpec(BaseModel):
     """How often new data and drift are looked at."""
     cooldown_seconds: float = Field(default=21600.0, ge=0, le=366 * 86400, allow_inf_nan=False)
     """Least time between two runs that new data or drift begin."""
-    kind: Kind = "both"
+    kind: KindsAsked = "both"
+    """``alternating`` begins a cycle only when one is due by what the last ones brought."""
     agents: tuple[Word, ...] = Field(default=(), max_length=100)
     """Only these agents take part in individual cycles; empty: the usual ones."""
     trials: int | None = Field(default=None, ge=1, le=100_000)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agenticrs.ui.cli.output import JsonOption, emit, friendly, out, record, table
+from agenticrs.ui.cli.output import JsonOption, emit, err, friendly, out, record, table, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agenticrs.evolution.request import CycleKind
     from agenticrs.registry.proposals import Verdict
     from agenticrs.registry.tables import ProposalRow, TrialRow
 
@@ -24,7 +23,9 @@ Who = Annotated[str, typer.Option("--who", help="Who decides", default_factory=g
 
 
 def evolve(
-    kind: Annotated[str, typer.Option(help="individual, compositional or both")] = "both",
+    kind: Annotated[
+        str, typer.Option(help="individual, compositional, both or alternating")
+    ] = "both",
     dataset: Annotated[str | None, typer.Option(help="Dataset (default: the setting)")] = None,
     agent: Annotated[list[str] | None, typer.Option(help="Only these agents")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Candidates for each agent")] = None,
@@ -37,29 +38,31 @@ def evolve(
 ) -> None:
     """Run evolution cycles now; one that was cut off goes on first."""
     with friendly():
+        from agenticrs.evolution.alternation import NothingDue
+        from agenticrs.evolution.request import KINDS
         from agenticrs.platform.errors import EvolutionError
         from agenticrs.platform.settings import load_settings
         from agenticrs.ui.cli.progress import watching
         from agenticrs.ui.summary import cycle_summary
         from agenticrs.ui.wiring import build_controller
 
-        kinds: dict[str, tuple[CycleKind, ...]] = {
-            "both": ("individual", "compositional"),
-            "individual": ("individual",),
-            "compositional": ("compositional",),
-        }
+        kinds = {str(name): found for name, found in KINDS.items()}
         if kind not in kinds:
             raise EvolutionError(f"unknown kind {kind!r}", hint=f"one of {', '.join(kinds)}")
+        done: list[int] = []
         with watching(quiet=as_json) as watch:
             controller = build_controller(load_settings(dataset=dataset), watch)
-            done = controller.evolve(
-                kinds[kind],
-                agents=tuple(agent or ()),
-                trials=trials,
-                seconds=seconds,
-                gpu_seconds=gpu_seconds,
-                who=who or getpass.getuser(),
-            )
+            try:
+                done = controller.evolve(
+                    kinds[kind],
+                    agents=tuple(agent or ()),
+                    trials=trials,
+                    seconds=seconds,
+                    gpu_seconds=gpu_seconds,
+                    who=who or getpass.getuser(),
+                )
+            except NothingDue as error:  # an answer, and no failure
+                err.print(f"no cycle is due: {text(error.message)}\n[dim]{text(error.hint)}[/dim]")
         summaries = [cycle_summary(controller.services.engine, cycle_id) for cycle_id in done]
         if as_json:
             emit(summaries)
@@ -74,6 +77,8 @@ def show_summary(summary: dict[str, Any]) -> None:
         f"[bold]cycle {summary['cycle']}[/bold] ({summary['kind']}): {summary['state']}"
         f"  [dim]{summary['outcome']}[/dim]"
     )
+    if summary["why"]:
+        out.print(f"[dim]{summary['kind']} because {text(summary['why'])}[/dim]")
     if summary["agents"]:
         table("agents", summary["agents"], as_json=False)
     if summary["composition"]:

@@ -35,7 +35,7 @@ OnDrift = Annotated[
 ]
 Check = Annotated[float | None, typer.Option(help="Seconds between looks at the data")]
 Cooldown = Annotated[float | None, typer.Option(help="Least seconds between triggered runs")]
-Kind = Annotated[str | None, typer.Option(help="both, individual or compositional")]
+Kind = Annotated[str | None, typer.Option(help="both, individual, compositional or alternating")]
 Agents = Annotated[list[str] | None, typer.Option("--agent", help="Only these agents")]
 Trials = Annotated[int | None, typer.Option(help="Candidates for each agent; 0: the setting")]
 Seconds = Annotated[float | None, typer.Option(help="Budget of a cycle; 0: the setting")]

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine
 
 from agenticrs.evolution import outages
+from agenticrs.evolution.alternation import NothingDue
 from agenticrs.evolution.controller import Controller, lease_name
 from agenticrs.evolution.drift import Drift, Look, Signal
 from agenticrs.evolution.scheduling import edits
@@ -171,6 +172,18 @@ def test_what_is_due_runs_once_and_the_next_time_is_written_with_it(stage: Stage
     assert (call["trials"], call["seconds"]) == (3, 90)
     assert stage.runs() == [("time", "done")]
     assert stage.last().cycles == {"ids": [1]}
+
+
+def test_a_run_that_finds_no_cycle_due_is_done_and_says_why(stage: Stage) -> None:
+    stage.add(every_seconds=3600, kind="alternating")
+    stage.controller.error = NothingDue("proposal 7 waits", hint="decide it")
+    scheduler = stage.scheduler()
+    stage.later(hours=1, seconds=5)
+    assert scheduler.look() is not None
+    stage.finish(scheduler)
+    assert stage.controller.calls[0]["kinds"] == "alternating"
+    assert stage.runs() == [("time", "done")]
+    assert (stage.last().cycles, stage.last().why) == ({"ids": []}, "proposal 7 waits (decide it)")
 
 
 def test_two_leaders_at_the_same_moment_begin_one_run(stage: Stage) -> None:
