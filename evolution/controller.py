@@ -132,7 +132,9 @@ class Controller:
             admit_first(one)
             done = working._resume()
             with session_scope(self.services.engine) as session:
-                resumed = [cycles.get(session, cycle_id).kind for cycle_id in done]
+                rows = [cycles.get(session, cycle_id) for cycle_id in done]
+                # To train anew is no cycle that was asked for.
+                resumed = [row.kind for row in rows if not row.request.get("anew")]
             if kinds == "alternating":
                 done += working._alternate(asked, resumed)
             else:

@@ -154,6 +154,20 @@ def test_drift_changes_the_graph_at_once_and_once(world: World) -> None:
     assert surface.alternate() == ["individual"], "the same drift is answered"
 
 
+def test_a_training_anew_that_was_cut_off_does_not_stand_for_what_comes_after(world: World) -> None:
+    surface = Surface(world.with_settings(trials=1, minimum_effect=9.0))
+    surface.alternate()
+    surface.shift()
+
+    def pull_the_plug(event: Event) -> None:
+        if "trained anew once" in event.text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(surface.world.controller(), watch=pull_the_plug).evolve("alternating")
+    assert surface.alternate()[-2:] == ["compositional", "individual"]
+
+
 @pytest.mark.usefixtures("another_graph")
 def test_a_proposal_from_before_the_drift_does_not_hold_up_the_answer(world: World) -> None:
     surface = Surface(world.with_settings(trials=1, minimum_effect=9.0, saturated_after=1))
