@@ -37,9 +37,9 @@ def experience(
     cycle: str,
     stored: PolicyState,
 ) -> Experience:
-    """What can be learnt from the candidates of one cycle, known by the name ``cycle``.
+    """What can be learnt from the candidates of one search, known by the name ``cycle``.
 
-    ``stored`` is what was known before the cycle: it says how far apart rewards should be.
+    ``stored`` is what was known before it: it says how far apart rewards should be.
     """
     by_number = sorted(tried, key=lambda t: t.number)
     rows = {t.number: row for t in by_number if (row := actions.row(t.values)) is not None}
@@ -73,7 +73,7 @@ def state(
     ``known`` are candidates whose results are there; ``tried`` counts those drawn before.
     """
     done = [t for t in known if t.state == "done" and t.reward is not None]
-    spent = sum(t.metrics.get("seconds", 0.0) for t in known) / max(situation.seconds, 1e-9)
+    spent = sum(t.seconds for t in known) / max(situation.seconds, 1e-9)
     rewards = [float(t.reward or 0.0) for t in done]
     best: tuple[float, ...] = (0.0,) * actions.width
     placed = [

@@ -20,7 +20,7 @@ from agenticrs.evolution.methods.policy_draws import Features, FloatArray
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import ConcreteParameter
 
-FORMAT = "3"
+FORMAT = "4"
 REMEMBERED = 1024
 """Trials that are kept to learn from again; whole cycles are forgotten, the oldest first."""
 
