@@ -62,19 +62,23 @@ class Learnt:
         return features.draws(features.of_states(now[None]) @ self.state.actor + self.own)
 
 
-def learn(actions: Actions, state: PolicyState, cycle: Experience) -> Learnt:
-    """The next version, after the trials of ``cycle`` and all that ``state`` remembers.
+def learn(actions: Actions, state: PolicyState, *cycles: Experience) -> Learnt:
+    """The next version, after the trials of ``cycles`` and all that ``state`` remembers.
 
     Trials of a cycle that it knows already are replaced (some may have got their reward since).
-    Without trials there is nothing to learn: the state stays as it is.
+    Without trials there is nothing to learn: the state stays as it is. Of several cycles, the last
+    one is the present one.
     """
     features = Features(actions)
-    if not len(cycle):
+    lived = [cycle for cycle in cycles if len(cycle)]
+    if not lived:
         return Learnt(state, np.zeros(features.shape[1]))
-    memory = state.memory.with_cycle(cycle)
+    memory = state.memory
+    for cycle in lived:
+        memory = memory.with_cycle(cycle)
     z, phi = features.of_states(memory.states), features.of_rows(memory.rows)
     alike = memory.cycles[:, None] == memory.cycles
-    mine = memory.cycles == cycle.cycles[0]
+    mine = memory.cycles == lived[-1].cycles[0]
     near = phi @ phi.T
     covariance = _SHARED * (z @ z.T) * near + alike * (_OWN * near + _LEVEL)
     goes_on = np.append(memory.cycles[1:] == memory.cycles[:-1], False)
