@@ -11,7 +11,7 @@ from typing import Any, cast
 from agenticrs.agents import catalogue
 from agenticrs.agents.agent import Agent
 from agenticrs.agents.grammar.document import Architecture
-from agenticrs.agents.grammar.structured import architecture, recipe
+from agenticrs.agents.grammar.structured import architecture, left_open, recipe
 from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
@@ -321,9 +321,7 @@ class _Workshop:
         return recipe(own, own.config_type, own.spec.space)
 
     def _recipe_of(self, values: Values) -> tuple[ConcreteParameter, ...]:
-        """The recipe, without what the structure says itself (loss, negatives)."""
-        settled = Architecture.model_validate(values[STRUCTURE]).trained_by().settled
-        return tuple(parameter for parameter in self._recipe if parameter.name not in settled)
+        return left_open(self._recipe, Architecture.model_validate(values[STRUCTURE]))
 
     @cached_property
     def _known(self) -> Mapping[str, Architecture]:

@@ -14,7 +14,7 @@ from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.evidence import Evidence
-from agenticrs.evolution.learning import Learning
+from agenticrs.evolution.learning import learnings
 from agenticrs.evolution.outer_reward.arena import Arena, Entry
 from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
 from agenticrs.evolution.selection import membership
@@ -226,12 +226,14 @@ def promote(cycle: Cycle) -> Result | Waiting:
 
 def observe(cycle: Cycle) -> Result:
     """As after every cycle; and what the policies of the agents have learnt is kept."""
-    versions = {}
+    versions, of_recipes = {}, {}
     for name in cycle.results["plan"]["agents"]:
-        space = cycle.specs[name].space
+        space = agent_methods.space_of(cycle, name)
         if "policy" in space.methods and space.parameters:
-            versions[name] = Learning(cycle, name, space.expand()).keep()
-    return {**stages.observe(cycle), "policies": versions}
+            whole, *recipes = learnings(cycle, name)
+            versions[name] = whole.keep()
+            of_recipes[name] = {one.key: one.keep() for one in recipes}
+    return {**stages.observe(cycle), "policies": versions, "recipe_policies": of_recipes}
 
 
 STEPS: dict[StepName, StepFunction] = {

@@ -6,6 +6,7 @@ brings one along; then settings that only shape the agent's own document mean no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import field_validator
@@ -86,3 +87,11 @@ def recipe(
         if all(fingerprint(agent.document(config)) == own for config in drawn):
             kept.append(parameter)
     return tuple(kept)
+
+
+def left_open(
+    recipe: Sequence[ConcreteParameter], structure: Architecture
+) -> tuple[ConcreteParameter, ...]:
+    """The recipe without what the structure says itself (loss, negatives)."""
+    settled = structure.trained_by().settled
+    return tuple(parameter for parameter in recipe if parameter.name not in settled)

@@ -25,6 +25,7 @@ from agenticrs.evolution.methods.policy_experience import (
 from agenticrs.evolution.methods.policy_learning import Learnt, learn
 from agenticrs.evolution.methods.policy_situation import Situation
 from agenticrs.evolution.methods.policy_state import PolicyState
+from agenticrs.evolution.methods.structures import grouped
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import ConcreteParameter
 
@@ -74,13 +75,20 @@ class Policy:
         return [*wanted, *self._draw(actions, tried, seen, n - len(wanted))]
 
     def learnt(self, tried: Sequence[Tried]) -> PolicyState:
-        """What is known after these results, of whichever method: to be stored at a cycle's end."""
+        """What is known after these results, of whichever method: to be stored at a cycle's end.
+
+        Candidates of several structures, whose recipes are this space, are searches side by side:
+        each was drawn by what was known of its own structure, and has a level of its own.
+        """
         return self._learnt(tried).state
 
     def _learnt(self, tried: Sequence[Tried]) -> Learnt:
         actions = Actions(self.space)
-        found = experience(actions, self.situation, tried, self.cycle, self.stored)
-        return learn(actions, self.stored, found)
+        searches = [
+            experience(actions, self.situation, rows, f"{self.cycle}/{name}", self.stored)
+            for name, rows in grouped(tried).items()
+        ]
+        return learn(actions, self.stored, *searches)
 
     def _draw(
         self, actions: Actions, tried: Sequence[Tried], seen: set[object], n: int

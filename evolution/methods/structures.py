@@ -16,6 +16,8 @@ from agenticrs.evolution.methods.points import STRUCTURE
 
 OWN = "own"
 """What stands in the place of a fingerprint for the agent's own structure."""
+NO_DOCUMENT = "none"
+"""And for what is no document of the grammar: it was refused, or its bounds have changed since."""
 Groups = dict[str, list[Tried]]
 """Structure -> its candidates, both in the order in which they came."""
 DEAR = 4.0
@@ -32,8 +34,8 @@ def structure_key(values: Values) -> str:
 
     try:
         return fingerprint(Architecture.model_validate(brought))
-    except ValueError:  # refused as no document: a group of its own, which never gets a reward
-        return "none"
+    except ValueError:  # a group of its own, which never gets a reward
+        return NO_DOCUMENT
 
 
 def grouped(tried: Sequence[Tried]) -> Groups:
