@@ -3,16 +3,25 @@
 Rows of a log depend on each other (a user's, an hour's), and new users and items arrive all the
 time, so tests that count rows as independent cry wolf. Here the window itself says how much it
 varies: each of its blocks of consecutive rows is compared with rows before it, as the newest rows
-are with the end of the window, at the same distance (the longer ago, the more unlike), and the
-alarm is raised when the newest stand out. As long as the platform goes on as it did, the newest
-block is as likely as any other to be the most unlike, so at most a share ``alpha`` of looks raises
-a false alarm (a rank test, as in conformal prediction; Vovk et al. 2005). Four signals look for
-different changes; the rank of their largest deviation decides.
+are with the end of the window, at the same distance (the longer ago, the more unlike).
+
+The newest block should then lie where least squares expect another block: at the level of the
+others, and on their line through time. Either has the usual prediction interval, a t distribution,
+and the larger of the two p values counts, so that neither a platform that stays nor one that moves
+steadily is an alarm. Neighbours are alike, so the blocks count as fewer: n (1 - r) / (1 + r) at a
+correlation r of neighbours (Bayley and Hammersley 1946). Of four signals, each looking for another
+kind of change, the smallest p value counts four times (Bonferroni).
+
+Nothing of this is exact: blocks are not normal, and how alike they are is an estimate. How often
+looks at generated platforms raise a false alarm is measured (``benchmarks/drift.py``). ``alpha`` is
+for a single look; who looks again and again will be alarmed in the end.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,13 +31,18 @@ from agenticrs.platform.data.dataset import Dataset
 
 Floats = npt.NDArray[np.floating[Any]]
 BLOCKS = 39
-"""Blocks of the window: with the newest one forty ranks, the least p value is 1/40."""
+"""Blocks of the window."""
 BEFORE = 10
 """What a block is compared with: so many blocks' rows before it."""
 LEAST_ROWS = 50
 """Rows of a block below which its shares are noise."""
 _BINS = 10
 _SMALL = 1e-4
+_ALIKE = 1e-3
+"""An index so small is as good as none."""
+_NEVER, _CERTAIN = 1e-300, 1 - 1e-9
+_CLOSEST = 0.9
+"""Neighbours are taken to be no more alike than that."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,12 @@ class Signal:
     usual: float
     """Mean over the window's blocks."""
     deviation: float
-    """(value - usual) in standard deviations of the blocks."""
+    """Its p value, said as standard deviations of a normal distribution: 1.6 for .05."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What was found; ``p_value`` of the largest deviation of all signals."""
+    """What was found; ``p_value``, (0, 1], is that of the largest deviation, for all signals."""
 
     signals: tuple[Signal, ...]
     p_value: float
@@ -98,25 +112,49 @@ def drift(dataset: Dataset, known: int) -> Drift:
     starts = np.linspace(BEFORE * size + between, known - size, BLOCKS).astype(np.int64)
     looks = [_unlike(dataset, order, start - between, start, size) for start in starts.tolist()]
     looks.append(_unlike(dataset, order, known, total - size, size))
-    measured = np.array([list(look.values()) for look in looks]).T  # (signals, BLOCKS + 1)
-    usual = measured[:, :-1]
-    deviations = _standard(measured, usual)
-    # For the rank all count alike: measured by the others alone, the newest would stand out.
-    largest = _standard(measured, measured).max(0)
-    p_value = float((1 + (largest[:-1] >= largest[-1]).sum()) / (1 + BLOCKS))
-    signals = tuple(
-        Signal(name, float(row[-1]), float(mean), float(deviation))
-        for name, row, mean, deviation in zip(
-            looks[0], measured, usual.mean(1), deviations[:, -1], strict=True
-        )
-    )
-    return Drift(signals, p_value, size)
+    places = np.append(starts, total - size).astype(np.float64)
+    signals, least = [], 1.0
+    for name in looks[0]:
+        found = np.array([look[name] for look in looks])
+        p_value = max(_chance(name, found, places, degree) for degree in (0, 1))
+        least = min(least, p_value)
+        size_of = np.abs(found)
+        deviation = -NormalDist().inv_cdf(min(p_value, _CERTAIN))
+        signals.append(Signal(name, float(size_of[-1]), float(size_of[:-1].mean()), deviation))
+    return Drift(tuple(signals), min(1.0, len(signals) * least), size)
 
 
-def _standard(measured: Floats, usual: Floats) -> Floats:
-    """Deviations from the mean of each row of ``usual`` in its standard deviations."""
-    mean, spread = usual.mean(1, keepdims=True), usual.std(1, keepdims=True)
-    return np.asarray((measured - mean) / (spread + 1e-9))
+def _chance(name: str, found: Floats, places: Floats, degree: int) -> float:
+    """P value of the last one found, where the others have a level (degree 0) or a line (1).
+
+    ``found`` and ``places``, (BLOCKS + 1,). Indices count by their logarithm, which is closer to
+    normal and where only more is unusual; the reward's difference, as it is, to both sides.
+    """
+    signed = name == "reward"
+    heights = found if signed else np.log(found + _ALIKE)
+    at = (places - places[:-1].mean()) / places[:-1].std()
+    terms = at[:, None] ** np.arange(degree + 1)  # orthogonal over the window, of mean square 1
+    usual, newest = terms[:-1], terms[-1]
+    fit = usual.T @ heights[:-1] / BLOCKS
+    rest = heights[:-1] - usual @ fit
+    spread = float((rest**2).mean()) + 1e-12
+    # An estimate from so few is too low by about 1 / BLOCKS.
+    alike = float((rest[1:] * rest[:-1]).mean()) / spread + 1 / BLOCKS
+    alike = min(max(0.0, alike), _CLOSEST)
+    number = max(BLOCKS * (1 - alike) / (1 + alike), degree + 3.0)
+    free = number - degree - 1
+    variance = spread * number / free * (1 + float(newest @ newest) / number)
+    t = float(heights[-1] - newest @ fit) / variance**0.5
+    return 2 * _beyond(abs(t), free) if signed else _beyond(t, free)
+
+
+def _beyond(t: float, free: float) -> float:
+    """Chance that Student's t with so many degrees of freedom exceeds ``t``, (0, 1).
+
+    By Wallace's (1959) normal deviate; for less than 5 degrees it is too large rather than small.
+    """
+    deviate = math.sqrt(free * math.log1p(t * t / free)) * (8 * free + 1) / (8 * free + 3)
+    return max(math.erfc(math.copysign(deviate, t) / math.sqrt(2)) / 2, _NEVER)
 
 
 def population_stability(expected: Floats, actual: Floats) -> float:
@@ -132,7 +170,10 @@ def population_stability(expected: Floats, actual: Floats) -> float:
 def _unlike(
     dataset: Dataset, order: npt.NDArray[np.int64], end: int, start: int, size: int
 ) -> dict[str, float]:
-    """How unlike the rows [start, start + size) are those just before ``end``, by signal."""
+    """How unlike the rows [start, start + size) are those just before ``end``, by signal.
+
+    Indices, at least 0, and the difference of the shares of positives, in [-1, 1].
+    """
     log = dataset.interactions
     base, rows = order[end - BEFORE * size : end], order[start : start + size]
     taken, least = log.behaviours[dataset.positive.behaviour], dataset.positive.minimum
@@ -147,9 +188,7 @@ def _unlike(
     found["behaviours"] = max(
         _moved(values[base], values[rows]) for values in log.behaviours.values()
     )
-    found["reward"] = abs(
-        float((taken[rows] >= least).mean()) - float((taken[base] >= least).mean())
-    )
+    found["reward"] = float((taken[rows] >= least).mean() - (taken[base] >= least).mean())
     return found
 
 
