@@ -42,7 +42,7 @@ def newer_data(then: Pass, now: Pass | None) -> tuple[Figure, ...]:
         Figure(
             name="p-value of drift",
             value=moved.p_value if moved.rows else None,
-            how=f"rank of the newest {moved.rows:,} rows among blocks of those before"
+            how=f"the newest {moved.rows:,} rows beside what blocks of those before lead to expect"
             if moved.rows
             else "not measured: too few new rows, too many, or a log without times",
         ),

@@ -309,8 +309,8 @@ def test_newer_data_is_another_measurement(place: World, tmp_path: Path) -> None
     now = figure(card, "system", "value@10 on newer data")
     assert now.value is not None
     assert "199 interactions later" in now.how
-    # The rows are made up, so that they are the most unlike of all forty blocks.
-    assert value(card, "system", "p-value of drift") == 1 / 40
+    # The rows are made up, and unlike any before them.
+    assert 0 < value(card, "system", "p-value of drift") < 0.01
 
 
 def test_without_newer_data_it_says_so(card: ReportCard) -> None:
