@@ -47,9 +47,11 @@ def log(seed: int, *, moved: str = "", growing: bool = False) -> Dataset:
 
 @pytest.mark.parametrize("moved", ["users", "items", "behaviours", "reward"])
 def test_a_planted_change_is_detected_by_its_signal(moved: str) -> None:
+    # A rank among forty blocks never is below .025. Of the reward 141 rows say less.
+    alpha = 0.05 if moved == "reward" else 0.01
     for seed in range(5):
         found = drift(log(seed, moved=moved), KNOWN)
-        assert found.detected(0.01), found  # a rank among forty blocks never is
+        assert found.detected(alpha), found
         largest = max(found.signals, key=lambda signal: signal.deviation)
         assert largest.name == moved
 
