@@ -17,7 +17,11 @@ from agenticrs.platform.data.splits import parse_split
 
 Column = npt.NDArray[Any]
 _TELLS = 0.9
-"""Correlation, or share of pure groups, from which a feature knows the answer."""
+"""Correlation, or share of those with a tag, from which a feature knows the answer."""
+_NAMES = 0.6
+"""Share of what chance leaves open that no honest feature of a user gets right."""
+_MARKS = 0.9
+"""The same for a context and the label of its row."""
 _ENOUGH = 20
 _ENOUGH_WITH_TAG = 8
 _MOST_COMMON = 0.5
@@ -55,7 +59,9 @@ def check_fold(fold: Fold) -> HealthReport:
         Check(
             "no feature is the label",
             lambda: no_label(fold),
-            "make features of what was known before the held-out rows",
+            # A stored dataset keeps its columns, and takes new values for them.
+            "import the column again, made of what was known before the held-out rows, or "
+            "the log without it under another name",
         ),
     )
     return HealthReport(tuple(check.run() for check in asked))
@@ -141,12 +147,14 @@ def _fault_of_user_features(fold: Fold) -> str:
         if _share_of_most_common(item) > _MOST_COMMON:
             continue
         for name, column in [*features.categorical.items(), *features.numeric.items()]:
-            if _follows(column[users], item) or _pure(column[users], item) > _TELLS:
+            if _follows(column[users], item):
                 return f"user feature {name!r} tells which item is held out"
+            if told := _told(column[users], item, _NAMES):
+                return f"user feature {name!r} tells which item is held out: {told}"
         for name, table in features.multi_hot.items():
             _, kind = np.unique(table[users], axis=0, return_inverse=True)
-            if _pure(kind.ravel(), item) > _TELLS:
-                return f"user feature {name!r} tells which item is held out"
+            if told := _told(kind.ravel(), item, _NAMES):
+                return f"user feature {name!r} tells which item is held out: {told}"
             for tag in range(table.shape[1]):
                 tagged = item[table[users, tag] > 0]
                 if len(tagged) >= _ENOUGH_WITH_TAG and _share_of_most_common(tagged) > _TELLS:
@@ -171,14 +179,19 @@ def _fault_of_item_features(fold: Fold) -> str:
 
 
 def _fault_of_context(dataset: Dataset) -> str:
-    """A context must not say whether the row is a positive."""
+    """A context must not say whether the row is a positive.
+
+    Rows without one are not asked: where another source brought them, that they lack it says where
+    they come from, and so what they are.
+    """
     rows = dataset.interactions
     label = dataset.is_positive(rows)
-    if len(rows) < _ENOUGH or not 0.05 < label.mean() < 0.95:
-        return ""
     for name, codes in rows.context.items():
-        if _pure(codes, label) > 0.99:
-            return f"context {name!r} tells which rows are positives"
+        known = codes > 0
+        if known.sum() < _ENOUGH or not 0.05 < label[known].mean() < 0.95:
+            continue
+        if told := _told(codes[known], label[known], _MARKS):
+            return f"context {name!r} tells which rows are positives: {told}"
     return ""
 
 
@@ -204,20 +217,46 @@ def _share_of_most_common(values: Column) -> float:
     return float(np.unique(values, return_counts=True)[1].max() / len(values))
 
 
-def _pure(groups: Column, values: Column) -> float:
-    """Share of those who have company in their group whose whole group has one value.
+def _told(groups: Column, values: Column, most: float) -> str:
+    """In words how often a column names the value, where that is more than ``most`` allows.
 
-    0 where fewer than 20 have company, or all are one group.
+    Counted is what chance leaves open: a column that is shuffled has the same groups and knows
+    nothing. Some wrong codes do not hide what the others say.
+    """
+    found = _named(groups, values)
+    if found == 0:
+        return ""
+    chance = _named(np.random.default_rng(0).permutation(groups), values)
+    if found - chance <= most * (1 - chance):
+        return ""
+    return f"right for {found:.0%}, by chance for {chance:.0%}"
+
+
+def _named(groups: Column, values: Column) -> float:
+    """Share of those with company in their group whose value most of the others there have.
+
+    A tie counts half. Nobody is one of their own others, so that small groups do not name
+    themselves. 0 where fewer than 20 have company.
     """
     _, group = np.unique(groups, return_inverse=True)
     _, value = np.unique(values, return_inverse=True)
     size = np.bincount(group)
-    both = np.unique(group * (value.max() + 1) + value) // (value.max() + 1)
-    single = np.bincount(both, minlength=len(size)) == 1
     company = size > 1
-    if size[company].sum() < _ENOUGH or len(size) < 2:
+    if size[company].sum() < _ENOUGH:
         return 0.0
-    return float(size[company & single].sum() / size[company].sum())
+    kinds = value.max() + 1
+    pair, count = np.unique(group * kinds + value, return_counts=True)
+    owner = pair // kinds
+    order = np.lexsort((-count, owner))
+    first = np.searchsorted(owner[order], np.arange(len(size)))
+    ranked = np.append(count[order], 0)
+    best = ranked[first]
+    second = np.where(np.bincount(owner) > 1, ranked[first + 1], 0)
+    # What the others have most often, but for this value: one with this value is left out.
+    rival = np.where(count == best[owner], second[owner], best[owner])
+    right = (count - 1 > rival) + 0.5 * ((count - 1 == rival) & (count > 1))
+    with_company = company[owner]
+    return float((count * right)[with_company].sum() / size[company].sum())
 
 
 def _beyond(values: Column, known: Column) -> Column:

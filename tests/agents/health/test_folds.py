@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,9 @@ from tests.agents.conftest import small_fold
 from agenticrs.agents.health.folds import check_fold
 from agenticrs.agents.health.sample import N_ITEMS, N_USERS, sample_of
 from agenticrs.platform.data.dataset import Features, Fold, Interactions
+from agenticrs.platform.data.generated import GeneratorConfig, generate
 from agenticrs.platform.data.splits import make_fold
+from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.errors import DataError
 
 Spoil = Callable[[Fold], Fold]
@@ -207,6 +210,92 @@ def test_features_that_know_the_past_or_nothing_are_not_refused() -> None:
     group = (np.arange(60) % 2).astype(np.int32)  # people of one taste have a group in common
     honest = with_user_features(honest, categorical={"group": group}, cardinality={"group": 2})
     assert check_fold(honest).passed, check_fold(honest).summary()
+
+
+def with_mood(fold: Fold, right: float) -> Fold:
+    """A renamed code of the held-out item beside honest columns, right for a share of the users."""
+    dataset, rng = fold.dataset, np.random.default_rng(0)
+    codes = np.zeros(dataset.n_users, np.int32)
+    codes[fold.heldout.user] = fold.heldout.item + 1
+    wrong = rng.random(dataset.n_users) > right
+    codes[wrong] = rng.integers(1, dataset.n_items + 1, int(wrong.sum()))
+    codes = rng.permutation(dataset.n_items + 1)[codes].astype(np.int32)
+    features = dataset.user_features
+    spoilt = replace(
+        features,
+        categorical={**features.categorical, "mood": codes},
+        cardinality={**features.cardinality, "mood": dataset.n_items + 1},
+    )
+    return replace(fold, dataset=replace(dataset, user_features=spoilt))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Fold:
+    """A fold of the generated platform with enough users for shares."""
+    raw = generate(GeneratorConfig(n_users=3000, n_items=150)).raw
+    dataset = DatasetStore(tmp_path_factory.mktemp("large")).save("generated", raw)
+    return make_fold(dataset, "leave_one_out", "valid")
+
+
+@pytest.mark.parametrize("right", [0.99, 0.9, 0.75])
+def test_a_code_of_the_item_that_is_wrong_for_some_users_is_found(
+    large: Fold, right: float
+) -> None:
+    (fault,) = check_fold(with_mood(large, right)).failures
+    assert fault.name == "no feature is the label"
+    told = re.search(r"'mood' tells which item is held out: right for (\d+)%, by", fault.detail)
+    assert told
+    assert int(told[1]) == pytest.approx(100 * right, abs=3), "the share is told as it is"
+
+
+@pytest.mark.parametrize("right", [0.0, 0.3, 0.5])
+def test_a_feature_that_tells_half_of_it_is_a_good_feature(large: Fold, right: float) -> None:
+    report = check_fold(with_mood(large, right))
+    assert report.passed, report.summary()
+
+
+def test_numbers_and_tags_that_name_the_item_for_most_users_are_found(large: Fold) -> None:
+    mood = with_mood(large, 0.9).dataset.user_features.categorical["mood"]
+    for features in (
+        {"numeric": {"mood": mood.astype(np.float32)}},
+        {"multi_hot": {"mood": np.eye(mood.max() + 1, dtype=np.float32)[mood]}},
+    ):
+        report = check_fold(with_user_features(large, **features))
+        assert "right for" in report.summary()
+
+
+def test_names_of_users_and_groups_that_have_a_taste_are_not_refused(large: Fold) -> None:
+    n_users, n_items = large.dataset.n_users, large.dataset.n_items
+    favourite = np.zeros(n_users, np.int32)
+    rows = large.dataset.interactions
+    favourite[rows.user] = rows.item  # the latest item of the history: known before
+    honest = {
+        "name": np.arange(n_users, dtype=np.int32),
+        "household": (np.arange(n_users) // 2).astype(np.int32),
+        "everybody": np.zeros(n_users, np.int32),
+        "latest": favourite,
+    }
+    size = {name: max(n_users, n_items) for name in honest}
+    report = check_fold(with_user_features(large, categorical=honest, cardinality=size))
+    assert report.passed, report.summary()
+
+
+def test_a_context_that_is_nearly_the_label_is_found() -> None:
+    fold = context_that_is_the_label(small_fold())
+    rows = fold.dataset.interactions
+    tab = rows.context["tab"].copy()
+    tab[::100] = 3 - tab[::100]
+    noisy = with_history(fold, replace(rows, context={"tab": tab}))
+    assert "context 'tab' tells which rows are positives" in check_fold(noisy).summary()
+
+
+def test_rows_that_lack_a_context_are_no_leak() -> None:
+    fold = context_that_is_the_label(small_fold())
+    rows = fold.dataset.interactions
+    taken = fold.dataset.is_positive(rows)
+    other_source = replace(rows, context={"tab": taken.astype(np.int32)})
+    report = check_fold(with_history(fold, other_source))
+    assert report.passed, report.summary()
 
 
 def test_a_sample_is_small_and_its_heldout_rows_are_decoys(log: Fold) -> None:
