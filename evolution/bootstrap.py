@@ -14,6 +14,7 @@ from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import blueprint, stages
 from agenticrs.evolution.candidates import upstream
 from agenticrs.evolution.candidates.evaluation_cache import Evaluations
+from agenticrs.evolution.candidates.examination import healthy
 from agenticrs.evolution.candidates.rungs import fail, keep, propose, resources, training_seconds
 from agenticrs.evolution.candidates.upstream import Upstream
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
@@ -154,7 +155,7 @@ STEPS: dict[StepName, StepFunction] = {
 
 def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> None:
     implementations = catalogue.load_agents()
-    rows = _unpaid(cycle, rows, above)
+    rows = _unpaid(cycle, _healthy(cycle, rows, above), above)
     by_key = {f"cycle-{cycle.id}/{row.agent}/0/full": row for row in rows}
     jobs = [
         Job(
@@ -185,6 +186,16 @@ def _train(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> No
             fail(cycle, row, f"{outcome.cause}: {outcome.message}", outcome.seconds)
             cycle.say(f"{row.agent} failed: {outcome.message}")
         cycle.forget_checkpoint(row)
+
+
+def _healthy(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> list[TrialRow]:
+    """The defaults that may be trained; agents of other packages are examined first."""
+    implementations, well = catalogue.load_agents(), list[TrialRow]()
+    for row in rows:
+        spec = cycle.specs[row.agent]
+        inputs = above.inputs(spec) if above else ()
+        well += healthy(cycle, spec, implementations[row.agent], [row], inputs)
+    return well
 
 
 def _unpaid(cycle: Cycle, rows: Sequence[TrialRow], above: Upstream | None) -> Sequence[TrialRow]:

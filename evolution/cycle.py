@@ -88,6 +88,7 @@ class Cycle:
     held: Held | None = None
     """The lease that it works under; None where nobody else can be at the same cycle."""
     results: dict[str, Result] = field(default_factory=dict)
+    """By step; a step may put here what it has found so far: that is kept when it fails."""
     step: StepName = "sense"
     _resources: ExitStack = field(default_factory=ExitStack)
 
@@ -211,7 +212,8 @@ def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
             cycle.check_lease()  # what went wrong may be that somebody else is at the same rows
             with session_scope(engine) as session:
                 text = f"{type(error).__name__}: {error}"
-                cycles.finish_step(session, cycle.id, name, {}, "failed", error=text)
+                found = cycle.results.get(name, {})
+                cycles.finish_step(session, cycle.id, name, found, "failed", error=text)
                 cycles.finish(session, cycle.id, "failed", error=f"{name}: {error}")
             raise
         waits = isinstance(answer, Waiting)

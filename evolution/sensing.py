@@ -1,4 +1,7 @@
-"""What has changed since the champion was made: new rows, a world that moved, other objectives."""
+"""Whether the data of a cycle are sound, and what has changed since the champion was made.
+
+Changes are new rows, a world that moved, other objectives.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from agenticrs.evolution import blueprint, stages
+from agenticrs.evolution import blueprint, fold_health, stages
 from agenticrs.evolution.cycle import Cycle, Result
 from agenticrs.evolution.drift import NOTHING, Look, drift
 from agenticrs.evolution.services import Services
@@ -19,7 +22,13 @@ from agenticrs.registry.tables import CompositionRow
 
 
 def sense(cycle: Cycle) -> Result:
-    """Look at the snapshot that the cycle works on."""
+    """Look at the snapshot that the cycle works on. Raises EvolutionError when it is not sound."""
+    cycle.results["sense"] = {"fold": fold_health.examined(cycle)}
+    fold_health.demand(cycle.results["sense"]["fold"])
+    return {**cycle.results["sense"], **_changes(cycle)}
+
+
+def _changes(cycle: Cycle) -> Result:
     serving = stages.serving_row(cycle)
     rows = len(cycle.dataset.interactions)
     told: Result = {"agents": digest(cycle.all_specs)}

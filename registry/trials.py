@@ -238,6 +238,21 @@ def set_content(session: Session, trial_id: int, content: str) -> None:
     session.add(row)
 
 
+def notes(session: Session, agent: str, fingerprint: str) -> list[dict[str, Any]]:
+    """What is noted with an agent's candidates on that data, whatever came of them."""
+    found = session.exec(
+        select(TrialRow.note).where(TrialRow.agent == agent, TrialRow.fingerprint == fingerprint)
+    )
+    return [dict(note) for note in found]
+
+
+def add_note(session: Session, trial_id: int, note: Mapping[str, Any]) -> None:
+    """Note something with a trial, beside what is noted already."""
+    row = get(session, trial_id)
+    row.note = {**row.note, **note}
+    session.add(row)
+
+
 def most_of_a_gpu(session: Session, agent: str) -> float | None:
     """The largest share of a GPU's memory that a finished trial of that agent held, or None."""
     metrics = session.exec(

@@ -16,10 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from agenticrs.agents.agent import Agent
-from agenticrs.agents.health.check import check
-from agenticrs.agents.health.report import HealthReport
-from agenticrs.agents.trial import CandidateArrays, TrialRequest, TrialResult, run_trial
+from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution.candidates.evaluation_cache import Evaluations
+from agenticrs.evolution.candidates.examination import healthy
 from agenticrs.evolution.candidates.halving import goes_on
 from agenticrs.evolution.candidates.rungs import (
     complete,
@@ -34,13 +33,12 @@ from agenticrs.evolution.candidates.rungs import (
 )
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.method import Method
-from agenticrs.evolution.methods.points import STRUCTURE, tried
+from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.selection import mean_reward
-from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgentError
-from agenticrs.platform.jobs.job import Failed, Job, Outcome, Resources, Succeeded
+from agenticrs.platform.jobs.job import Failed, Job, Outcome, Succeeded
 from agenticrs.registry import trials
 from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import TrialRow
@@ -136,7 +134,8 @@ class AgentSearch:
         return drawn
 
     def _evaluate(self, wave: Sequence[TrialRow]) -> None:
-        wave = self._healthy([row for row in wave if self._passes_static_check(row)])
+        wave = [row for row in wave if self._passes_static_check(row)]
+        wave = healthy(self.cycle, self.spec, self.implementation, wave, self.inputs)
         wave = [self._evaluations.named(row) for row in wave]
         for place in range(len(self.cycle.request.rungs)):
             wave = self._at_rung(wave, place)
@@ -176,35 +175,6 @@ class AgentSearch:
             fail(self.cycle, row, f"static check: {error}")
             return False
         return True
-
-    def _healthy(self, wave: Sequence[TrialRow]) -> list[TrialRow]:
-        """Those that pass the health checks; only a new structure can be ill, so others pass."""
-        drawn = {
-            f"cycle-{row.cycle_id}/{row.agent}/{row.number}/health": row
-            for row in wave
-            if row.state == "proposed" and row.config.get(STRUCTURE)
-        }
-        ill = set()
-        for outcome in self.cycle.runner.run([self._examination(k, r) for k, r in drawn.items()]):
-            row = drawn[outcome.key]
-            if not isinstance(outcome, Succeeded):
-                fail(
-                    self.cycle, row, f"health, {outcome.cause}: {outcome.message}", outcome.seconds
-                )
-                ill.add(row.id)
-            elif not outcome.value.passed:
-                fail(self.cycle, row, f"health: {outcome.value.summary()}", outcome.seconds)
-                ill.add(row.id)
-        return [row for row in wave if row.id not in ill]
-
-    def _examination(self, key: str, row: TrialRow) -> Job:
-        settings = self.cycle.services.settings
-        return Job(
-            key,
-            examine,
-            (self.cycle.shared_fold, TrialRequest(row.agent, row.config, row.seed), self.inputs),
-            Resources(cpus=settings.cpus_per_trial, gpus=0.0, time_limit=settings.trial_seconds),
-        )
 
     def _deserves(self, row: TrialRow) -> bool:
         # A closed-form agent costs the same at every effort: a rung would only add to it.
@@ -327,10 +297,3 @@ def _rungs(row: TrialRow) -> Sequence[Mapping[str, Any]]:
 def _name(place: int | None) -> str:
     """Of a rung, as jobs and errors call it."""
     return "full" if place is None else f"rung-{1 + place}"
-
-
-def examine(
-    fold: Fold, request: TrialRequest, inputs: Sequence[CandidateArrays] = ()
-) -> HealthReport:
-    """The health checks of a candidate, as a job: it may crash, and ends alone."""
-    return check(fold, request, [source.agent for source in inputs])

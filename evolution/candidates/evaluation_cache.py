@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from agenticrs.agents.agent import Agent, OutcomeLearner
 from agenticrs.agents.precision import has_bfloat16
 from agenticrs.agents.trial import CandidateArrays, device_of
 from agenticrs.evolution.candidates import trial_files
+from agenticrs.evolution.candidates.code import code_of, is_foreign
 from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, draws_at_random
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.platform.database import session_scope
@@ -29,8 +26,6 @@ from agenticrs.platform.jobs.job import Job, Resources, Succeeded
 from agenticrs.registry import provenance, trials
 from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import TrialRow
-
-_OWN = "agenticrs"
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ class Evaluations:
         return [t for t in found if t.id != row.id and t.device == self.place.device]
 
     def _content(self, row: TrialRow) -> str:
-        code = _code_of(self.implementation)
+        code = code_of(self.implementation)
         if self.place is None or code is None:
             return ""
         request = self.cycle.request
@@ -172,44 +167,10 @@ class Evaluations:
 
 def seed_counts(implementation: type[Agent[Any]]) -> bool:
     """Whether another seed may give another result; of a plug-in nobody knows."""
-    own = implementation.__module__.partition(".")[0] == _OWN
-    return draws_at_random(implementation) or not own or issubclass(implementation, OutcomeLearner)
+    known = not is_foreign(implementation) and not issubclass(implementation, OutcomeLearner)
+    return draws_at_random(implementation) or not known
 
 
 def _whole(totals: Mapping[str, Any]) -> bool:
     """Whether training came to its planned end: no time limit cut it short."""
     return bool(totals.get("trained_share", 0.0) >= 1.0)
-
-
-def _code_of(implementation: type[Agent[Any]]) -> str | None:
-    """Digest of the code of AgenticRS and of the package that the agent comes from, if any."""
-    packages = sorted({_OWN, implementation.__module__.partition(".")[0]})
-    found = [_source(package) for package in packages]
-    return None if None in found else " ".join(str(one) for one in found)
-
-
-@cache
-def _source(package: str) -> str | None:
-    """Digest of a package's Python files, or None where there are none to be seen."""
-    module = sys.modules.get(package)
-    file = getattr(module, "__file__", None)
-    texts: dict[str, Path] = {}
-    for folder in map(Path, getattr(module, "__path__", [])):
-        texts |= {str(one.relative_to(folder)): one for one in _python_files(folder)}
-    if not texts and file is not None:
-        texts = {Path(file).name: Path(file)}
-    digest = hashlib.sha256()
-    for name, one in sorted(texts.items()):
-        digest.update(f"{name} ".encode())
-        digest.update(one.read_bytes())
-    return digest.hexdigest() if texts else None
-
-
-def _python_files(folder: Path) -> list[Path]:
-    """All of them below a folder, through links, each folder once."""
-    found, seen = list[Path](), set[str]()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(here))
-        folders[:] = [f for f in folders if os.path.realpath(os.path.join(here, f)) not in seen]
-        found += [Path(here, name) for name in names if name.endswith(".py")]
-    return found

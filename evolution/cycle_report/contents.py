@@ -127,12 +127,23 @@ def _facts(found: _Found) -> Table:
     if "interactions" in sense:
         new = f"{sense['interactions']:,}, {sense['new_interactions']:,} of them new to what served"
         facts.insert(1, ("interactions", new))
+    if fold := sense.get("fold"):
+        facts.append(("checks of the data", _checked(fold, row.id)))
     if drift := sense.get("drift"):
         moved = "yes" if drift.get("detected") else "no"
         facts.insert(2, ("drift", f"{moved} (p {drift['p_value']:.3f}, {drift['rows']:,} rows)"))
     if why := row.request.get("why"):
         facts.insert(0, (f"why {row.kind}", _said(str(why))))
     return Table(("What", ""), facts)
+
+
+def _checked(fold: Mapping[str, Any], cycle: int | None) -> str:
+    """What the checks of the fold said, and to which cycle they said it."""
+    failed = [f"{one['name']}: {one['detail']}" for one in fold["checks"] if not one["passed"]]
+    if failed:
+        return _said("; ".join(failed))
+    asked = f"{fold['seconds']:g} s" if fold["cycle"] == cycle else f"in cycle {fold['cycle']}"
+    return f"{len(fold['checks'])} passed, {asked}"
 
 
 def _planned(found: _Found) -> list[Block]:

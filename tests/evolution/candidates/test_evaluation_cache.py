@@ -145,10 +145,10 @@ def test_other_code_data_or_device_is_another_content(
     ran: list[str] = []
     (first,) = tried(world, "ease", EASE[:1], ran)
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation_cache, "_code_of", lambda implementation: "changed")
+        patch.setattr(evaluation_cache, "code_of", lambda implementation: "changed")
         tried(world, "ease", EASE[:1], ran)
         assert ran == ["ease/0/full"]
-        patch.setattr(evaluation_cache, "_code_of", lambda implementation: None)
+        patch.setattr(evaluation_cache, "code_of", lambda implementation: None)
         for _ in range(2):
             tried(world, "ease", EASE[:1], ran)
             assert ran == ["ease/0/full"], "code that nobody can see is never the same"
