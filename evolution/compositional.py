@@ -17,7 +17,7 @@ from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
 from agenticrs.evolution import blueprint, library, segments, stages, wishes
 from agenticrs.evolution.candidates import trial_files
-from agenticrs.evolution.candidates.rungs import SEGMENTS, fail, next_number, stored_id
+from agenticrs.evolution.candidates.rungs import SEGMENTS, draw, fail, stored_id
 from agenticrs.evolution.candidates.rungs import propose as propose_trial
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
@@ -96,21 +96,9 @@ def evaluate(cycle: Cycle) -> Result:
             left = wanted - len(rows)
             if left <= 0 or cycle.spent_seconds() >= cycle.request.seconds:
                 break
-            drawn = method.ask([tried(row) for row in rows], min(left, 2 * cycle.runner.parallel))
-            if not drawn:
+            wave = draw(cycle, cycle.surface, method, min(left, 2 * cycle.runner.parallel))
+            if not wave:
                 break
-            first = next_number(cycle, cycle.surface)
-            wave = [
-                propose_trial(
-                    cycle,
-                    agent=cycle.surface,
-                    number=number,
-                    method=candidate.origin,
-                    config=dict(candidate.values),
-                    note=candidate.note,
-                )
-                for number, candidate in enumerate(drawn, first)
-            ]
         _measure(cycle, arena, wave, baseline)
         cycle.say("compositions measured", min(1.0, (len(rows) + len(wave)) / wanted))
     return {

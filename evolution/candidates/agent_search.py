@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,11 +22,10 @@ from agenticrs.evolution.candidates.examination import healthy
 from agenticrs.evolution.candidates.halving import goes_on
 from agenticrs.evolution.candidates.rungs import (
     complete,
+    draw,
     draws_at_random,
     fail,
     keep,
-    next_number,
-    propose,
     resources,
     stored_id,
     training_seconds,
@@ -113,25 +112,10 @@ class AgentSearch:
         return f"saturated: {ended.reason}" if ended else ""
 
     def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
-        """The next wave, one by one: what was paid for a candidate is in its row at once."""
+        """The next wave."""
         wanted = min(self.trials - len(rows), self.cycle.runner.parallel)
-        drawn: list[TrialRow] = []
-        while len(drawn) < wanted:
-            found = self.method.ask([tried(row) for row in self._rows()], 1)
-            if not found:
-                break
-            drawn += [
-                propose(
-                    self.cycle,
-                    agent=self.spec.name,
-                    number=next_number(self.cycle, self.spec.name),
-                    method=candidate.origin,
-                    config=complete(self.implementation, candidate.values),
-                    note=candidate.note,
-                )
-                for candidate in found
-            ]
-        return drawn
+        whole = partial(complete, self.implementation)
+        return draw(self.cycle, self.spec.name, self.method, wanted, whole)
 
     def _evaluate(self, wave: Sequence[TrialRow]) -> None:
         wave = [row for row in wave if self._passes_static_check(row)]

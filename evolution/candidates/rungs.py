@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agenticrs.agents import catalogue
@@ -13,7 +13,8 @@ from agenticrs.evolution import segments
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.methods.points import STRUCTURE
+from agenticrs.evolution.methods.method import Method, Values
+from agenticrs.evolution.methods.points import STRUCTURE, tried
 from agenticrs.evolution.selection import mean_reward
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import AgenticRSError
@@ -76,6 +77,39 @@ def propose(
             split=cycle.request.split,
             note=note,
         )
+
+
+def draw(
+    cycle: Cycle,
+    agent: str,
+    method: Method,
+    wanted: int,
+    config: Callable[[Values], Mapping[str, Any]] = dict,
+) -> list[TrialRow]:
+    """The rows of at most ``wanted`` candidates, as ``config`` makes them of what is drawn.
+
+    They are asked for one by one: what was paid for a candidate is in its row before the next is
+    drawn, whatever happens then.
+    """
+    drawn: list[TrialRow] = []
+    while len(drawn) < wanted:
+        with session_scope(cycle.services.engine) as session:
+            known = [tried(row) for row in trials.of_cycle(session, cycle.id, agent)]
+        found = method.ask(known, 1)
+        if not found:
+            break
+        drawn += [
+            propose(
+                cycle,
+                agent=agent,
+                number=next_number(cycle, agent),
+                method=candidate.origin,
+                config=config(candidate.values),
+                note=candidate.note,
+            )
+            for candidate in found
+        ]
+    return drawn
 
 
 def keep(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agenticrs.evolution.methods.limits import held
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
@@ -17,6 +18,9 @@ from agenticrs.evolution.methods.saturation import LEAST, WINDOW, saturated
 from agenticrs.evolution.methods.structures import OWN, Groups, bare, grouped, paying, structure_key
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import Limit
+
+_TURN, _WHY = "turn", "turn_reason"
+"""Where a candidate's note keeps whose turn it was, and why."""
 
 SearchFor = Callable[[Values], Method]
 """The search over the recipe of one structure, given the values that it was proposed with; values
@@ -139,7 +143,8 @@ class AlternateOnSaturation:
 
     ``others`` follow the second one, and the first them. A method's turn ends when it has tried
     ``window`` candidates and the last ``window`` brought no gain of more than ``least`` of the best
-    reward. One that draws nothing passes its turn.
+    reward. One that draws nothing passes its turn. A wave is drawn by one of them: while candidates
+    are open, only whoever drew them draws more.
     """
 
     first: Method
@@ -151,16 +156,18 @@ class AlternateOnSaturation:
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n`` of whoever has the turn; their note says who, and why."""
+        methods, begun = self._methods, _of_this_wave(tried)
         who, why = self.turn(tried)
-        methods = self._methods
+        if begun is not None:
+            who, why = self.names.index(begun[_TURN]), begun[_WHY]
         drawn = methods[who].ask(tried, n)
-        for _ in methods[1:]:
+        for _ in methods[1:] if begun is None else ():
             if drawn:
                 break
             why = f"{self.names[who]} has nothing more to try"
             who = (who + 1) % len(methods)
             drawn = methods[who].ask(tried, n)
-        note = {"turn": self.names[who], "turn_reason": why}
+        note = {_TURN: self.names[who], _WHY: why}
         return [replace(candidate, note={**candidate.note, **note}) for candidate in drawn]
 
     def turn(self, tried: Sequence[Tried]) -> tuple[int, str]:
@@ -197,6 +204,12 @@ def structures_within(trials: int, recipes: int = 2, eta: int = 2) -> int:
     while bracket_trials(structures + 1, recipes, eta) <= trials:
         structures += 1
     return structures
+
+
+def _of_this_wave(tried: Sequence[Tried]) -> Mapping[str, Any] | None:
+    """The note of the last open candidate that was drawn in a turn, or None."""
+    notes = [one.note for one in tried if one.state == "open" and _TURN in one.note]
+    return notes[-1] if notes else None
 
 
 def _recipes(

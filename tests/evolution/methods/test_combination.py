@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -316,3 +316,35 @@ def test_whose_turn_it_is_depends_on_closed_candidates_only(
     method = AlternateOnSaturation(Named("a"), Named("b"), window=3)
     closed = [one for one in tried if one.state != "open"]
     assert method.turn(tried) == method.turn(closed)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Draws two, and then waits until both are done; three rounds."""
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        mine = [one for one in tried if one.values["who"] == "a"]
+        if len(mine) >= 6 or (len(mine) % 2 == 0 and any(one.state == "open" for one in mine)):
+            return []
+        return [Candidate({"who": "a"}, "random")] * min(n, 2 - len(mine) % 2)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_who_waits_for_open_candidates_keeps_the_turn_however_many_are_asked_for(
+    at_once: int,
+) -> None:
+    method = AlternateOnSaturation(Rounds(), Named("b"), ("a", "b"), window=99)
+    waves: list[str] = []
+    tried: list[Tried] = []
+    for _ in range(4):
+        wave: list[Tried] = []
+        while len(wave) < 5:
+            drawn = method.ask([*tried, *wave], min(at_once, 5 - len(wave)))
+            if not drawn:
+                break
+            first = len(tried) + len(wave)
+            wave += [Tried(first + i, c.values, "open", note=c.note) for i, c in enumerate(drawn)]
+        waves.append("".join(one.values["who"] for one in wave))
+        tried += [replace(one, state="done", reward=one.number + 1.0) for one in wave]
+    assert waves == ["aa", "aa", "aa", "bbbbb"]
+    assert {one.note["turn_reason"] for one in wave} == {"a has nothing more to try"}
