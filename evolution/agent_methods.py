@@ -17,6 +17,7 @@ from agenticrs.agents.grammar.variation import Limits
 from agenticrs.agents.training_data import TrainingData
 from agenticrs.evolution import wishes
 from agenticrs.evolution.candidates.seeds import ORIGIN as SEED
+from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.drafting import drafts, language_models
 from agenticrs.evolution.learning import Learning
@@ -45,8 +46,8 @@ from agenticrs.registry.tables import TrialRow
 _OWN_PAST, _SHARED = 3, 2
 """Finished candidates from which an agent goes by its own past; settings that alike ones share."""
 _OTHER_DATA = 2
-"""Earlier snapshots whose best point is tried first on a new one, and whose trials are believed
-as far as it goes there."""
+"""Earlier snapshots (or lists from above) whose best point is tried first on a new one, and whose
+trials are believed as far as it goes there."""
 
 
 def chosen(cycle: Cycle, turns: Mapping[str, Mapping[str, Any]]) -> dict[str, Choice]:
@@ -110,13 +111,17 @@ def broke_limits(cycle: Cycle, agents: Sequence[str]) -> dict[str, dict[str, str
 
 
 def remembered(cycle: Cycle, agent: str) -> list[Tried]:
-    """Finished trials of this agent in earlier cycles on the same data and split, newest first."""
+    """Finished trials of this agent in earlier cycles whose rewards compare, newest first.
+
+    They are those on the same data and split, and on the lists that agents above it put out now.
+    """
     with session_scope(cycle.services.engine) as session:
         rows = trials.finished(
             session, agent, fingerprint=cycle.fingerprint, split=cycle.request.split
         )
-        found = [tried(row) for row in rows if row.cycle_id != cycle.id and row.method != SEED]
-    return _allowed(found)
+    earlier = [row for row in rows if row.cycle_id != cycle.id and row.method != SEED]
+    now = _inputs(cycle, agent) if earlier else ""
+    return _allowed([tried(row) for row in earlier if trials.inputs_of(row) == now])
 
 
 def _generated(values: Values) -> bool:
@@ -126,17 +131,24 @@ def _generated(values: Values) -> bool:
 
 
 def elsewhere(cycle: Cycle, agent: str) -> list[list[Tried]]:
-    """The same on each of the newest other snapshots."""
+    """The same on each of the newest other snapshots, or on other lists from above."""
+    now = _inputs(cycle, agent)
     with session_scope(cycle.services.engine) as session:
         groups = trials.elsewhere(
             session,
             agent,
             cycle.fingerprint,
+            inputs=now,
             snapshots=_OTHER_DATA,
             before_cycle=cycle.id,
         )
         found = [[tried(row) for row in rows if row.method != SEED] for rows in groups]
     return [kept for group in found if (kept := _allowed(group))]
+
+
+def _inputs(cycle: Cycle, agent: str) -> str:
+    """Digest of what the agent is given now; empty for one that is given nothing."""
+    return cycle.once(AgentInputs).digest(cycle.all_specs[agent])
 
 
 def _allowed(candidates: Sequence[Tried]) -> list[Tried]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from agenticrs.evolution.drift import Look
 from agenticrs.evolution.outages import is_outage
@@ -47,6 +47,7 @@ ORDER: tuple[StepName, ...] = (
     "observe",
 )
 Result = dict[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,20 @@ class Cycle:
     """By step; a step may put here what it has found so far: that is kept when it fails."""
     step: StepName = "sense"
     _resources: ExitStack = field(default_factory=ExitStack)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Cycle:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+    def once(self, make: Callable[[Cycle], Made]) -> Made:
+        """What ``make`` gives for this cycle: made at first use, kept while the cycle is open."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: Made = self._made[make]
+        return found
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -56,7 +56,7 @@ def drafts(
         purse(cycle),
         seed=cycle.request.seed,
         useless=lambda what: _book(cycle, agent, what),
-        drafted=_drafted(cycle, agent, lambda row: row.fingerprint),
+        drafted=_drafted(cycle, agent, lambda row: (row.fingerprint, trials.inputs_of(row))),
     )
 
 

@@ -129,7 +129,7 @@ def evaluate(cycle: Cycle) -> Result:
     """Run the cascade of every agent; fixed order, so that the same seed draws the same."""
     names = cycle.results["plan"]["agents"]
     implementations = catalogue.load_agents()
-    inputs = AgentInputs(cycle)
+    inputs = cycle.once(AgentInputs)
     ended = {}
     for place, name in enumerate(names):
         spec = cycle.specs[name]

@@ -41,13 +41,23 @@ def remember(cycle: Cycle) -> int:
             r for r in trials.of_cycle(session, cycle.id) if r.state not in ("proposed", "short")
         ]
         known = {
-            agent: trials.best_reward(
-                session, agent, cycle.fingerprint, cycle.request.split, before_cycle=cycle.id
+            (agent, inputs): trials.best_reward(
+                session,
+                agent,
+                cycle.fingerprint,
+                cycle.request.split,
+                inputs=inputs,
+                before_cycle=cycle.id,
             )
-            for agent in {row.agent for row in rows}
+            for agent, inputs in {(row.agent, trials.inputs_of(row)) for row in rows}
         }
         entries = [
-            _candidate(cycle, row, known[row.agent], bool({row.id} & {*promoted, chosen}))
+            _candidate(
+                cycle,
+                row,
+                known[row.agent, trials.inputs_of(row)],
+                bool({row.id} & {*promoted, chosen}),
+            )
             for row in rows
         ]
         proposal = proposals.of_cycle(session, cycle.id)

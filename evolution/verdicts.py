@@ -59,7 +59,7 @@ def judge(
     settings = cycle.services.settings
     graph = Graph.model_validate(stages.champion(cycle).graph)
     names = [name for name in best if name in champions]
-    inputs = AgentInputs(cycle)
+    inputs = cycle.once(AgentInputs)
     measured = _champions_measured(cycle, names, champions, inputs)
     inside = {name: best[name] for name in names if name in graph.agents()}
     answers, people = _outer(cycle, graph, inside), SimulatedUsers(cycle)

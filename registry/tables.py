@@ -163,7 +163,8 @@ class TrialRow(SQLModel, table=True):
     note: dict[str, Any] = _json()
     """Where it comes from: parent, difference, hypothesis, expected effect, cost of drawing it;
     ``cached_from``: id of the trial whose result was taken instead of training; ``health``: what
-    was examined before training, as a digest, and whether it passed."""
+    was examined before training, as a digest, and whether it passed; ``inputs``: digest of the
+    lists that agents above it put out."""
     content: str = Field(default="", index=True)
     """Digest of all that its result depends on; empty where that is not known."""
     state: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func, or_
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import NotFound
@@ -20,6 +20,8 @@ _GPU_TRIALS = 50
 """Newest trials whose memory on a GPU says what the next ones need."""
 _MOST_ELSEWHERE = 200
 """Most trials that are read of each other snapshot."""
+INPUTS = "inputs"
+"""Where a trial's note keeps the digest of the lists that agents above it put out."""
 
 
 @dataclass(frozen=True)
@@ -141,36 +143,48 @@ def earlier(session: Session, agent: str, *, before_cycle: int, limit: int = 400
 
 
 def elsewhere(
-    session: Session, agent: str, fingerprint: str, *, snapshots: int, before_cycle: int
+    session: Session,
+    agent: str,
+    fingerprint: str,
+    *,
+    inputs: str = "",
+    snapshots: int,
+    before_cycle: int,
 ) -> list[list[TrialRow]]:
-    """Fully trained candidates of earlier cycles on each of the newest other snapshots.
+    """Fully trained candidates of earlier cycles, on each of the newest other snapshots.
 
-    The newest snapshot first, and on each the newest candidate; not more than ``_MOST_ELSEWHERE``
-    of each, so that what is read does not grow with the history.
+    Other lists from above on the same snapshot (``inputs``) are as good as another one. The newest
+    comes first, and of each the newest candidate; not more than ``_MOST_ELSEWHERE`` of each, so
+    that what is read does not grow with the history.
     """
     earlier = (
         TrialRow.agent == agent,
         TrialRow.state == "done",
-        TrialRow.fingerprint != fingerprint,
+        or_(col(TrialRow.fingerprint) != fingerprint, _inputs() != inputs),
         col(TrialRow.cycle_id) < before_cycle,
     )
-    newest = session.exec(
-        select(TrialRow.fingerprint)
+    place = (
+        select(TrialRow.id, TrialRow.fingerprint, _inputs().label(INPUTS))
         .where(*earlier)
-        .group_by(TrialRow.fingerprint)
-        .order_by(func.max(TrialRow.id).desc())
+        .subquery()
+        .c
+    )
+    newest = session.exec(
+        select(place.fingerprint, place.inputs)
+        .group_by(place.fingerprint, place.inputs)
+        .order_by(func.max(place.id).desc())
         .limit(snapshots)
     ).all()
     return [
         list(
             session.exec(
                 select(TrialRow)
-                .where(*earlier, TrialRow.fingerprint == other)
+                .where(*earlier, TrialRow.fingerprint == other, _inputs() == lists)
                 .order_by(col(TrialRow.id).desc())
                 .limit(_MOST_ELSEWHERE)
             )
         )
-        for other in newest
+        for other, lists in newest
     ]
 
 
@@ -180,14 +194,19 @@ def best_reward(
     fingerprint: str,
     split: str,
     *,
+    inputs: str = "",
     before_cycle: int | None = None,
 ) -> float | None:
-    """The best inner reward of an agent on that data and split (before a cycle), or None."""
+    """The best inner reward of an agent on that data and split (before a cycle), or None.
+
+    Of agents that work on lists from above only trials on the same ``inputs`` count.
+    """
     query = select(func.max(TrialRow.reward)).where(
         TrialRow.agent == agent,
         TrialRow.state == "done",
         TrialRow.fingerprint == fingerprint,
         TrialRow.split == split,
+        _inputs() == inputs,
     )
     if before_cycle is not None:
         query = query.where(col(TrialRow.cycle_id) < before_cycle)
@@ -231,10 +250,11 @@ def same_content(session: Session, content: str) -> list[TrialRow]:
     )
 
 
-def set_content(session: Session, trial_id: int, content: str) -> None:
-    """Note what the trial's result depends on, as a digest."""
+def set_content(session: Session, trial_id: int, content: str, inputs: str = "") -> None:
+    """Note what the trial's result depends on, as a digest; and the one of its inputs alone."""
     row = get(session, trial_id)
     row.content = content
+    row.note = {**row.note, **noted(inputs)}
     session.add(row)
 
 
@@ -251,6 +271,16 @@ def add_note(session: Session, trial_id: int, note: Mapping[str, Any]) -> None:
     row = get(session, trial_id)
     row.note = {**row.note, **note}
     session.add(row)
+
+
+def noted(inputs: str) -> dict[str, str]:
+    """The part of a note that keeps a digest of inputs: nothing where there are none."""
+    return {INPUTS: inputs} if inputs else {}
+
+
+def inputs_of(row: TrialRow) -> str:
+    """Digest of the lists that a trial worked on; empty: on none, or nobody knows."""
+    return str(row.note.get(INPUTS, ""))
 
 
 def most_of_a_gpu(session: Session, agent: str) -> float | None:
@@ -324,6 +354,11 @@ def set_run(session: Session, trial_id: int, run_id: str) -> None:
     row = get(session, trial_id)
     row.run_id = run_id
     session.add(row)
+
+
+def _inputs() -> ColumnElement[str]:
+    """``inputs_of`` as SQL."""
+    return func.coalesce(col(TrialRow.note)[INPUTS].as_string(), "")
 
 
 def _record(

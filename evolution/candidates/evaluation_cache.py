@@ -20,6 +20,7 @@ from agenticrs.agents.trial import CandidateArrays, device_of
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.code import code_of, is_foreign
 from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, draws_at_random
+from agenticrs.evolution.candidates.upstream import digest
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.jobs.job import Job, Resources, Succeeded
@@ -45,15 +46,10 @@ def place_of(inputs: Sequence[CandidateArrays] = ()) -> Place:
     """What a worker finds, as a job: only there the device and the shared inputs are known."""
     import torch
 
-    digest = hashlib.sha256()
-    for source in inputs:
-        for part in (source.items, source.scores):
-            digest.update(f"{source.agent} {part.dtype} {part.shape}".encode())
-            digest.update(part.tobytes())
     device = device_of("auto")
     low = "bfloat16" if has_bfloat16(torch.device("cpu")) else "float32"
     hardware = torch.cuda.get_device_name() if device == "cuda" else low
-    found = digest.hexdigest() if len(inputs) else ""
+    found = digest(inputs)
     return Place(device, hardware, torch.__version__, torch.get_num_threads(), found)
 
 
@@ -96,8 +92,9 @@ class Evaluations:
         content = self._content(row)
         if row.state != "proposed" and row.content != content:
             content = ""  # its first rung ran elsewhere, or with other code: it is neither
+        inputs = "" if self.place is None else self.place.inputs
         with session_scope(self.cycle.services.engine) as session:
-            trials.set_content(session, row.id or 0, content)
+            trials.set_content(session, row.id or 0, content, inputs)
             return trials.get(session, row.id or 0)
 
     def at_rung(self, row: TrialRow, place: int) -> TrialRow | None:

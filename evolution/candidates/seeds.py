@@ -41,7 +41,7 @@ def trained_again(
     """
     implementations = catalogue.load_agents()
     drawing = [row for row in rows if draws_at_random(implementations[row.agent]) and seeds > 1]
-    wanted = {row.agent: _rows(cycle, row, seeds - 1) for row in drawing}
+    wanted = {row.agent: _rows(cycle, row, inputs, seeds - 1) for row in drawing}
     jobs = []
     for agent, repeats in wanted.items():
         requests = [
@@ -75,7 +75,7 @@ def trained_again(
     return {row.agent: _done(cycle, row) for row in drawing}
 
 
-def _rows(cycle: Cycle, row: TrialRow, count: int) -> list[TrialRow]:
+def _rows(cycle: Cycle, row: TrialRow, inputs: AgentInputs, count: int) -> list[TrialRow]:
     """The repeats of a candidate, written down where they are missing."""
     known = _repeats(cycle, row)
     return known + [
@@ -85,7 +85,11 @@ def _rows(cycle: Cycle, row: TrialRow, count: int) -> list[TrialRow]:
             number=next_number(cycle, row.agent),
             method=ORIGIN,
             config=row.config,
-            note={"parent": row.number, "difference": "the same with another seed"},
+            note={
+                "parent": row.number,
+                "difference": "the same with another seed",
+                **trials.noted(inputs.digest(cycle.specs[row.agent])),
+            },
         )
         for _ in range(count - len(known))
     ]

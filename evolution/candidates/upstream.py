@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -54,6 +55,16 @@ class Upstream:
         return (self.fused,)
 
 
+def digest(inputs: Sequence[CandidateArrays]) -> str:
+    """What an agent was given, in 64 characters; empty for nothing."""
+    found = hashlib.sha256()
+    for source in inputs:
+        for part in (source.items, source.scores):
+            found.update(f"{source.agent} {part.dtype} {part.shape}".encode())
+            found.update(part.tobytes())
+    return found.hexdigest() if len(inputs) else ""
+
+
 def measure(
     cycle: Cycle,
     graph: Graph,
@@ -85,11 +96,15 @@ def measure(
 
 
 class AgentInputs:
-    """Upstream candidates in shared memory, computed when an agent first needs them."""
+    """Upstream candidates in shared memory, computed when an agent first needs them.
+
+    A cycle has them once: ``cycle.once(AgentInputs)``.
+    """
 
     def __init__(self, cycle: Cycle) -> None:
         self._cycle = cycle
         self._given: dict[tuple[Role, int], Any] = {}
+        self._digests: dict[tuple[Role, int], str] = {}
 
     def of(self, spec: AgentSpec) -> Any:
         """A reference to what an agent of that role and with so many segments gets."""
@@ -97,9 +112,20 @@ class AgentInputs:
             return ()
         key = (spec.role, len(spec.segments))
         if key not in self._given:
-            found = self._alone if spec.role in _TAKE_ALL else self._fused
-            self._given[key] = self._cycle.runner.share(found.inputs(spec))
+            self._given[key] = self._cycle.runner.share(self._inputs(spec))
         return self._given[key]
+
+    def digest(self, spec: AgentSpec) -> str:
+        """Its digest, by which trials on the same lists are known; empty for none."""
+        if spec.role in WITHOUT_LISTS:
+            return ""
+        key = (spec.role, len(spec.segments))
+        if key not in self._digests:
+            self._digests[key] = digest(self._inputs(spec))
+        return self._digests[key]
+
+    def _inputs(self, spec: AgentSpec) -> tuple[CandidateArrays, ...]:
+        return (self._alone if spec.role in _TAKE_ALL else self._fused).inputs(spec)
 
     @cached_property
     def _fused(self) -> Upstream:

@@ -277,3 +277,32 @@ def test_what_is_noted_with_a_result_joins_the_note(store: Store) -> None:
     note = read(store, trial.id).note
     assert [rung["reward"] for rung in note.pop(trials.RUNGS)] == [0.1, 0.2]
     assert note == {"parent": 3, "a": 1, "cached_from": 7}
+
+
+def test_trials_on_other_lists_from_above_are_like_those_on_another_snapshot(store: Store) -> None:
+    def on(inputs: str, reward: float, **given: Any) -> int:
+        made = full(store, reward, agent="mmr", **given)
+        with session_scope(store.engine) as session:
+            trials.set_content(session, made, "", inputs)
+        return made
+
+    nobody_knows = on("", 0.9)
+    older = [on("old lists", 0.6), on("old lists", 0.5)]
+    now = on("new lists", 0.2)
+    other = on("new lists", 0.7, fingerprint="g")
+    assert read(store, nobody_knows).note == {}
+    assert trials.inputs_of(read(store, now)) == "new lists"
+    with session_scope(store.engine) as session:
+        best = [
+            trials.best_reward(session, "mmr", "f", SPLIT, inputs=inputs)
+            for inputs in ("new lists", "old lists", "others", "")
+        ]
+        groups = trials.elsewhere(
+            session, "mmr", "f", inputs="new lists", snapshots=9, before_cycle=10**6
+        )
+        assert [[row.id for row in rows] for rows in groups] == [
+            [other],
+            older[::-1],
+            [nobody_knows],
+        ]
+    assert best == [0.2, 0.6, None, 0.9]

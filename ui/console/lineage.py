@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from agenticrs.evolution.methods.points import flat
 from agenticrs.registry.tables import TrialRow, VersionRow
+from agenticrs.registry.trials import inputs_of
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,12 @@ def _gain(
     other = trials.get(version.trial_id or 0)
     if one is None or other is None or one.reward is None or other.reward is None:
         return None
-    same = (one.fingerprint, one.split) == (other.fingerprint, other.split)
-    return other.reward - one.reward if same else None
+    return other.reward - one.reward if _ground(one) == _ground(other) else None
+
+
+def _ground(trial: TrialRow) -> tuple[str, ...]:
+    """What the rewards of two trials must have in common to compare."""
+    return trial.fingerprint, trial.split, inputs_of(trial)
 
 
 def _text(value: object) -> str:
