@@ -21,7 +21,7 @@ from agenticrs.evolution.candidates.rungs import SEGMENTS, draw, fail, stored_id
 from agenticrs.evolution.candidates.rungs import propose as propose_trial
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
-from agenticrs.evolution.drafting import composition_drafts, language_models
+from agenticrs.evolution.drafting import composition_drafts, language_models, unpriced
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import Learning
 from agenticrs.evolution.methods.combination import AlternateOnSaturation
@@ -62,6 +62,7 @@ def plan(cycle: Cycle) -> Result:
         "compositions": count,
         "parameters": [p.name for p in blueprint.space(_specs(cycle, members))],
         "search": dict(zip(("order", "reason"), _order(cycle), strict=True)),
+        "unpriced": unpriced(cycle),
         "outer_weight": _weight(cycle),
         "objectives": cycle.services.settings.objective_weights,
     }

@@ -111,6 +111,15 @@ def purse(cycle: Cycle) -> Purse:
     return Purse(caps, Tariff(settings.prices), spent)
 
 
+def unpriced(cycle: Cycle) -> list[str]:
+    """The models that the cap on money says nothing about, which whoever watches is told once."""
+    mine = purse(cycle)
+    names = list(mine.tariff.unpriced(model.name for model in language_models(cycle)))
+    if names:
+        cycle.say(mine.tariff.warning(names))
+    return names
+
+
 def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
     spec = cycle.specs[agent]
     config = catalogue.load_agents()[agent].config_type().model_dump(mode="json")

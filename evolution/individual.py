@@ -13,6 +13,7 @@ from agenticrs.evolution import agent_methods, allotting, blueprint, preflight, 
 from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
+from agenticrs.evolution.drafting import unpriced
 from agenticrs.evolution.evidence import Evidence
 from agenticrs.evolution.learning import learnings
 from agenticrs.evolution.outer_reward.arena import Arena, Entry
@@ -99,6 +100,7 @@ def plan(cycle: Cycle) -> Result:
         "turns": turns,
         "limits": {n: told for n in names if (told := agent_methods.limits_in_words(cycle, n))},
         "credit": credit,
+        "unpriced": unpriced(cycle),
         "estimated_trial_seconds": round(budget, 1),
         "workers": cycle.runner.parallel,
     }

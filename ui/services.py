@@ -40,6 +40,7 @@ from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, SettingsError
 from agenticrs.platform.jobs.job import JobRunner
 from agenticrs.platform.jobs.ray_runner import RayRunner
+from agenticrs.platform.llm.spending import Tariff
 from agenticrs.platform.logs import get_logger
 from agenticrs.platform.settings import Settings
 from agenticrs.platform.tracking.kept_server import KeptServer
@@ -100,6 +101,7 @@ def up(
         on_ray.joined(runner.address)
         stack.callback(on_ray.end)
         controller = _with_runner(make_controller(settings), runner)
+        _name_unpriced(settings)
         password = _first_account(controller.services.engine, settings)
         tracer = tracing.start(settings)
         if tracer is not None:
@@ -284,6 +286,13 @@ def _serving(controller: Controller, tracer: tracing.Tracer | None) -> ServingMo
     )
     model.refresh()
     return model
+
+
+def _name_unpriced(settings: Settings) -> None:
+    """Warn of language models that the cap on money says nothing about."""
+    tariff = Tariff(settings.prices)
+    if names := tariff.unpriced(settings.language_models):
+        get_logger(__name__).warning(tariff.warning(names))
 
 
 def _first_account(engine: Engine, settings: Settings) -> str | None:

@@ -47,6 +47,14 @@ class Tariff:
         """Those of the models that nobody gave a price for."""
         return tuple(model for model in models if model not in self.prices)
 
+    @staticmethod
+    def warning(models: Iterable[str]) -> str:
+        """What to say of models that have none."""
+        return (
+            f"no price is known of {', '.join(models)}: the cap on money does not hold there "
+            "(AGENTICRS_LLM_PRICES; 0/0 says that a model is free)"
+        )
+
 
 @dataclass(frozen=True)
 class Spent:

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 from tests.ports import free_port
 
 from agenticrs.evolution.scheduling import edits
@@ -326,3 +327,12 @@ def test_stopped_in_the_middle_of_a_cycle_it_leaves_no_process_and_no_failure(
     assert rows("SELECT agent, error FROM trial WHERE state = 'failed'") == []
     assert rows("SELECT name, error FROM cycle_step WHERE state = 'failed'") == []
     assert "Traceback" not in (tmp_path / "up.log").read_text()
+
+
+def test_models_without_a_price_are_named_at_the_start(tmp_path: Path) -> None:
+    with capture_logs() as told:
+        services._name_unpriced(load_settings(home=tmp_path, llm_models="a,b", llm_prices="a=0/0"))
+        services._name_unpriced(load_settings(home=tmp_path, llm_models="a", llm_prices="a=1/2"))
+    assert [(one["log_level"], one["event"].split(":")[0]) for one in told] == [
+        ("warning", "no price is known of b")
+    ]

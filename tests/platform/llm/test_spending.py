@@ -66,3 +66,10 @@ def test_questions_that_pass_never_break_the_caps(asked: list[tuple[int, int]]) 
     assert purse.spent.tokens <= 20_000
     assert purse.spent.money <= 0.04 + 1e-12
     assert purse.spent.seconds == purse.spent.calls
+
+
+def test_a_price_of_nothing_is_a_price_and_the_warning_names_those_without() -> None:
+    tariff = Tariff({"own": (0.0, 0.0)})
+    names = tariff.unpriced(["own", "small", "large"])
+    assert names == ("small", "large")
+    assert "no price is known of small, large" in tariff.warning(names)
