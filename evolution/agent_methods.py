@@ -38,13 +38,15 @@ from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.proposer.parameters import read_value
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.sandbox.permission import permitted
-from agenticrs.registry import trials
+from agenticrs.registry import cycles, trials
 from agenticrs.registry.spec import ConcreteParameter, DecisionSpace, nested
 from agenticrs.registry.spec import Method as DeclaredMethod
 from agenticrs.registry.tables import TrialRow
 
 _OWN_PAST, _SHARED = 3, 2
 """Finished candidates from which an agent goes by its own past; settings that alike ones share."""
+_VERDICTS = 20
+"""Newest steps in which an agent's newest verdict is looked for."""
 _OTHER_DATA = 2
 """Earlier snapshots (or lists from above) whose best point is tried first on a new one, and whose
 trials are believed as far as it goes there."""
@@ -162,13 +164,35 @@ def earlier_best(cycle: Cycle, agent: str) -> list[Values]:
     what settings are worth, but only those of a structure that it has met. Structures that are
     too dear stay behind, and an agent whose structure may not change gets settings alone.
     """
-    fields = catalogue.load_agents()[agent].config_type.model_fields
-    names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
-    names |= {STRUCTURE} & set(fields)
     here = _top(paying(remembered(cycle, agent)))
     points = [here] if STRUCTURE in here else []
     points += [_top(paying(group)) for group in elsewhere(cycle, agent)]
-    return [{n: v for n, v in point.items() if n in names} for point in points]
+    return [_inside(cycle, agent, point) for point in points]
+
+
+def unconfirmed(cycle: Cycle, agent: str) -> list[Values]:
+    """What was better on this data in the agent's newest verdict and could not be confirmed.
+
+    It is tried again first: what was paid for is taken, and what was lacking is made up for.
+    """
+    with session_scope(cycle.services.engine) as session:
+        steps = cycles.results(session, cycle.surface, "select", _VERDICTS)
+        verdicts = [v for step in steps for v in step.result.get("verdicts", ())]
+        last = next((v for v in reversed(verdicts) if v["agent"] == agent), None)
+        if last is None or not last.get("unconfirmed"):
+            return []
+        row = trials.get(session, last["trial"])
+        here = (row.fingerprint, row.split) == (cycle.fingerprint, cycle.request.split)
+        found = [tried(row)] if here and row.cycle_id != cycle.id else []
+    return [_inside(cycle, agent, one.values) for one in _allowed(found)]
+
+
+def _inside(cycle: Cycle, agent: str, point: Values) -> Values:
+    """What of a point the agent's space has, and its structure where that may change."""
+    fields = catalogue.load_agents()[agent].config_type.model_fields
+    names = {parameter.name for parameter in cycle.specs[agent].space.expand()}
+    names |= {STRUCTURE} & set(fields)
+    return {name: value for name, value in point.items() if name in names}
 
 
 def _top(candidates: Sequence[Tried]) -> Values:

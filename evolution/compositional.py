@@ -123,13 +123,19 @@ def select(cycle: Cycle) -> Result:
     serving = stages.champion(cycle)
     before = Graph.model_validate(serving.graph)
     arena, people = Arena(cycle), SimulatedUsers(cycle)
+    why = list[str]()
     for row in sorted(rows, key=lambda r: (-(r.reward or 0.0), r.number))[:3]:
         graph, files = candidate(cycle, row.config)
         entries = [Entry("serving", before), Entry("candidate", graph, files)]
+        answers = arena.measure(entries)
+        if isinstance(failed := answers["candidate"], Failed):
+            why.append(f"#{row.number} could not be measured, {failed.cause}: {failed.message}")
+            cycle.say(f"composition {why[-1]}")
+            continue
         compared = partial(
             stages.evidence_of,
             cycle,
-            arena.measure(entries),
+            answers,
             ("serving", "candidate"),
             reason=f"best of {len(rows)} compositions on the search users",
             members=membership(before, graph),
@@ -137,25 +143,28 @@ def select(cycle: Cycle) -> Result:
         )
         fallen = [rail.name for rail in compared().guardrails if not rail.passed]
         if fallen:
-            cycle.say(f"composition #{row.number} is passed over: {', '.join(fallen)}")
+            why.append(f"#{row.number} is passed over: {', '.join(fallen)}")
+            cycle.say(f"composition {why[-1]}")
             continue
         simulated, why_not = people.judge(entries)
         evidence = compared(simulated=simulated, unsimulated=why_not)
         gain = evidence.score
         settings = cycle.services.settings
-        if convincing(gain, settings.alpha, settings.minimum_effect):
+        (convinces,) = convincing([gain], settings.alpha, settings.minimum_effect)
+        if convinces:
             cycle.say(f"composition {gain.mean:+.1%} blended: significant, guardrails kept")
             return {"trial": stored_id(row), "evidence": evidence.model_dump(mode="json")}
+        why.append("no significant gain")
         break
     cycle.say("no composition beats what serves: nothing is proposed")
-    return {"trial": None, "evidence": None}
+    return {"trial": None, "evidence": None, "why": "; ".join(why) or "no composition to propose"}
 
 
 def approve(cycle: Cycle) -> Result | Waiting:
     """Publish the composition and what of it was no version yet, and file a proposal."""
     chosen = cycle.results["select"]["trial"]
     if chosen is None:
-        return {"composition": None, "decided_by": "no significant gain"}
+        return {"composition": None, "decided_by": cycle.results["select"]["why"]}
     with session_scope(cycle.services.engine) as session:
         row = trials.get(session, chosen)
     graph, files = candidate(cycle, row.config)

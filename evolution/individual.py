@@ -11,6 +11,7 @@ from __future__ import annotations
 from agenticrs.agents import catalogue
 from agenticrs.evolution import agent_methods, allotting, blueprint, preflight, stages
 from agenticrs.evolution.candidates.agent_search import AgentSearch
+from agenticrs.evolution.candidates.seeds import needed
 from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
 from agenticrs.evolution.drafting import unpriced
@@ -23,6 +24,7 @@ from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.verdicts import judge
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.jobs.job import Failed
 from agenticrs.registry import trials
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.spec import Role
@@ -66,7 +68,7 @@ def planned(cycle: Cycle) -> tuple[list[str], dict[str, str]]:
 def plan(cycle: Cycle) -> Result:
     """Which agents are searched, by which method, and what it will cost.
 
-    An agent whose turn does not pay for one full trial is left out. Raises EvolutionError when
+    An agent whose turn does not pay for one comparison is left out. Raises EvolutionError when
     that is all of them.
     """
     names, left_out = planned(cycle)
@@ -74,7 +76,7 @@ def plan(cycle: Cycle) -> Result:
     turns, too_dear = preflight.afforded(allotted, preflight.costs(cycle, names), cycle.request)
     if names and not turns:
         raise EvolutionError(
-            "the budget pays for a full trial of no agent: "
+            "the budget pays for a comparison of no agent: "
             + "; ".join(f"{name}: {why}" for name, why in too_dear.items()),
             hint="raise AGENTICRS_SECONDS or AGENTICRS_GPU_SECONDS, or name cheaper agents",
         )
@@ -109,6 +111,8 @@ def plan(cycle: Cycle) -> Result:
 def propose(cycle: Cycle) -> Result:
     """What each search begins with: rewards on the same data, the best points on other data.
 
+    In front of them what the last cycle found better and could not confirm.
+
     An agent without a past begins with its defaults, one with hardly any besides with the best
     point of the agent that is most like it.
     """
@@ -118,6 +122,7 @@ def propose(cycle: Cycle) -> Result:
         begins[name] = {
             "remembered": len(agent_methods.remembered(cycle, name)),
             "given": [
+                *agent_methods.unconfirmed(cycle, name),
                 *agent_methods.defaults(cycle, name),
                 *agent_methods.earlier_best(cycle, name),
                 *points,
@@ -131,7 +136,7 @@ def evaluate(cycle: Cycle) -> Result:
     """Run the cascade of every agent; fixed order, so that the same seed draws the same."""
     names = cycle.results["plan"]["agents"]
     implementations = catalogue.load_agents()
-    inputs = cycle.once(AgentInputs)
+    inputs, champions = cycle.once(AgentInputs), stages.champion_versions(cycle)
     ended = {}
     for place, name in enumerate(names):
         spec = cycle.specs[name]
@@ -146,6 +151,8 @@ def evaluate(cycle: Cycle) -> Result:
             trials=turn["trials"],
             seconds=turn["seconds"],
             gpu_seconds=turn.get("gpu_seconds"),
+            # A first version beats nobody: it needs no other seeds.
+            repeats=needed(cycle, name) - 1 if name in champions else 0,
             inputs=inputs.of(spec),
             latency=agent_methods.measures_latency(cycle, name),
             stops_early=cycle.results["plan"]["choices"][name]["way"] == "search",
@@ -201,6 +208,9 @@ def approve(cycle: Cycle) -> Result | Waiting:
     for name, number in inside.items():
         changed = changed.with_version(name, number)
     evidence = _evidence(cycle, graph, changed)
+    if isinstance(evidence, Failed):
+        why = f"{evidence.cause}: {evidence.message}"
+        return {**result, "decided_by": f"what would serve could not be measured, {why}"}
     stages.mark(cycle, "challenger", inside)
     metrics, tags = stages.published(evidence)
     row = stages.publish_composition(cycle, changed, metrics, serving.number, tags)
@@ -250,12 +260,16 @@ STEPS: dict[StepName, StepFunction] = {
 }
 
 
-def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence:
+def _evidence(cycle: Cycle, before: Graph, after: Graph) -> Evidence | Failed:
+    """What serves compared with the winners in it; how measuring them together failed, if so."""
     entries = [Entry("serving", before), Entry("together", after)]
+    answers = Arena(cycle).measure(entries)
+    if isinstance(failed := answers["together"], Failed):
+        return failed
     simulated, why_not = SimulatedUsers(cycle).judge(entries)
     return stages.evidence_of(
         cycle,
-        Arena(cycle).measure(entries),
+        answers,
         ("serving", "together"),
         weight=max(
             cycle.specs[name].outer_weight for name in after.agents() if name in cycle.specs

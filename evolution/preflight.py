@@ -1,6 +1,7 @@
 """Whether a budget pays for a comparison: asked before a cycle begins, and when turns are given.
 
-What a candidate costs is known from those that were fully trained on the same dataset. Where
+A comparison is a full trial, and the trainings with other seeds that it needs to beat a champion.
+What a trial costs is known from candidates that were fully trained on the same dataset. Where
 nothing is known, nothing is refused.
 """
 
@@ -8,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agenticrs.agents import catalogue
+from agenticrs.evolution import stages
 from agenticrs.evolution.candidates.rungs import draws_at_random
+from agenticrs.evolution.candidates.seeds import needed
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.request import EvolveRequest
 from agenticrs.platform.database import session_scope
@@ -40,7 +44,7 @@ def refuse_senseless(budget: Mapping[str, float | None]) -> None:
 
 
 def refuse_too_small(cycle: Cycle, planned: Sequence[str]) -> None:
-    """Refuse a budget that does not pay for one full trial of the cheapest planned agent.
+    """Refuse a budget that does not pay for one comparison of the cheapest planned agent.
 
     ``planned`` are agents, or the surface for compositions. Raises EvolutionError, which says
     which cap it is and what it should be; never because of an agent whose cost is not known.
@@ -57,10 +61,12 @@ def refuse_too_small(cycle: Cycle, planned: Sequence[str]) -> None:
         if given is None or not sums or len(sums) < len(wanted):
             continue
         cheapest = min(sums, key=lambda agent: sums[agent])
+        trainings = 1 if name == "trial_seconds" else _trainings(cycle, planned)[cheapest]
         if given < sums[cheapest]:
             raise EvolutionError(
-                f"{name} is {given:g}, too little for one comparison: a full trial of "
-                f"{cheapest}, the cheapest that is planned, needs {sums[cheapest]:.3g}",
+                f"{name} is {given:g}, too little for one comparison: "
+                + (f"{trainings} full trials" if trainings > 1 else "a full trial")
+                + f" of {cheapest}, the cheapest that is planned, needs {sums[cheapest]:.3g}",
                 hint=f"raise {_place(name)} to {_rounded_up(sums[cheapest])} or more"
                 + ("" if cheapest == cycle.surface else ", or plan agents that are cheaper"),
             )
@@ -69,7 +75,9 @@ def refuse_too_small(cycle: Cycle, planned: Sequence[str]) -> None:
 def afforded(
     turns: Turns, known: Mapping[str, Cost], request: EvolveRequest
 ) -> tuple[Turns, dict[str, str]]:
-    """The turns that pay for a full trial, with ``gpu_seconds`` of their own; who is left out.
+    """The turns that pay for a comparison, with ``gpu_seconds`` of their own; who is left out.
+
+    ``known`` are the costs of comparisons.
 
     What an agent leaves that cannot pay goes to the others, in proportion: first of those for whom
     the whole budget is too little, then of those who lack most. So at least one remains where the
@@ -93,9 +101,27 @@ def afforded(
 
 
 def costs(cycle: Cycle, names: Sequence[str]) -> dict[str, Cost]:
-    """What candidates took so far on the cycle's dataset, by name."""
+    """What a comparison costs, by what candidates took so far on the cycle's dataset, by name.
+
+    ``least`` stays the least seconds of one trial.
+    """
     with session_scope(cycle.services.engine) as session:
-        return {name: trials.cost(session, name, cycle.dataset_name) for name in names}
+        found = {name: trials.cost(session, name, cycle.dataset_name) for name in names}
+    times = _trainings(cycle, names)
+    return {
+        name: replace(
+            one,
+            seconds=one.seconds and times[name] * one.seconds,
+            gpu_seconds=one.gpu_seconds and times[name] * one.gpu_seconds,
+        )
+        for name, one in found.items()
+    }
+
+
+def _trainings(cycle: Cycle, names: Sequence[str]) -> dict[str, int]:
+    """Full trials that a comparison of each takes: first versions and compositions need one."""
+    champions = stages.champion_versions(cycle) if names else {}
+    return {name: needed(cycle, name) if name in champions else 1 for name in names}
 
 
 def _time_limit(name: str, cost: Cost) -> float | None:
@@ -119,9 +145,9 @@ def _lack(cost: Cost, given: Mapping[str, float | None]) -> float:
 
 def _reason(cost: Cost, given: Mapping[str, Any]) -> str:
     if (cost.seconds or 0.0) > given["seconds"]:
-        return f"a full trial takes {cost.seconds:.3g} s, its turn has {given['seconds']:.3g} s"
+        return f"a comparison takes {cost.seconds:.3g} s, its turn has {given['seconds']:.3g} s"
     return (
-        f"a full trial takes {cost.gpu_seconds:.3g} GPU-seconds, "
+        f"a comparison takes {cost.gpu_seconds:.3g} GPU-seconds, "
         f"its turn has {given['gpu_seconds']:.3g}"
     )
 

@@ -62,9 +62,10 @@ def blended(
     weight: float,
     *,
     seed: int,
+    level: float = 0.95,
     heard: Heard | None = None,
 ) -> Estimate:
-    """The blended lift over what was, with its paired test.
+    """The blended lift over what was, with its paired test and its interval at that level.
 
     ``before`` and ``after`` are (inner, outer) rewards of the same users; ``weight`` is the outer
     reward's share. Of that, simulated users who are ``heard`` have a share of their own. Those
@@ -83,24 +84,23 @@ def blended(
             heard.share,
         )
         lift = (1 - weight) * inside + weight * outside
-    return Estimate.of(paired_bootstrap(lift, torch.zeros_like(lift), seed=seed), test=True)
+    nothing = torch.zeros_like(lift)
+    return Estimate.of(paired_bootstrap(lift, nothing, level=level, seed=seed), test=True)
 
 
-def accepted(p_values: Sequence[float], gains: Sequence[float], alpha: float) -> list[bool]:
-    """Which gains are positive and significant at family-wise level ``alpha`` (Holm 1979)."""
-    return [
-        gain > 0 and adjusted <= alpha
-        for gain, adjusted in zip(gains, holm(list(p_values)), strict=True)
-    ]
+def convincing(
+    scores: Sequence[Estimate | None], alpha: float, minimum_effect: float
+) -> list[bool]:
+    """Which gains are significant, and lie above the minimum effect with their whole interval.
 
-
-def convincing(score: Estimate, alpha: float, minimum_effect: float) -> bool:
-    """Whether a single gain is significant, and its whole interval above the minimum effect.
-
-    Without a minimum the test alone decides, at its own level.
+    Significant at family-wise level ``alpha`` (Holm 1979); the intervals are those of ``blended``,
+    at level 1 - ``alpha``. None stands for a gain that may not win: it loosens nothing for others.
     """
-    significant = score.mean > 0 and (score.p_value or 0.0) <= alpha
-    return significant and (minimum_effect == 0 or score.low > minimum_effect)
+    adjusted = holm([1.0 if s is None or s.p_value is None else s.p_value for s in scores])
+    return [
+        score is not None and score.mean > 0 and p <= alpha and score.low > minimum_effect
+        for score, p in zip(scores, adjusted, strict=True)
+    ]
 
 
 def guardrails(

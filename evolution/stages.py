@@ -156,6 +156,7 @@ def evidence_of(
             (after.per_user[INNER][confirm], after.per_user[OUTER][confirm]),
             weight,
             seed=seed,
+            level=1 - settings.alpha,
             heard=simulated.heard if simulated else None,
         ),
         reward=compare(

@@ -14,14 +14,14 @@ from agenticrs.agents.trial import CompositionResult, TrialResult, evaluate_vers
 from agenticrs.evolution import stages
 from agenticrs.evolution.candidates import trial_files
 from agenticrs.evolution.candidates.rungs import resources, stored_id
-from agenticrs.evolution.candidates.seeds import trained_again
+from agenticrs.evolution.candidates.seeds import trained_again, unpaid
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.candidates.upstream import AgentInputs
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.evidence import Guardrail
+from agenticrs.evolution.evidence import Estimate, Guardrail
 from agenticrs.evolution.outer_reward.arena import Arena, Entry
 from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
-from agenticrs.evolution.selection import PerUser, accepted, blended, compare, guardrails
+from agenticrs.evolution.selection import PerUser, blended, compare, convincing, guardrails
 from agenticrs.evolution.stages import OUTER
 from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.errors import EvolutionError
@@ -47,6 +47,17 @@ class _Court:
     """What simulated users got from it (key ""), and from it with each candidate, by agent."""
 
 
+@dataclass(frozen=True)
+class _Training:
+    """One training of a recipe: its row, and what came of it in its champion's place."""
+
+    row: TrialRow
+    served: CompositionResult | None = None
+    """The serving graph with it; None where that stands outside of the graph."""
+    lived: Measured | None = None
+    """What simulated users got from that."""
+
+
 def judge(
     cycle: Cycle, best: Mapping[str, TrialRow], champions: Mapping[str, int]
 ) -> list[Verdict]:
@@ -55,56 +66,114 @@ def judge(
     What is better at level ``alpha`` and by ``minimum_effect`` is trained again with other seeds
     (``confirm_seeds`` in all), where the seed matters: its recipe must be better too, not only this
     one training, which was chosen as the best of many. Holm's correction holds over all agents.
+    Who stands in the serving graph and was not measured there, and who has fewer trainings than
+    that, is not accepted, whatever it gains; the verdict's ``reason`` says so.
     """
-    settings = cycle.services.settings
     graph = Graph.model_validate(stages.champion(cycle).graph)
     names = [name for name in best if name in champions]
     inputs = cycle.once(AgentInputs)
     measured = _champions_measured(cycle, names, champions, inputs)
     inside = {name: best[name] for name in names if name in graph.agents()}
-    answers, people = _outer(cycle, graph, inside), SimulatedUsers(cycle)
+    serving, answers = _outer(cycle, graph, inside)
+    people = SimulatedUsers(cycle)
     lived = _lived(people, _entries(cycle, graph, inside)) if inside else {}
-    court = _Court(cycle, measured, answers.pop("", None), people, lived)
-    first = {
-        name: _verdict(court, [best[name]], [answers.get(name)], [lived.get(name)])
+    court = _Court(cycle, measured, serving, people, lived)
+    doubts = {name: _unmeasured(a) for name, a in answers.items() if isinstance(a, Failed)}
+    trainings = {
+        name: [_Training(best[name], _measured(answers.get(name)), lived.get(name))]
         for name in names
     }
-    winners = [
-        name for name, found in zip(names, _accepted(cycle, first.values()), strict=True) if found
-    ]
-    again = trained_again(cycle, [best[name] for name in winners], inputs, settings.confirm_seeds)
-    for name in winners:
-        rows = [best[name], *again.get(name, ())]
-        if len(rows) > 1:
-            repeats = {str(row.number): row for row in rows[1:]} if name in inside else {}
-            others = _outer(cycle, graph, repeats, name)
-            later = _lived(people, _entries(cycle, graph, repeats, name)) if name in lived else {}
-            outer = [answers.get(name), *(others.get(str(row.number)) for row in rows[1:])]
-            told = [lived.get(name), *(later.get(str(row.number)) for row in rows[1:])]
-            first[name] = {**_verdict(court, rows, outer, told), "alone": first[name]["blended"]}
-    for name, better in zip(names, _accepted(cycle, first.values()), strict=True):
-        verdict = first[name]
-        safe = all(rail["passed"] for rail in verdict["guardrails"])
-        verdict["accepted"] = better and safe and name in winners
+    found = {name: _verdict(court, trainings[name]) for name in names}
+    winners = [name for name in _better(cycle, found, doubts) if _safe(found[name])]
+    doubts |= unpaid(cycle, [best[name] for name in winners])
+    paid = [name for name in winners if name not in doubts]
+    for name, repeats in trained_again(cycle, [best[n] for n in paid], inputs).items():
+        more, missing = _repeated(court, graph, name, repeats)
+        trainings[name] += more
+        if missing:
+            told = f"{len(trainings[name])} of {1 + len(repeats)} trainings could be compared"
+            doubts[name] = f"only {told}: {missing}"
+        if more:
+            alone = found[name]["blended"]
+            found[name] = {**_verdict(court, trainings[name]), "alone": alone}
+    better = _better(cycle, {name: found[name] for name in names}, doubts)
+    for name, verdict in found.items():
+        wins = name in winners and name in better and _safe(verdict)
+        verdict["accepted"] = wins
+        verdict["inside"] = name in inside
+        verdict["unconfirmed"] = name in doubts
+        verdict["reason"] = _reason(cycle, verdict, doubts.get(name, ""))
         cycle.say(
-            f"{name}: {verdict['blended']['mean']:+.1%} blended"
-            + (f" over {verdict['seeds']} seeds" if verdict["seeds"] > 1 else "")
-            + (", accepted" if verdict["accepted"] else ", champion stays")
+            f"{name}: {verdict['blended']['mean']:+.1%} blended, "
+            + ("accepted: " if wins else "champion stays: ")
+            + verdict["reason"]
         )
-    return list(first.values())
+    return list(found.values())
 
 
-def _accepted(cycle: Cycle, verdicts: Any) -> list[bool]:
-    settings, scores = cycle.services.settings, [verdict["blended"] for verdict in verdicts]
-    significant = accepted(
-        [score["p_value"] for score in scores], [score["mean"] for score in scores], settings.alpha
+def _better(cycle: Cycle, found: Mapping[str, Verdict], doubts: Mapping[str, str]) -> list[str]:
+    """Whose gain is convincing, by Holm over all; those in doubt are not, and loosen nothing."""
+    scores = {name: Estimate.model_validate(verdict["blended"]) for name, verdict in found.items()}
+    settings = cycle.services.settings
+    wins = convincing(
+        [score if name not in doubts else None for name, score in scores.items()],
+        settings.alpha,
+        settings.minimum_effect,
     )
-    least = settings.minimum_effect
-    return [
-        # Without a minimum the test alone decides, at its own level.
-        better and (least == 0 or score["low"] > least)
-        for better, score in zip(significant, scores, strict=True)
+    return [name for name, better in zip(scores, wins, strict=True) if better]
+
+
+def _safe(verdict: Verdict) -> bool:
+    return all(rail["passed"] for rail in verdict["guardrails"])
+
+
+def _reason(cycle: Cycle, verdict: Verdict, doubt: str) -> str:
+    """Why a verdict is as it is, for people."""
+    seeds, score = verdict["seeds"], verdict["blended"]
+    settings = cycle.services.settings
+    if verdict["accepted"]:
+        return "significantly better" + (f", over {seeds} seeds" if seeds > 1 else "")
+    if doubt:
+        return doubt
+    if not _safe(verdict):
+        broken = [rail["name"] for rail in verdict["guardrails"] if not rail["passed"]]
+        return f"guardrail broken: {', '.join(broken)}"
+    if settings.minimum_effect and score["low"] > 0:
+        return f"not better by more than {settings.minimum_effect:.3g} for certain"
+    return "not significantly better" + (f", over {seeds} seeds" if seeds > 1 else "")
+
+
+def _repeated(
+    court: _Court, graph: Graph, name: str, repeats: Sequence[TrialRow]
+) -> tuple[list[_Training], str]:
+    """The trainings with other seeds that can be compared, and why others cannot.
+
+    Within the serving graph only those that were measured there, too: like with like.
+    """
+    cycle = court.cycle
+    done = [row for row in repeats if row.state == "done"]
+    missing = [f"#{row.number} {row.error}" for row in repeats if row.state != "done"]
+    if name not in graph.agents():
+        return [_Training(row) for row in done], "; ".join(missing)
+    keyed = {str(row.number): row for row in done}
+    _, answers = _outer(cycle, graph, keyed, name)
+    wanted = name in court.lived
+    lived = _lived(court.people, _entries(cycle, graph, keyed, name)) if wanted else {}
+    missing += [f"#{key} {_unmeasured(a)}" for key, a in answers.items() if isinstance(a, Failed)]
+    more = [
+        _Training(row, served, lived.get(key))
+        for key, row in keyed.items()
+        if (served := _measured(answers.get(key))) is not None
     ]
+    return more, "; ".join(missing)
+
+
+def _measured(answer: CompositionResult | Failed | None) -> CompositionResult | None:
+    return None if isinstance(answer, Failed) else answer
+
+
+def _unmeasured(failed: Failed) -> str:
+    return f"what serves could not be measured with it, {failed.cause}: {failed.message}"
 
 
 def _champions_measured(
@@ -134,20 +203,18 @@ def _champions_measured(
 
 def _outer(
     cycle: Cycle, graph: Graph, rows: Mapping[str, TrialRow], agent: str | None = None
-) -> dict[str, CompositionResult]:
-    """The serving graph with each candidate in its champion's place, by the candidate's key.
+) -> tuple[CompositionResult | None, dict[str, CompositionResult | Failed]]:
+    """The serving graph as it is, and with each candidate in its champion's place, by its key.
 
-    Keys are agents, or candidates of one ``agent``; without ``agent`` the graph as it is has the
-    key "". A candidate with which the graph fails is left out.
+    Keys are agents, or candidates of one ``agent``; with ``agent`` the graph as it is is left out.
     """
     if not rows:
-        return {}
+        return None, {}
     answers = Arena(cycle).measure(_entries(cycle, graph, rows, agent))
-    serving = answers.get("serving")
+    serving = answers.pop("serving", None)
     if isinstance(serving, Failed):
         raise EvolutionError(f"the serving composition: {serving.message}")
-    found = {k: a for k, a in answers.items() if not isinstance(a, Failed)}
-    return {("" if key == "serving" else key): answer for key, answer in found.items()}
+    return serving, answers
 
 
 def _entries(
@@ -166,27 +233,21 @@ def _lived(people: SimulatedUsers, entries: Sequence[Entry]) -> dict[str, Measur
     return {("" if key == "serving" else key): answer for key, answer in found.items()}
 
 
-def _verdict(
-    court: _Court,
-    rows: Sequence[TrialRow],
-    outer: Sequence[CompositionResult | None],
-    lived: Sequence[Measured | None],
-) -> Verdict:
-    """The comparison of a recipe with the champion: means over its trainings ``rows``, per user.
+def _verdict(court: _Court, trainings: Sequence[_Training]) -> Verdict:
+    """The comparison of a recipe with the champion: means over its ``trainings``, per user.
 
-    ``outer`` holds the serving graph with each of them in place, or None; ``lived`` what simulated
-    users got from it. They are heard only where all of them are there.
+    Simulated users are heard only where they met all of them.
     """
-    row, cycle = rows[0], court.cycle
+    row, cycle = trainings[0].row, court.cycle
     spec, settings, seed = cycle.specs[row.agent], cycle.services.settings, cycle.request.seed
     metric = str(spec.inner_reward)
-    trained = [trial_files.read(cycle.trial_folder(one)) for one in rows]
+    trained = [trial_files.read(cycle.trial_folder(one.row)) for one in trainings]
     confirm = ~search_users(trained[0].users)
     inner = (
         court.champions[row.agent].per_user[metric][confirm],
         _mean([files.per_user[metric] for files in trained])[confirm],
     )
-    changed = [answer for answer in outer if answer is not None]
+    changed = [one.served for one in trainings if one.served is not None]
     whole: tuple[PerUser, PerUser] | None = None
     weight, rails = 0.0, tuple[Guardrail, ...]()
     simulated = None
@@ -197,8 +258,8 @@ def _verdict(
             _mean([answer.per_user[OUTER] for answer in changed])[confirm],
         )
         weight = spec.outer_weight
-        told = [one for one in lived if one is not None]
-        if "" in court.lived and len(told) == len(changed) == len(rows):
+        told = [one.lived for one in trainings if one.lived is not None]
+        if "" in court.lived and len(told) == len(trainings):
             simulated = court.people.compare(court.lived[""], told)
         # The first one is what would serve: its limits count.
         rails = guardrails(
@@ -214,13 +275,14 @@ def _verdict(
         (inner[1], pair[1]),
         weight,
         seed=seed,
+        level=1 - settings.alpha,
         heard=simulated.heard if simulated else None,
     )
     return {
         "agent": row.agent,
         "trial": stored_id(row),
         "number": row.number,
-        "seeds": len(rows),
+        "seeds": len(trainings),
         "weight": weight,
         "inner": compare(metric, *inner, seed=seed).model_dump(mode="json"),
         "outer": compare(OUTER, *whole, seed=seed).model_dump(mode="json") if whole else None,

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     """Most candidates that one agent may try in a cycle."""
 
     seconds: float = Field(default=1800.0, gt=0, allow_inf_nan=False)
-    """Budget of a cycle: seconds of all its trials together."""
+    """Budget of a cycle: seconds of all its trials together, those with other seeds too."""
 
     gpu_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Budget of a cycle on GPUs: trials' seconds times their share of a GPU; unset: no limit."""
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     """Family-wise error rate of the tests that decide whether a gain is significant."""
 
     minimum_effect: float = Field(default=0.0, ge=0, lt=1)
-    """Least relative gain that a better version must show for certain; 0: the test decides."""
+    """Relative gain above which the whole interval of a better version must lie."""
 
     saturated_after: int = Field(default=2, ge=1)
     """Individual cycles in a row without a gain, after which alternation changes the graph."""
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     """Metrics that `nsga2` makes small beside the reward, by commas: `parameters,latency_ms`."""
 
     confirm_seeds: int = Field(default=3, ge=1)
-    """Trainings of a winning recipe with different seeds, whose mean must be better too."""
+    """Trainings with different seeds that a winner must have; their mean must be better, too."""
 
     llm_models: str | None = None
     """Names of the language models that draft structures or play users, by commas; unset: none."""

@@ -349,6 +349,22 @@ def record_failed(
     session.add(row)
 
 
+def record_interrupted(
+    session: Session,
+    trial_id: int,
+    *,
+    error: str,
+    seconds: float = 0.0,
+    gpu_seconds: float = 0.0,
+) -> None:
+    """A training was cut off by what may pass: it is still open, and what it took counts."""
+    row = get(session, trial_id)
+    row.error = error[:2000]
+    row.seconds += seconds
+    row.gpu_seconds += gpu_seconds
+    session.add(row)
+
+
 def set_run(session: Session, trial_id: int, run_id: str) -> None:
     """Note the MLflow run that shows the trial."""
     row = get(session, trial_id)
@@ -374,7 +390,7 @@ def _record(
     note: Mapping[str, Any] | None = None,
 ) -> None:
     row = get(session, trial_id)
-    row.state, row.reward, row.device = state, reward, device
+    row.state, row.reward, row.device, row.error = state, reward, device, ""
     row.note = {**row.note, **(note or {})}
     if state == "done":
         row.metrics = dict(metrics)

@@ -65,15 +65,17 @@ def _agent_rows(verdicts: list[dict[str, Any]], steps: dict[str, Any]) -> list[d
 
 def _agent_row(verdict: dict[str, Any], steps: dict[str, Any]) -> dict[str, Any]:
     inner, outer = verdict["inner"], verdict["outer"]
+    unmeasured = "not measured" if verdict.get("inside") else "not in the graph"
     numbers = steps.get("approve", {}).get("versions", {})
     return {
         "agent": verdict["agent"],
         "champion": f"{inner['metric']} {inner['before']['mean']:.4f}",
         "after": inner["after"]["mean"],
         "inner": _interval(inner["difference"]),
-        "outer": _interval(outer["difference"]) if outer else "not in the graph",
+        "outer": _interval(outer["difference"]) if outer else unmeasured,
         "p": verdict["blended"]["p_value"],
         "verdict": f"version {number}" if (number := numbers.get(verdict["agent"])) else "stays",
+        "why": verdict.get("reason", ""),
         "cost": f"{verdict['seconds']:.0f} s",
     }
 

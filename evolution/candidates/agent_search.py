@@ -8,7 +8,7 @@ same seeds. What was paid for before, here or in another cycle, is taken instead
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from agenticrs.agents.agent import Agent
 from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
+from agenticrs.evolution.candidates.caps import Cap, caps, price, usual_price
 from agenticrs.evolution.candidates.evaluation_cache import Evaluations
 from agenticrs.evolution.candidates.examination import healthy
 from agenticrs.evolution.candidates.halving import goes_on
@@ -41,6 +42,7 @@ from agenticrs.platform.jobs.job import Failed, Job, Outcome, Succeeded
 from agenticrs.registry import trials
 from agenticrs.registry.spec import AgentSpec
 from agenticrs.registry.tables import TrialRow
+from agenticrs.registry.trials import Cost
 
 OPEN = ("proposed", "short")
 
@@ -68,6 +70,8 @@ class AgentSearch:
     """Trial seconds after which it draws no more; the cycle's own budget holds besides."""
     gpu_seconds: float | None = None
     """The same for seconds times the share of a GPU."""
+    repeats: int = 0
+    """Trainings with other seeds that its winner will need: they are paid out of the same caps."""
     inputs: Any = ()
     """Reference to the upstream candidates of all held-out users (shared), or ()."""
     latency: bool = False
@@ -94,28 +98,44 @@ class AgentSearch:
 
     def _ended(self, rows: Sequence[TrialRow]) -> str:
         """Why no more candidates may be drawn; empty: they may."""
-        left, cycle, name = self.trials - len(rows), self.cycle, self.spec.name
+        left = self.trials - len(rows)
         if left <= 0:
             return f"all {self.trials} trials of its turn are used up"
-        caps: list[tuple[str, Callable[..., float], float | None, float | None]] = [
-            ("trial seconds", cycle.spent_seconds, cycle.request.seconds, self.seconds)
-        ]
-        if draws_at_random(self.implementation):  # the others never ask for a GPU
-            most = cycle.request.gpu_seconds
-            caps.append(("GPU-seconds", cycle.spent_gpu_seconds, most, self.gpu_seconds))
-        for unit, spent, most, of_turn in caps:
-            if most is not None and spent() >= most:
-                return f"the cycle's {most:g} {unit} are used up"
-            if of_turn is not None and spent(name) >= of_turn:
-                return f"the {of_turn:g} {unit} of its turn are used up"
+        for cap in self._caps():
+            if cap.left <= 0:
+                return f"{cap.says} are used up"
+            if rows and cap.pays_for(self._price(rows)) < 1 + self.repeats and self.repeats:
+                return f"the rest of {cap.says} is kept for {self.repeats} more seeds of a winner"
         ended = saturated([tried(row) for row in rows], left=left) if self.stops_early else None
         return f"saturated: {ended.reason}" if ended else ""
 
     def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
         """The next wave."""
-        wanted = min(self.trials - len(rows), self.cycle.runner.parallel)
+        wanted = min(self.trials - len(rows), self.cycle.runner.parallel, self._room(rows))
         whole = partial(complete, self.implementation)
         return draw(self.cycle, self.spec.name, self.method, wanted, whole)
+
+    def _room(self, rows: Sequence[TrialRow]) -> int:
+        """How many candidates the caps pay for beside the repeats of a winner; at least one."""
+        if not self.repeats:
+            return self.trials
+        pays = min(cap.pays_for(self._price(rows)) for cap in self._caps())
+        return max(1, int(min(pays, self.trials + self.repeats)) - self.repeats)
+
+    def _price(self, rows: Sequence[TrialRow]) -> Cost:
+        """What a candidate is likely to take: the dearest so far; at first what is usual."""
+        done = [price(self.cycle, row) for row in rows if row.state == "done"]
+        dearest = max(done, key=lambda one: one.seconds or 0.0, default=None)
+        return dearest or usual_price(self.cycle, self.spec.name)
+
+    def _caps(self) -> list[Cap]:
+        return caps(
+            self.cycle,
+            self.spec.name,
+            seconds=self.seconds,
+            gpu_seconds=self.gpu_seconds,
+            on_gpu=draws_at_random(self.implementation),  # the others never ask for a GPU
+        )
 
     def _evaluate(self, wave: Sequence[TrialRow]) -> None:
         wave = [row for row in wave if self._passes_static_check(row)]

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agenticrs.agents.agent import Agent, OutcomeLearner
+from agenticrs.agents.agent import Agent
 from agenticrs.agents.precision import has_bfloat16
 from agenticrs.agents.trial import CandidateArrays, device_of
 from agenticrs.evolution.candidates import trial_files
-from agenticrs.evolution.candidates.code import code_of, is_foreign
-from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, draws_at_random
+from agenticrs.evolution.candidates.code import code_of
+from agenticrs.evolution.candidates.rungs import CURVE, SEGMENTS, seed_counts
 from agenticrs.evolution.candidates.upstream import digest
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.platform.database import session_scope
@@ -160,12 +160,6 @@ class Evaluations:
         }
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def seed_counts(implementation: type[Agent[Any]]) -> bool:
-    """Whether another seed may give another result; of a plug-in nobody knows."""
-    known = not is_foreign(implementation) and not issubclass(implementation, OutcomeLearner)
-    return draws_at_random(implementation) or not known
 
 
 def _whole(totals: Mapping[str, Any]) -> bool:

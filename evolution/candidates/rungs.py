@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agenticrs.agents import catalogue
-from agenticrs.agents.agent import Agent, AgentConfig
+from agenticrs.agents.agent import Agent, AgentConfig, OutcomeLearner
 from agenticrs.agents.trial import TrialResult
 from agenticrs.evolution import segments
 from agenticrs.evolution.candidates import trial_files
+from agenticrs.evolution.candidates.code import is_foreign
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.method import Method, Values
@@ -51,6 +52,15 @@ def fail(
 def draws_at_random(implementation: type[Agent[Any]]) -> bool:
     """Whether it is trained epoch by epoch: then effort and seed make a difference."""
     return "epochs" in implementation.config_type.model_fields
+
+
+def seed_counts(implementation: type[Agent[Any]]) -> bool:
+    """Whether another seed may give another result; of a plug-in nobody knows.
+
+    Agents that learn from outcomes may begin at random, though they have no epochs.
+    """
+    known = not is_foreign(implementation) and not issubclass(implementation, OutcomeLearner)
+    return draws_at_random(implementation) or not known
 
 
 def propose(

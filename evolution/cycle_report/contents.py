@@ -220,7 +220,9 @@ def _won(found: _Found) -> list[Block]:
         for verdict in verdicts:
             name, score = verdict["agent"], verdict["blended"]
             outcome = f"version {numbers[name]}" if name in numbers else "champion stays"
-            rows.append((name, _interval(score), _p(score), outcome, _why(verdict)))
+            rows.append(
+                (name, _interval(score), _p(score), outcome, _said(str(verdict.get("reason", ""))))
+            )
         head = ("agent", "blended lift", "p", "outcome", "why")
         blocks += [Table(head, rows)]
     if evidence:
@@ -328,16 +330,6 @@ def _decided(proposal: ProposalRow, decisions: Sequence[DecisionRow]) -> str:
     for decision in decisions:
         said += f" {decision.who}: {decision.verdict}, because {_said(decision.reason)}."
     return said
-
-
-def _why(verdict: Mapping[str, Any]) -> str:
-    if verdict.get("accepted"):
-        seeds = verdict.get("seeds", 1)
-        return "significantly better" + (f", over {seeds} seeds" if seeds > 1 else "")
-    broken = [rail["name"] for rail in verdict.get("guardrails", []) if not rail["passed"]]
-    if broken:
-        return f"guardrail broken: {', '.join(broken)}"
-    return "not significantly better"
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:

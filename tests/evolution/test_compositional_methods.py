@@ -136,7 +136,7 @@ def test_a_candidate_becomes_a_version_when_a_composition_with_it_is_proposed(
         return record(session, trial_id, reward=reward + praise, **found)
 
     monkeypatch.setattr(trials, "record_full", praised)
-    monkeypatch.setattr(compositional, "convincing", lambda *gain: True)
+    monkeypatch.setattr(compositional, "convincing", lambda *gain: [True])
     world.with_settings(trials=7).controller().evolve(("compositional",))
     _, steps = steps_of(world)
     assert steps["plan"]["archived"] == {"itemknn": [key]}
@@ -159,7 +159,8 @@ def test_a_composition_must_exceed_the_minimum_effect_for_certain(world: World) 
 @pytest.mark.parametrize(
     ("least", "mean", "low", "p_value", "better"),
     [
-        (0.0, 0.02, -0.001, 0.04, True),
+        (0.0, 0.02, -0.001, 0.04, False),
+        (0.0, 0.02, 0.001, 0.04, True),
         (0.0, 0.02, 0.01, 0.06, False),
         (0.0, -0.02, -0.03, 0.01, False),
         (0.01, 0.02, 0.011, 0.01, True),
@@ -170,4 +171,4 @@ def test_a_gain_convinces_by_its_test_and_by_its_whole_interval(
     least: float, mean: float, low: float, p_value: float, better: bool
 ) -> None:
     score = Estimate(mean=mean, low=low, high=0.05, p_value=p_value)
-    assert convincing(score, 0.05, least) is better
+    assert convincing([score], 0.05, least) == [better]

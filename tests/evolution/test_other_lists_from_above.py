@@ -120,7 +120,7 @@ def test_repeats_with_other_seeds_say_what_lists_they_worked_on(
 ) -> None:
     world.controller().evolve(("bootstrap",))
     (row, *_) = tried(world)
-    monkeypatch.setattr("agenticrs.evolution.candidates.seeds.draws_at_random", lambda agent: True)
+    monkeypatch.setattr("agenticrs.evolution.candidates.seeds.needed", lambda cycle, agent: 2)
     with opened(world, trials=1, agents=("mmr",)) as cycle:
-        repeats = trained_again(cycle, [row], cycle.once(AgentInputs), 2)["mmr"]
+        repeats = trained_again(cycle, [row], cycle.once(AgentInputs))["mmr"]
     assert [trials.inputs_of(one) for one in repeats] == [trials.inputs_of(row)]

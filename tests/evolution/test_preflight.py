@@ -152,7 +152,7 @@ def test_who_cannot_be_paid_is_left_out_of_the_plan_with_the_reason(world: World
         assert math.fsum(t["gpu_seconds"] for t in made["turns"].values()) == pytest.approx(20.0)
         budget(cycle, seconds=0.001, gpu_seconds=None)
         paid(world, "ease", 100.0)
-        with pytest.raises(EvolutionError, match=r"full trial of no agent.*ease: a full trial"):
+        with pytest.raises(EvolutionError, match=r"comparison of no agent.*ease: a comparison"):
             individual.plan(cycle)
 
 

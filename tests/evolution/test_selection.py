@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agenticrs.evolution.evidence import Estimate
 from agenticrs.evolution.selection import (
-    accepted,
     blended,
     compare,
+    convincing,
     guardrails,
     mean_reward,
     membership,
@@ -34,10 +35,10 @@ def test_noise_alone_is_rarely_accepted_and_a_real_gain_is() -> None:
     for seed in range(60):
         before = generator.random(300)
         found = compare("m", before, before + generator.normal(0, 0.3, 300), seed=seed)
-        wrong += accepted([found.difference.p_value or 0.0], [found.difference.mean], 0.05)[0]
+        wrong += convincing([found.difference], 0.05, 0.0)[0]
     assert wrong <= 6
     real = compare("m", before, before + 0.05, seed=0).difference
-    assert accepted([real.p_value or 0.0], [real.mean], 0.05) == [True]
+    assert convincing([real], 0.05, 0.0) == [True]
 
 
 def test_rewards_that_lie_in_shared_memory_are_compared_without_a_warning() -> None:
@@ -47,10 +48,31 @@ def test_rewards_that_lie_in_shared_memory_are_compared_without_a_warning() -> N
     assert compare("m", before, after, seed=0).difference.mean == pytest.approx(0.25)
 
 
+def gain(p_value: float, mean: float = 1.0, low: float = 0.1) -> Estimate:
+    return Estimate(mean=mean, low=low, high=2.0, p_value=p_value)
+
+
 def test_many_comparisons_are_held_to_the_family_wise_level() -> None:
-    assert accepted([0.03], [1.0], 0.05) == [True]
-    assert accepted([0.03, 0.5, 0.5], [1.0, 1.0, 1.0], 0.05) == [False, False, False]
-    assert accepted([0.001], [-1.0], 0.05) == [False]
+    assert convincing([gain(0.03)], 0.05, 0.0) == [True]
+    assert convincing([gain(0.03), gain(0.5), gain(0.5)], 0.05, 0.0) == [False, False, False]
+    assert convincing([gain(0.001, mean=-1.0, low=-2.0)], 0.05, 0.0) == [False]
+
+
+def test_a_gain_that_may_not_win_makes_it_no_easier_for_others() -> None:
+    assert convincing([gain(0.001), gain(0.04)], 0.05, 0.0) == [True, True]
+    assert convincing([None, gain(0.04)], 0.05, 0.0) == [False, False]
+
+
+def test_the_interval_of_a_blended_lift_is_as_wide_as_the_level_says() -> None:
+    generator = np.random.default_rng(3)
+    before = generator.random(200) + 1.0
+    pair = (before, before), (before + generator.normal(0, 0.2, 200),) * 2
+    usual, narrow, wide = (
+        blended(*pair, 0.5, seed=0, level=level) for level in (0.95, 0.001, 0.999)
+    )
+    assert blended(*pair, 0.5, seed=0) == usual
+    assert wide.low < usual.low < narrow.low < narrow.high < usual.high < wide.high
+    assert narrow.high - narrow.low < 0.01 * (usual.high - usual.low)
 
 
 def test_the_blended_lift_weighs_inner_and_outer_lifts() -> None:

@@ -18,7 +18,8 @@ from tests.evolution.test_sensing import more_of_the_same
 from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CandidateArrays, TrialRequest, run_trial
 from agenticrs.evolution.candidates import evaluation_cache, trial_files
-from agenticrs.evolution.candidates.evaluation_cache import Evaluations, place_of, seed_counts
+from agenticrs.evolution.candidates.evaluation_cache import Evaluations, place_of
+from agenticrs.evolution.candidates.rungs import seed_counts
 from agenticrs.platform.data.generated import GeneratorConfig, generate
 from agenticrs.platform.data.splits import make_fold
 from agenticrs.platform.data.store import DatasetStore
