@@ -153,7 +153,11 @@ def select(cycle: Cycle) -> Result:
         (convinces,) = convincing([gain], settings.alpha, settings.minimum_effect)
         if convinces:
             cycle.say(f"composition {gain.mean:+.1%} blended: significant, guardrails kept")
-            return {"trial": stored_id(row), "evidence": evidence.model_dump(mode="json")}
+            return {
+                "trial": stored_id(row),
+                "evidence": evidence.model_dump(mode="json"),
+                "before": serving.number,
+            }
         why.append("no significant gain")
         break
     cycle.say("no composition beats what serves: nothing is proposed")
@@ -175,16 +179,17 @@ def approve(cycle: Cycle) -> Result | Waiting:
         else:
             number = _publish_functional(cycle, agent, row, content)
         graph = graph.with_version(agent, number)
-    serving = stages.champion(cycle)
+    # What the evidence compares with: something else may have begun to serve since.
+    before = cycle.results["select"].get("before", stages.champion(cycle).number)
     evidence = Evidence.model_validate(cycle.results["select"]["evidence"])
     metrics, tags = stages.published(evidence)
-    composition = stages.publish_composition(cycle, graph, metrics, serving.number, tags)
+    composition = stages.publish_composition(cycle, graph, metrics, before, tags)
     title = "New composition: " + ", ".join(
         [f"+{n}" for n in evidence.members.added]
         + [f"-{n}" for n in evidence.members.removed]
         + [f"~{n}" for n in evidence.members.changed]
     )
-    proposal = stages.file_proposal(cycle, title, serving, composition, evidence)
+    proposal = stages.file_proposal(cycle, title, before, composition, evidence)
     cycle.say(f"proposal {proposal} waits for a person")
     return Waiting({"composition": composition.number, "proposal": proposal, "versions": {}})
 

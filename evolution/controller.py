@@ -99,7 +99,8 @@ class Controller:
         """Run cycles of these kinds, one after the other; return their ids.
 
         A surface on which nothing serves gets its bootstrap cycle first. Cycles that were cut off
-        go on before, and count as done when they are of a kind that was asked for. When the world
+        go on before, and count as done when they are of a kind that was asked for. Proposals that
+        are stale by then are superseded. When the world
         has moved, or the objectives have, the graph changes first: compositional cycles come before
         individual ones (``sensing.restructure_first``). Where the world has, each agent is trained
         anew once before.
@@ -130,6 +131,8 @@ class Controller:
             one = replace(leased.services, open_runner=lambda: nullcontext(runner))
             working = replace(leased, services=one)
             admit_first(one)
+            with session_scope(self.services.engine) as session:
+                proposals.supersede_stale(session, self.surface)
             done = working._resume()
             with session_scope(self.services.engine) as session:
                 rows = [cycles.get(session, cycle_id) for cycle_id in done]

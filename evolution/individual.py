@@ -214,7 +214,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
     stages.mark(cycle, "challenger", inside)
     metrics, tags = stages.published(evidence)
     row = stages.publish_composition(cycle, changed, metrics, serving.number, tags)
-    result["composition"] = row.number
+    result |= {"composition": row.number, "before": serving.number}
     result["evidence"] = evidence.model_dump(mode="json")
     if not all(guardrail.passed for guardrail in evidence.guardrails):
         return {**result, "composition": None, "decided_by": "guardrails: together they fail"}
@@ -222,7 +222,7 @@ def approve(cycle: Cycle) -> Result | Waiting:
     if ruling.approvals == 0:
         return {**result, "decided_by": f"policy {ruling.version}: {ruling.why}"}
     title = f"New versions of {', '.join(sorted(inside))}"
-    result["proposal"] = stages.file_proposal(cycle, title, serving, row, evidence)
+    result["proposal"] = stages.file_proposal(cycle, title, serving.number, row, evidence)
     return Waiting(result)
 
 
@@ -236,8 +236,8 @@ def promote(cycle: Cycle) -> Result | Waiting:
     return stages.promote_composition(cycle, "evolution", "better agent versions")
 
 
-def observe(cycle: Cycle) -> Result:
-    """As after every cycle; and what the policies of the agents have learnt is kept."""
+def learn(cycle: Cycle) -> Result:
+    """Keep what the policies of the agents have learnt from its trials; their versions by agent."""
     versions, of_recipes = {}, {}
     for name in cycle.results["plan"]["agents"]:
         space = agent_methods.space_of(cycle, name)
@@ -245,7 +245,12 @@ def observe(cycle: Cycle) -> Result:
             whole, *recipes = learnings(cycle, name)
             versions[name] = whole.keep()
             of_recipes[name] = {one.key: one.keep() for one in recipes}
-    return {**stages.observe(cycle), "policies": versions, "recipe_policies": of_recipes}
+    return {"policies": versions, "recipe_policies": of_recipes}
+
+
+def observe(cycle: Cycle) -> Result:
+    """As after every cycle; and what the policies of the agents have learnt is kept."""
+    return {**learn(cycle), **stages.observe(cycle)}
 
 
 STEPS: dict[StepName, StepFunction] = {

@@ -16,7 +16,7 @@ from agenticrs.evolution.remembering import remember
 from agenticrs.evolution.selection import BoolArray, blended, compare, guardrails
 from agenticrs.platform.data.splits import make_fold, search_users
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.errors import EvolutionError, Stale
 from agenticrs.platform.jobs.job import Failed
 from agenticrs.platform.tracking.port import Alias, RunRecord
 from agenticrs.registry import (
@@ -219,11 +219,11 @@ def _segments(
 def file_proposal(
     cycle: Cycle,
     title: str,
-    serving: CompositionRow | None,
+    before: int | None,
     row: CompositionRow,
     evidence: Evidence | None,
 ) -> int:
-    """File the composition as a proposal, and point the challenger alias at it."""
+    """File the composition, compared with ``before``, and point the challenger alias at it."""
     cycle.services.tracking.set_alias(row.model, "challenger", row.number)
     with session_scope(cycle.services.engine) as session:
         filed = proposals.file(
@@ -231,7 +231,7 @@ def file_proposal(
             surface=cycle.surface,
             cycle_id=cycle.id,
             title=title,
-            before=serving.number if serving else None,
+            before=before,
             after=row.number,
             digest=row.digest,
             evidence={} if evidence is None else evidence.model_dump(mode="json"),
@@ -258,6 +258,8 @@ def promote_composition(cycle: Cycle, who: str, reason: str) -> Result | Waiting
     """Let the approved composition serve; nothing when none was proposed or it was rejected.
 
     With canaries it begins one (``canary.begin_for``), and serves when that has reached all users.
+    What has become stale is left, and its proposal superseded: whoever approved it did so for the
+    next occasion, and would be surprised if it came to serve long after, when somebody rolls back.
     """
     engine = cycle.services.engine
     number = cycle.results["approve"].get("composition")
@@ -268,26 +270,35 @@ def promote_composition(cycle: Cycle, who: str, reason: str) -> Result | Waiting
         approved = proposals.approvals(session, proposal) if proposal else []
         if proposal is not None and proposal.state == "approved" and not approved:
             proposals.expire(session, proposal)
-    cause = "evolution"
+    cause, before = "evolution", cycle.results["approve"].get("before")
     if proposal is not None:
+        before = proposal.before
         if proposal.state not in ("approved", "promoted"):
             return {"composition": None, "proposal": proposal.state}
         if approved:  # else it was promoted, and their time has passed since
             who = " and ".join(decision.who for decision in approved)
             reason = "; ".join(decision.reason for decision in approved)
         cause = "approval"
-    if cycle.services.settings.canary:
-        return rollout.begin_for(cycle, number, who, reason, cause, proposal)
-    promotion.promote(
-        engine,
-        cycle.services.tracking,
-        surface=cycle.surface,
-        after=number,
-        who=who,
-        reason=reason,
-        cause=cause,
-        key=f"cycle-{cycle.id}",
-    )
+    try:
+        if cycle.services.settings.canary:
+            return rollout.begin_for(cycle, number, who, reason, cause, proposal, before)
+        promotion.promote(
+            engine,
+            cycle.services.tracking,
+            surface=cycle.surface,
+            after=number,
+            who=who,
+            reason=reason,
+            cause=cause,
+            key=f"cycle-{cycle.id}",
+            instead_of=before,
+        )
+    except Stale as error:
+        if proposal is not None:
+            with session_scope(engine) as session:
+                proposals.supersede(session, proposal, error.message)
+        cycle.say(error.message)
+        return {"composition": None, "stale": error.message}
     if proposal is not None:
         with session_scope(engine) as session:
             proposals.mark_promoted(session, proposal.id or 0)

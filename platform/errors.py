@@ -16,6 +16,7 @@ AgenticRSError                      anything a caller may want to show to a pers
 │   ├── InvalidComposition          a graph is refused, with the name of the node
 │   ├── NotFound                    no row has that key
 │   ├── Conflict                    somebody else changed or holds it
+│   │   └── Stale                   what a change was compared with no longer serves
 │   ├── LeaseLost                   somebody else may do now what this process was doing
 │   └── NotAllowed                  the rules of governance forbid it
 ├── AgentError                      an agent cannot be built, trained or executed
@@ -89,6 +90,10 @@ class NotFound(RegistryError):
 
 class Conflict(RegistryError):
     """Somebody else changed or holds the thing."""
+
+
+class Stale(Conflict):
+    """A change was compared with something that no longer serves: its evidence says nothing now."""
 
 
 class LeaseLost(RegistryError):

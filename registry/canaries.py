@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotFound
-from agenticrs.registry import audit, outbox, surface_rows
+from agenticrs.registry import audit, intentions, outbox, surface_rows
 from agenticrs.registry.tables import AuditRow, CanaryRow, ExposureRow, FeedbackRow, utc_now
 
 State = Literal["running", "paused", "promoted", "rolled back"]
@@ -66,11 +66,14 @@ class Due:
 def begin(session: Session, row: CanaryRow) -> CanaryRow:
     """Write it down, audited; one with its key is returned as it is.
 
-    Raises Conflict while another one is under way on the surface.
+    Raises Stale where what it would be compared with (``before``) does not serve, Conflict while
+    another one is under way on the surface.
     """
     known = session.exec(select(CanaryRow).where(CanaryRow.key == row.key)).first()
     if known is not None:
         return known
+    what = f"a canary of composition {row.after}"
+    intentions.refuse_stale(session, row.surface, row.before, what)
     row.feedback_from = session.exec(select(func.max(FeedbackRow.id))).one() or 0
     session.add(row)
     try:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import Conflict, TrackingAway, TrackingError
+from agenticrs.platform.errors import Conflict, Stale, TrackingAway, TrackingError
 from agenticrs.platform.tracking.port import Tracking
 from agenticrs.registry import audit, compositions, outbox, versions
 from agenticrs.registry.graph import Graph
@@ -41,6 +41,27 @@ def history(session: Session, surface: str, limit: int = 50) -> list[PromotionRo
 def last_id(session: Session, surface: str) -> int | None:
     """Id of the latest promotion that was carried out, or None."""
     return next((row.id for row in history(session, surface, limit=1)), None)
+
+
+def why_stale(session: Session, surface: str, before: int | None) -> str:
+    """Why a change that was compared with ``before`` may not be made now; empty: it may.
+
+    Its evidence holds as long as that composition serves. None: it was compared with nothing, as
+    the first one is. This is looked up and kept nowhere: after a rollback the evidence holds again.
+    """
+    last = history(session, surface, limit=1)
+    if before is None or not last or last[0].after == before:
+        return ""
+    return f"it was compared with composition {before}, but composition {last[0].after} serves now"
+
+
+def refuse_stale(session: Session, surface: str, before: int | None, what: str) -> None:
+    """Raise Stale where ``before`` no longer serves; ``what`` begins the sentence."""
+    if why := why_stale(session, surface, before):
+        raise Stale(
+            f"{what} is stale: {why}",
+            hint="evolve again: a new cycle compares with what serves",
+        )
 
 
 def has_served(session: Session, surface: str, number: int) -> bool:
@@ -100,9 +121,22 @@ def finish_pending(
 
 
 def carry(
-    engine: Engine, tracking: Tracking, wanted: PromotionRow, since: int | None = None
+    engine: Engine,
+    tracking: Tracking,
+    wanted: PromotionRow,
+    since: int | None = None,
+    instead_of: int | None = None,
 ) -> PromotionRow:
-    """Write the intention down and carry it out; Conflict when ``since`` is not the last one."""
+    """Write the intention down and carry it out; Conflict when ``since`` is not the last one.
+
+    Raises Stale where ``instead_of`` is given and another composition serves.
+    """
+
+    def refuse(session: Session) -> None:
+        what = f"the promotion of composition {wanted.after}"
+        refuse_stale(session, wanted.surface, instead_of, what)
+        _refuse_during(session, wanted)
+
     with session_scope(engine) as session:
         known = _by_key(session, wanted)
         if known is not None and known.state == "done":
@@ -111,7 +145,7 @@ def carry(
     with session_scope(engine) as session:
         known = _by_key(session, wanted)
         if known is None:
-            _refuse_during(session, wanted)
+            refuse(session)
             last = history(session, wanted.surface, limit=1)
             if since is not None and last_id(session, wanted.surface) != since:
                 raise _under_way(wanted.surface)
@@ -128,7 +162,7 @@ def carry(
         # Two may have looked before either had written. Now that this one is written, whoever
         # sees another one steps back: at most one goes on, on every database.
         try:
-            _refuse_during(session, wanted)
+            refuse(session)
             if last_id(session, wanted.surface) != (last[0].id if last else None):
                 raise _under_way(wanted.surface)
             crossed = None

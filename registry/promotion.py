@@ -58,14 +58,17 @@ def promote(
     reason: str,
     cause: str,
     key: str,
+    instead_of: int | None = None,
 ) -> PromotionRow:
     """Let composition ``after`` serve; a key that was used before is not carried out again.
 
     What was cut off earlier is completed first, so that it cannot undo this one later.
+    ``instead_of``: what it was compared with, and so what must serve until now.
 
     Raises NotFound for an unknown composition, Conflict while another promotion is under way (or
-    the key stands for another composition), TrackingError when MLflow refuses (nothing has changed
-    then) or cannot be reached (the intention stays and is completed later).
+    the key stands for another composition), Stale when ``instead_of`` does not serve, TrackingError
+    when MLflow refuses (nothing has changed then) or cannot be reached (the intention stays and is
+    completed later).
     """
     wanted = PromotionRow(
         surface=surface,
@@ -76,7 +79,7 @@ def promote(
         cause=cause,
         key=key,
     )
-    return intentions.carry(engine, tracking, wanted)
+    return intentions.carry(engine, tracking, wanted, instead_of=instead_of)
 
 
 def rollback(

@@ -1,8 +1,10 @@
 """Proposals and the decisions about them.
 
 A decision is bound to the digest of the graph that was shown: when the composition behind the
-proposal is another one, it is refused. How many people must approve is told by the policy, from the
-risk of the change.
+proposal is another one, it is refused. Nor can be approved what is *stale*: compared with something
+that no longer serves. That is looked up, not kept, so what merely waits can be approved again after
+a rollback; the next cycles that begin on top of what serves supersede it. How many people must
+approve is told by the policy, from the risk of the change.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from agenticrs.platform.errors import Conflict, NotAllowed, NotFound
-from agenticrs.registry import audit, outbox, policies, risk, surface_rows
+from agenticrs.registry import audit, intentions, outbox, policies, risk, surface_rows
 from agenticrs.registry.graph import Graph
 from agenticrs.registry.policies import Ruling
 from agenticrs.registry.risk import Risk
@@ -143,7 +145,8 @@ def decide(
     harmless. Of decisions at the same moment each sees the others: exactly one ends it.
 
     Raises NotAllowed without a reason or when somebody approves what they have asked for, Conflict
-    when it no longer waits or the composition behind it is not the one that was shown.
+    when it no longer waits or the composition behind it is not the one that was shown, Stale when
+    somebody approves what was compared with something that no longer serves.
     """
     reason = reason.strip()
     if not reason:
@@ -163,6 +166,7 @@ def decide(
         raise Conflict(f"proposal {proposal_id} no longer waits: it is {row.state}")
     known = policies.active(session)
     if verdict == "approve":
+        intentions.refuse_stale(session, row.surface, row.before, f"proposal {proposal_id}")
         if who == row.proposed_by and not known.policy.own_changes:
             raise NotAllowed(
                 f"{who} has asked for this change, so somebody else must approve it",
@@ -239,6 +243,41 @@ def expire(session: Session, row: ProposalRow) -> None:
         before={"state": "approved"},
         after={"state": "expired"},
     )
+
+
+def why_stale(session: Session, row: ProposalRow) -> str:
+    """Why it cannot be approved or carried out as things are; empty: it can, or it is over."""
+    if row.state not in ("waiting", "approved"):
+        return ""
+    return intentions.why_stale(session, row.surface, row.before)
+
+
+def supersede(session: Session, row: ProposalRow, why: str) -> bool:
+    """It ends without having served; False when somebody else has decided meanwhile."""
+    state = row.state
+    ended = session.connection().execute(
+        update(ProposalRow)
+        .where(col(ProposalRow.id) == row.id, col(ProposalRow.state) == state)
+        .values(state="superseded")
+    )
+    if not ended.rowcount:
+        return False
+    audit.record(
+        session,
+        who="policy",
+        action="supersede",
+        subject=f"proposal {row.id}",
+        reason=why,
+        before={"state": state},
+        after={"state": "superseded"},
+    )
+    return True
+
+
+def supersede_stale(session: Session, surface: str) -> list[int]:
+    """End what waits and is stale, for new cycles compare with what serves now; the ids."""
+    waiting = [(row, why_stale(session, row)) for row in list_all(session, surface, "waiting")]
+    return [row.id or 0 for row, why in waiting if why and supersede(session, row, why)]
 
 
 def _refuse_other_content(session: Session, row: ProposalRow) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import cycles, proposals, trials
+from agenticrs.registry.tables import ProposalRow
 
 
 def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def cycle_summary(engine: Engine, cycle_id: int) -> dict[str, Any]:
         "kind": row.kind,
         "state": row.state,
         "why": row.request.get("why", ""),
-        "outcome": row.error or _outcome(steps, proposal.id if proposal else None),
+        "outcome": row.error or _outcome(steps, proposal),
         "trials": len(tried),
         "seconds": round(sum(trial.seconds for trial in tried), 1),
         "agents": _agent_rows(verdicts, steps) or _bootstrap_rows(row.kind, steps),
@@ -131,13 +132,18 @@ def _interval(estimate: dict[str, Any]) -> str:
     return f"{estimate['mean']:+.4f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
 
 
-def _outcome(steps: dict[str, Any], proposal: int | None) -> str:
+def _outcome(steps: dict[str, Any], proposal: ProposalRow | None) -> str:
     promoted = steps.get("promote", {}).get("composition")
     if promoted is not None:
         return f"composition {promoted} serves"
     canary = steps.get("promote", {}).get("canary")
     if canary is not None:
         return f"canary {canary} has begun"
+    stale = steps.get("promote", {}).get("stale")
+    if stale is not None:
+        return f"nothing was promoted: {stale}"
+    if proposal is not None and proposal.state == "waiting":
+        return f"proposal {proposal.id} waits for a person"
     if proposal is not None:
-        return f"proposal {proposal} waits for a person"
+        return f"proposal {proposal.id} is {proposal.state}"
     return str(steps.get("approve", {}).get("decided_by", ""))

@@ -26,9 +26,9 @@ from agenticrs.evolution.cycle import Cycle, Result, Waiting
 from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.data.store import DatasetStore
 from agenticrs.platform.database import session_scope
-from agenticrs.platform.errors import NotAllowed, NotFound
+from agenticrs.platform.errors import NotAllowed, NotFound, Stale
 from agenticrs.platform.tracking.port import Tracking
-from agenticrs.registry import canaries, compositions, promotion, proposals
+from agenticrs.registry import canaries, compositions, intentions, promotion, proposals
 from agenticrs.registry.canaries import Due
 from agenticrs.registry.tables import CanaryRow, ProposalRow, utc_now
 from agenticrs.rewards.experiments.assignment import assign
@@ -60,12 +60,14 @@ def begin(
     reason: str,
     cause: str,
     proposal: int | None = None,
+    instead_of: int | None = None,
 ) -> CanaryRow:
     """Show composition ``after`` to the first stage's share of the users; once for a key.
 
     ``horizon``: seconds after a user's first request in which what they do counts. The rest is for
-    the promotion at the end. Raises NotFound when nothing serves, or for an unknown composition,
-    Conflict while another canary is under way.
+    the promotion at the end. ``instead_of``: what it was compared with before, and so what must
+    serve until now. Raises NotFound when nothing serves, or for an unknown composition, Stale when
+    that does not serve, Conflict while another canary is under way.
     """
     state = Canary(ladder=ladder)
     with session_scope(engine) as session:
@@ -78,7 +80,7 @@ def begin(
             CanaryRow(
                 surface=surface,
                 key=key,
-                before=serving.number,
+                before=serving.number if instead_of is None else instead_of,
                 after=after,
                 state="running",
                 ladder=state.model_dump(mode="json"),
@@ -97,9 +99,15 @@ def begin(
 
 
 def begin_for(
-    cycle: Cycle, number: int, who: str, reason: str, cause: str, proposal: ProposalRow | None
+    cycle: Cycle,
+    number: int,
+    who: str,
+    reason: str,
+    cause: str,
+    proposal: ProposalRow | None,
+    instead_of: int | None,
 ) -> Result | Waiting:
-    """Show the composition to few users first.
+    """Show the composition to few users first. Raises Stale when ``instead_of`` does not serve.
 
     While another canary is under way, what a person approved waits for its end, and what only
     policy approved is left: a later cycle finds it again. So is what an earlier canary rejected.
@@ -130,6 +138,7 @@ def begin_for(
         reason=reason,
         cause=cause,
         proposal=None if proposal is None else proposal.id,
+        instead_of=instead_of,
     )
     cycle.say(
         f"canary {row.id}: composition {number} is shown to {row.share:.0%} of the users, "
@@ -155,9 +164,9 @@ def step(
     if not row.under_way:
         return row
     with session_scope(engine) as session:
-        serving = promotion.serving(session, surface)
-    if serving is not None and serving.number != row.before:
-        return _overtaken(engine, tracking, row, serving.number)
+        overtaken = intentions.why_stale(session, surface, row.before)
+    if overtaken:
+        return _overtaken(engine, tracking, row)
     dataset = datasets.load(row.dataset)
     with session_scope(engine) as session:
         due = canaries.due(session, row, time.time() if now is None else now)
@@ -210,16 +219,20 @@ def settle(engine: Engine, tracking: Tracking, row: CanaryRow) -> CanaryRow:
         tracking.set_alias(model, "canary", row.after)
         return row
     if row.state == "promoted" and (serving is None or serving.number != row.after):
-        promotion.promote(
-            engine,
-            tracking,
-            surface=row.surface,
-            after=row.after,
-            who=row.who,
-            reason=row.reason,
-            cause=row.cause,
-            key=row.key,
-        )
+        try:
+            promotion.promote(
+                engine,
+                tracking,
+                surface=row.surface,
+                after=row.after,
+                who=row.who,
+                reason=row.reason,
+                cause=row.cause,
+                key=row.key,
+                instead_of=row.before,
+            )
+        except Stale:  # since the step that decided so, or while a person was asked
+            return _overtaken(engine, tracking, row)
     tracking.delete_alias(model, "canary")
     with session_scope(engine) as session:
         if row.proposal_id is not None and row.state == "promoted":
@@ -300,8 +313,10 @@ def reward_of(events: Sequence[Mapping[str, float]], dataset: Dataset) -> float:
     return float(sum(e.get(positive.behaviour, 0.0) >= positive.minimum for e in events))
 
 
-def _overtaken(engine: Engine, tracking: Tracking, row: CanaryRow, serves: int) -> CanaryRow:
+def _overtaken(engine: Engine, tracking: Tracking, row: CanaryRow) -> CanaryRow:
     """Somebody has let another composition serve: there is nothing left to compare with."""
+    with session_scope(engine) as session:
+        serves = intentions.history(session, row.surface, limit=1)[0].after
     state = Canary.model_validate(row.ladder)
     ended: dict[str, object] = {
         "status": "rolled back",

@@ -92,12 +92,14 @@ def _summary(found: _Found) -> str:
     if row.state == "failed":
         return f"It failed: {row.error}"
     promoted = steps.get("promote", {}).get("composition")
-    canary = steps.get("promote", {}).get("canary")
+    canary, stale = (steps.get("promote", {}).get(name) for name in ("canary", "stale"))
     if promoted is not None:
         said = f"Composition {promoted} was promoted"
         said += "." if promoted == found.serves else f"; {found.serves} serves now."
     elif canary is not None:
         said = f"Canary {canary} has begun: few users see the winner first."
+    elif stale is not None:
+        said = f"Nothing was promoted: {stale}."
     elif found.proposal is not None:
         state = "waits for a person" if found.proposal.state == "waiting" else found.proposal.state
         said = f"Proposal {found.proposal.id} ({found.proposal.title}) {_is(state)}."

@@ -14,7 +14,7 @@ from sqlmodel import col, select, update
 
 from agenticrs.agents import catalogue
 from agenticrs.platform.database import make_engine, session_scope
-from agenticrs.platform.errors import Conflict, NotFound, TrackingAway, TrackingError
+from agenticrs.platform.errors import Conflict, NotFound, Stale, TrackingAway, TrackingError
 from agenticrs.platform.tracking.memory import MemoryTracking
 from agenticrs.platform.tracking.port import RunRecord
 from agenticrs.registry import (
@@ -78,7 +78,9 @@ class World:
     engine: Engine
     mlflow: MemoryTracking
 
-    def promote(self, after: int, key: str = "", tracking: Any = None) -> PromotionRow:
+    def promote(
+        self, after: int, key: str = "", tracking: Any = None, instead_of: int | None = None
+    ) -> PromotionRow:
         return promotion.promote(
             self.engine,
             tracking or self.mlflow,
@@ -88,6 +90,7 @@ class World:
             reason="because",
             cause="approval",
             key=key or f"to-{after}",
+            instead_of=instead_of,
         )
 
     def rollback(self, to: int | None, tracking: Any = None) -> PromotionRow:
@@ -308,6 +311,50 @@ def test_two_that_start_at_the_same_moment_do_not_both_go_on(
         world.promote(2)
     assert world.champions() == (1, 1, 1)
     assert world.promotions() == [(None, 1, "done"), (1, 3, "pending")]
+
+
+def test_a_promotion_instead_of_what_no_longer_serves_is_refused(world: World) -> None:
+    world.promote(2, instead_of=1)
+    with pytest.raises(Stale, match="compared with composition 1, but composition 2 serves now"):
+        world.promote(3, instead_of=1)
+    assert world.champions() == (2, 2, 2)
+    assert world.promote(2, instead_of=1).after == 2, "it has been carried out"
+    world.rollback(1)
+    world.promote(3, instead_of=1)
+    assert world.serving() == 3
+
+
+def test_what_begins_to_serve_while_it_looks_makes_a_promotion_stale(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the intention somebody else's promotion is carried out."""
+    look = compositions.get
+    looked: list[int] = []
+
+    def meanwhile(*arguments: Any) -> Any:
+        found = look(*arguments)
+        if not looked:
+            looked.append(1)
+            with session_scope(world.engine) as session:
+                session.add(
+                    PromotionRow(
+                        surface="home",
+                        before=1,
+                        after=3,
+                        state="done",
+                        who="eve",
+                        reason="too",
+                        cause="approval",
+                        key="eve",
+                    )
+                )
+        return found
+
+    monkeypatch.setattr(compositions, "get", meanwhile)
+    with pytest.raises(Stale, match="composition 3 serves now"):
+        world.promote(2, instead_of=1)
+    assert world.promotions() == [(None, 1, "done"), (1, 3, "done")]
+    assert world.champions() == (1, 1, 1), "no alias was moved for it"
 
 
 def test_a_promotion_of_our_own_is_never_taken_for_one_in_mlflow(world: World) -> None:

@@ -541,6 +541,44 @@ def test_a_canary_whose_champion_went_is_over_but_rejects_nothing(world: World) 
     assert world.serving() == third.number
 
 
+def test_what_a_canary_decided_before_another_composition_served_is_not_carried_out(
+    world: World,
+) -> None:
+    world.begin()
+    with session_scope(world.place.engine) as session:
+        row = canaries.under_way(session, "home")
+        assert row is not None
+        state = {**row.ladder, "status": "promoted", "decision": "advance"}
+        told = {"who": "policy: canary", "decision": "advance", "reason": "it passed"}
+        canaries.change(session, row, state="promoted", ladder=state, share=1.0, **told)
+    third = world.place.compose(
+        Graph(nodes=(Node(id="itemknn", agent="itemknn", version=1),), output="itemknn")
+    )
+    world.place.promote(third.number)
+    row = world.step()
+    assert (row.state, row.under_way) == ("rolled back", False)
+    assert f"composition {third.number} serves now, not 1" in row.ladder["reason"]
+    assert world.serving() == third.number
+    assert world.aliases() == {"champion": third.number}
+
+
+def test_no_canary_begins_with_what_was_compared_with_another_composition(world: World) -> None:
+    third = world.place.compose(
+        Graph(nodes=(Node(id="itemknn", agent="itemknn", version=1),), output="itemknn")
+    )
+    world.place.promote(third.number)
+    cycle = cycle_of(world.place, number=77, on=True)
+    cycle.results["approve"]["before"] = 1
+    told = stages.promote_composition(cycle, "policy", "better")
+    assert isinstance(told, dict)
+    assert "a canary of composition 2 is stale" in told["stale"]
+    with session_scope(world.place.engine) as session:
+        assert canaries.all_of(session, "home") == []
+    cycle.results["approve"]["before"] = third.number
+    stages.promote_composition(cycle, "policy", "better")
+    assert world.row().before == third.number
+
+
 def test_off_by_default_a_canary_in_the_registry_changes_no_request(world: World) -> None:
     world.place.serving._settings = world.place.settings
     assert world.place.settings.canary is False

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
+from sqlmodel import Session
 
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import agents, audit, compositions, cycles, promotion, proposals, trials
 from agenticrs.registry import versions as version_store
 from agenticrs.registry.graph import Graph
+from agenticrs.registry.tables import ProposalRow
 from agenticrs.ui.api import models
 from agenticrs.ui.api.dependencies import AppDependencies, Deps, Key, Registry
 from agenticrs.ui.api.people import Approver, Needs, Operator
@@ -70,7 +72,7 @@ def list_proposals(
 ) -> list[models.ProposalPublic]:
     """Proposals of the surface, newest first."""
     rows = proposals.list_all(session, deps.settings.surface, state)
-    return [models.ProposalPublic.model_validate(row) for row in rows]
+    return [_public(session, row) for row in rows]
 
 
 @router.get("/proposals/{proposal_id}")
@@ -81,7 +83,7 @@ def get_proposal(proposal_id: Key, session: Registry) -> models.ProposalDetail:
     after = compositions.find(session, row.surface, row.after)
     needed = proposals.needed(session, row)
     return models.ProposalDetail(
-        **models.ProposalPublic.model_validate(row).model_dump(),
+        **_public(session, row).model_dump(),
         graph_before=before.graph if before else None,
         graph_after=after.graph if after else None,
         decisions=[
@@ -165,6 +167,11 @@ def list_audit(
     """The audit log, newest first; ``before_id`` pages on."""
     rows = audit.entries(session, limit, before_id, action)
     return [models.AuditEntry.model_validate(row) for row in rows]
+
+
+def _public(session: Session, row: ProposalRow) -> models.ProposalPublic:
+    stale = proposals.why_stale(session, row)
+    return models.ProposalPublic.model_validate(row).model_copy(update={"stale": stale})
 
 
 def _decide(

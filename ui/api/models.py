@@ -265,6 +265,10 @@ class ProposalPublic(_Public):
     risk: dict[str, Any] = Field(description="Level of the change, and the reasons for it.")
     proposed_by: str = Field(description="Who asked for it, and so cannot approve it.")
     created_at: datetime
+    stale: str = Field(
+        default="",
+        description="Why it cannot be approved: something else serves than it was compared with.",
+    )
 
 
 class ProposalDetail(ProposalPublic):

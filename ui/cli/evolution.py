@@ -192,8 +192,9 @@ def list_proposals(
 
         services = build_services(load_settings())
         with session_scope(services.engine) as session:
-            rows = store.list_all(session, services.settings.surface, state)
-        table("proposals", [_row(row) for row in rows], as_json=as_json)
+            found = store.list_all(session, services.settings.surface, state)
+            rows = [_row(row, store.why_stale(session, row)) for row in found]
+        table("proposals", rows, as_json=as_json)
 
 
 @proposals.command("show")
@@ -211,10 +212,11 @@ def show_proposal(proposal: int, as_json: JsonOption = False) -> None:
             needed = store.needed(session, row)
             given = store.approvals(session, row)
             said = store.decisions(session, proposal)
+            stale = store.why_stale(session, row)
         if as_json:
-            emit(row.model_dump(mode="json"))
+            emit({**row.model_dump(mode="json"), "stale": stale})
             return
-        record(f"proposal {proposal}", _row(row), as_json=False)
+        record(f"proposal {proposal}", _row(row, stale), as_json=False)
         risk = {"level": row.risk["level"], "asked for by": row.proposed_by}
         reasons = "; ".join(reason["text"] for reason in row.risk["reasons"])
         approvals = f"{len(given)} of {needed.approvals} (policy {needed.version}: {needed.why})"
@@ -305,7 +307,8 @@ def _decide(proposal: int, verdict: Verdict, reason: str, who: str, as_json: boo
         controller.decide(proposal, verdict=verdict, who=who, reason=reason)
         with session_scope(controller.services.engine) as session:
             row = store.get(session, proposal)
-        record(f"proposal {proposal}", _row(row), as_json=as_json)
+            stale = store.why_stale(session, row)
+        record(f"proposal {proposal}", _row(row, stale), as_json=as_json)
 
 
 def _trial_rows(tried: Sequence[TrialRow]) -> list[dict[str, Any]]:
@@ -328,11 +331,13 @@ def _trial_rows(tried: Sequence[TrialRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _row(row: ProposalRow) -> dict[str, Any]:
+def _row(row: ProposalRow, stale: str) -> dict[str, Any]:
+    """A proposal; ``stale`` says why it cannot be approved, empty: nothing speaks against it."""
     return {
         "proposal": row.id,
         "title": row.title,
         "state": row.state,
+        "stale": stale,
         "cycle": row.cycle_id,
         "before": row.before,
         "after": row.after,

@@ -43,15 +43,15 @@ def list_values(deps: AppDependencies, page: int) -> dict[str, Any]:
     """What the list shows."""
     with session_scope(deps.engine) as session:
         surface = deps.settings.surface
+        table = page_of(
+            lambda limit, offset: proposals.list_all(session, surface, limit=limit, offset=offset),
+            total=proposals.count(session, surface),
+            number=page,
+            path="/proposals",
+        )
         return {
-            "table": page_of(
-                lambda limit, offset: proposals.list_all(
-                    session, surface, limit=limit, offset=offset
-                ),
-                total=proposals.count(session, surface),
-                number=page,
-                path="/proposals",
-            )
+            "table": table,
+            "stale": {row.id: proposals.why_stale(session, row) for row in table.rows},
         }
 
 
@@ -65,6 +65,7 @@ def proposal_values(deps: AppDependencies, proposal_id: int, someone: Person) ->
         given = proposals.approvals(session, row)
         return {
             "row": row,
+            "stale": proposals.why_stale(session, row),
             "difference": difference_view(session, deps.settings.home, before, after, row),
             "decisions": proposals.decisions(session, proposal_id),
             "given": given,

@@ -34,7 +34,7 @@ def _proposals(session: Session, surface: str, someone: Person) -> Iterator[Wait
             f"/proposals/{row.id}",
             f"Proposal {row.id}: {row.title}",
             row.created_at,
-            _why_not(someone) or _not_twice(session, row, someone),
+            _why_not(someone) or _not_now(session, row, someone),
         )
 
 
@@ -53,8 +53,10 @@ def _why_not(someone: Person) -> str:
     return "" if someone.may("approver") else "for an approver"
 
 
-def _not_twice(session: Session, row: ProposalRow, someone: Person) -> str:
+def _not_now(session: Session, row: ProposalRow, someone: Person) -> str:
     """Why somebody who may approve cannot approve this one."""
+    if proposals.why_stale(session, row):
+        return "stale, as something else serves: for the next cycle"
     if row.proposed_by == someone.name and not policies.active(session).policy.own_changes:
         return "you asked for it: for somebody else"
     if someone.name in {decision.who for decision in proposals.approvals(session, row)}:

@@ -123,6 +123,14 @@ def test_a_script_decides_with_basic_and_rolls_back(proposed: Any) -> None:
     assert client.get("/v1/recommend?user_id=u").json()["composition"] == 1
 
 
+def test_what_is_stale_is_refused_with_what_to_do(proposed: Any) -> None:
+    proposed.promote(2, key="by-hand")
+    answer = proposed.client().post(CHANGE[0], json={"reason": "better"}, headers=ADMIN)
+    assert answer.status_code == 409
+    assert "compared with composition 1, but composition 2 serves now" in answer.json()["error"]
+    assert "evolve again" in answer.json()["hint"]
+
+
 def test_what_was_rejected_cannot_be_served_by_calling_it_a_rollback(proposed: Any) -> None:
     client, body = proposed.client(), {"reason": "too slow"}
     assert client.post(CHANGE[1], json=body, headers=ADMIN).status_code == 200

@@ -10,6 +10,7 @@ from tests.ui.conftest import PASSWORD, Place
 from tests.ui.test_administration import browser, want_two
 
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import Stale
 from agenticrs.registry import accounts, audit, compositions, objectives, proposals
 from agenticrs.registry.tables import NoticeRow, ObjectiveRow, PromotionRow
 
@@ -50,6 +51,28 @@ def test_a_proposal_waits_for_who_can_decide_it_and_says_why_not_for_others(
     assert "You have approved it" in page
     assert 'value="approve"' not in page
     assert 'value="reject"' in page
+
+
+def test_a_stale_proposal_says_why_and_cannot_be_approved(staffed: Place) -> None:
+    staffed.promote(2, key="by-hand")
+    why = "it was compared with composition 1, but composition 2 serves now"
+    page = browser(staffed, "bo").get("/proposals/1").text
+    assert why in page
+    assert 'value="approve"' not in page
+    assert 'value="reject"' in page
+    assert "Waits for you" not in waits(staffed, "bo")
+    assert "stale, as something else serves" in waits(staffed, "bo")
+    assert 'class="state stale"' in browser(staffed, "bo").get("/proposals").text
+    client = browser(staffed, "bo")
+    assert client.get("/v1/proposals/1").json()["stale"] == why
+    assert [row["stale"] for row in client.get("/v1/proposals").json()] == [why]
+    with session_scope(staffed.engine) as session, pytest.raises(Stale, match="evolve again"):
+        proposals.decide(session, 1, verdict="approve", who="bo", reason="fair")
+    staffed.promote(1, key="back")
+    page = browser(staffed, "bo").get("/proposals/1").text
+    assert why not in page
+    assert 'value="approve"' in page
+    assert client.get("/v1/proposals/1").json()["stale"] == ""
 
 
 def test_weights_that_wait_are_told_outside_and_on_the_overview(staffed: Place) -> None:
