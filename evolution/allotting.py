@@ -10,6 +10,7 @@ from agenticrs.evolution import agent_methods, stages, turns
 from agenticrs.evolution.cycle import Cycle, Result
 from agenticrs.evolution.outer_reward.credit import credit_of, shapley_means
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry import cycles, trials
 from agenticrs.registry.graph import Graph
 
@@ -22,7 +23,8 @@ def allot(cycle: Cycle, agents: Sequence[str]) -> tuple[Turns, Result]:
 
     By credit: the Shapley value of the outer reward times the expected gain of a candidate per
     second. It is measured only when some agent has a history that says what to expect; until then
-    all get the same. Parts of an agent come before their whole, which then tries what they found.
+    all get the same. So they do where it cannot be measured, with the reason in each turn. Parts of
+    an agent come before their whole, which then tries what they found.
     """
     if cycle.services.settings.turns == "rotation":
         with session_scope(cycle.services.engine) as session:
@@ -46,7 +48,13 @@ def _by_credit(cycle: Cycle, agents: Sequence[str]) -> tuple[list[turns.Turn], R
     credit: Result = {}
     if not all(one.new for one in standings):
         cycle.say("measuring what each agent adds to what serves")
-        credit = credit_of(cycle, Graph.model_validate(stages.champion(cycle).graph))
+        graph = Graph.model_validate(stages.champion(cycle).graph)
+        try:
+            credit = credit_of(cycle, graph)
+        except EvolutionError as error:  # credit shortens a search; a cycle does without
+            why = f"credit could not be measured: {error.message}"
+            cycle.say(f"even turns: {why}")
+            return turns.even(agents, why), {}
         owed = shapley_means(credit)
         standings = [
             replace(one, credit=owed.get(cycle.specs[one.agent].part_of or one.agent))

@@ -106,6 +106,11 @@ def order(standings: Sequence[Standing], *, floor: float = FLOOR) -> list[Turn]:
     return turns
 
 
+def even(agents: Sequence[str], why: str) -> list[Turn]:
+    """Even shares, in the order given, because of ``why``."""
+    return [Turn(agent, 1 / len(agents), f"{agent} has an even share: {why}") for agent in agents]
+
+
 def rotation(agents: Sequence[str], turn: int) -> list[Turn]:
     """The fixed alternative: even shares, and every cycle another agent begins.
 
