@@ -199,10 +199,16 @@ def promote(cycle: Cycle) -> Result | Waiting:
     return stages.promote_composition(cycle, "evolution", "approved composition")
 
 
+def learn(cycle: Cycle) -> dict[str, int]:
+    """Keep what the policy of compositions has learnt from its trials; surface -> version."""
+    space = blueprint.space(_specs(cycle, _members(cycle)))
+    return {cycle.surface: Learning(cycle, cycle.surface, space).keep()}
+
+
 def observe(cycle: Cycle) -> Result:
     """As after every cycle; and what the policy of compositions has learnt is kept."""
-    version = Learning(cycle, cycle.surface, blueprint.space(_specs(cycle, _members(cycle)))).keep()
-    return {**stages.observe(cycle), "policies": {cycle.surface: version}}
+    versions = learn(cycle)
+    return {**stages.observe(cycle), "policies": versions}
 
 
 STEPS: dict[StepName, StepFunction] = {

@@ -29,11 +29,13 @@ from agenticrs.evolution.canaries import outcomes
 from agenticrs.evolution.cycle import Cycle, Event, StepFunction, StepName, Watcher, run
 from agenticrs.evolution.cycle_report import files
 from agenticrs.evolution.drift import Look
+from agenticrs.evolution.remembering import remember
 from agenticrs.evolution.request import CycleKind, EvolveRequest, Kinds
 from agenticrs.evolution.services import Services
 from agenticrs.platform.data.raw import Event as DataEvent
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import Conflict, EvolutionError, LeaseLost
+from agenticrs.platform.logs import get_logger
 from agenticrs.registry import (
     cycles,
     feedback,
@@ -53,10 +55,16 @@ STEPS: Mapping[CycleKind, Mapping[StepName, StepFunction]] = {
     "individual": individual.STEPS,
     "compositional": compositional.STEPS,
 }
+LEARN: Mapping[CycleKind, Callable[[Cycle], object]] = {
+    "individual": individual.learn,
+    "compositional": compositional.learn,
+}
+"""What keeps the policies that learn from a cycle's trials, once there is a plan."""
 LEASE_SECONDS = 60.0
 Budget = Mapping[str, Any]
 """``trials``, ``seconds``, ``gpu_seconds``, and perhaps ``llm_money``: of one cycle."""
 Trim = Callable[[Budget], Budget]
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -395,7 +403,7 @@ class Controller:
         request = EvolveRequest.model_validate(row.request)
         with self._cycle(row.id or 0, row.dataset, row.fingerprint, request, look) as cycle:
             try:
-                run(cycle, STEPS[request.kind])
+                run(cycle, STEPS[request.kind], salvage)
             except LeaseLost:
                 raise  # somebody else writes the report
             except Exception as error:
@@ -457,6 +465,23 @@ class Controller:
         weights = objective_configuration.in_words(row.after)
         settings = self.services.settings.model_copy(update={"objectives": weights})
         return replace(self, services=replace(self.services, settings=settings))
+
+
+def salvage(cycle: Cycle) -> None:
+    """Keep what was paid for in a cycle that fails: its trials are learnt from and remembered.
+
+    What goes wrong here is logged, for it must not hide why the cycle failed. Everything has a key
+    of its own, so nothing is kept twice. Raises LeaseLost.
+    """
+    learn = LEARN.get(cycle.request.kind) if "plan" in cycle.results else None
+    for keep in (learn, stages.log_trials, remember):
+        try:
+            if keep is not None:
+                keep(cycle)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            _log.warning("of a failed cycle something is lost", cycle=cycle.id, error=str(error))
 
 
 def lease_name(surface: str) -> str:

@@ -191,10 +191,15 @@ class Cycle:
 StepFunction = Callable[[Cycle], Result | Waiting]
 
 
-def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
+def run(
+    cycle: Cycle,
+    steps: Mapping[StepName, StepFunction],
+    salvage: Callable[[Cycle], None] = lambda cycle: None,
+) -> str:
     """Run the steps that are not done yet; return the cycle's state: done or waiting.
 
-    An error marks the step and the cycle as failed and is raised again. KeyboardInterrupt, a kill,
+    An error marks the step and the cycle as failed and is raised again; ``salvage`` is called
+    before that, so that a kill in it is made good by the next start. KeyboardInterrupt, a kill,
     a lost lease and a service that is away leave the cycle running: the next start goes on from the
     last row.
     """
@@ -219,6 +224,7 @@ def run(cycle: Cycle, steps: Mapping[StepName, StepFunction]) -> str:
             if is_outage(error):
                 raise
             cycle.check_lease()  # what went wrong may be that somebody else is at the same rows
+            salvage(cycle)
             with session_scope(engine) as session:
                 text = f"{type(error).__name__}: {error}"
                 found = cycle.results.get(name, {})

@@ -1,7 +1,8 @@
 """What a cycle leaves in the empirical memory: each candidate, and each decision of a person.
 
 An entry says what was proposed and why, what came of it and at what cost, and a lesson in a
-sentence. Entries have keys, so a cycle that goes on after a kill remembers nothing twice.
+sentence. Entries have keys, so a cycle that goes on after a kill remembers nothing twice, and
+remembers what was tried before it waits for a person.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlmodel import Session
+
 from agenticrs.evolution.candidates.rungs import SEGMENTS
 from agenticrs.evolution.cycle import Cycle
 from agenticrs.evolution.methods.points import STRUCTURE, flat
+from agenticrs.platform.data.dataset import Dataset
 from agenticrs.platform.database import session_scope
 from agenticrs.registry import memory, proposals, trials
 from agenticrs.registry.tables import DecisionRow, MemoryRow, ProposalRow, TrialRow
@@ -32,34 +36,20 @@ _SAID = {
 _SPENT = ("tokens_in", "tokens_out", "money")
 
 
-def remember(cycle: Cycle) -> int:
-    """Write down the cycle's candidates and decision; return how many entries are new."""
-    promoted = {v["trial"] for v in cycle.results["select"].get("verdicts", ()) if v["accepted"]}
-    chosen = cycle.results["select"].get("trial")
+def remember(cycle: Cycle, *, undecided: bool = False) -> int:
+    """Write down the cycle's candidates and decision; return how many entries are new.
+
+    With ``undecided`` winners are left out: what becomes of them is not known yet.
+    """
+    won = _won(cycle)
     with session_scope(cycle.services.engine) as session:
         rows = [
-            r for r in trials.of_cycle(session, cycle.id) if r.state not in ("proposed", "short")
+            row
+            for row in trials.of_cycle(session, cycle.id)
+            if row.state not in ("proposed", "short") and not (undecided and row.id in won)
         ]
-        known = {
-            (agent, inputs): trials.best_reward(
-                session,
-                agent,
-                cycle.fingerprint,
-                cycle.request.split,
-                inputs=inputs,
-                before_cycle=cycle.id,
-            )
-            for agent, inputs in {(row.agent, trials.inputs_of(row)) for row in rows}
-        }
-        entries = [
-            _candidate(
-                cycle,
-                row,
-                known[row.agent, trials.inputs_of(row)],
-                bool({row.id} & {*promoted, chosen}),
-            )
-            for row in rows
-        ]
+        lifts = _lifts(session, cycle, rows)
+        entries = [_candidate(cycle, row, lifts.get(row.id), won.get(row.id)) for row in rows]
         proposal = proposals.of_cycle(session, cycle.id)
         if proposal is not None:
             decided = proposals.decisions(session, proposal.id or 0)
@@ -73,8 +63,8 @@ def remember(cycle: Cycle) -> int:
         return sum(memory.remember(session, entry) for entry in entries)
 
 
-def lesson_of(row: TrialRow, lift: float | None) -> str:
-    """What a trial teaches, in a sentence."""
+def lesson_of(row: TrialRow, lift: float | None, than: str = "the best before") -> str:
+    """What a trial teaches, in a sentence; ``than`` what its lift is over."""
     if row.state == "failed":
         return f"it failed: {row.error}"
     if row.state == "pruned":
@@ -83,13 +73,55 @@ def lesson_of(row: TrialRow, lift: float | None) -> str:
         return "the first of its kind on this data"
     if abs(lift) < LEAST:
         return "it made no difference"
-    return f"it was {abs(lift):.1%} {'better' if lift > 0 else 'worse'} than the best before"
+    return f"it was {abs(lift):.1%} {'better' if lift > 0 else 'worse'} than {than}"
 
 
-def _candidate(cycle: Cycle, row: TrialRow, before: float | None, wins: bool) -> MemoryRow:
-    lift = None
-    if row.state == "done" and row.reward is not None and before:
-        lift = (row.reward - before) / abs(before)
+def _won(cycle: Cycle) -> dict[int | None, str]:
+    """Verdicts of the trials that were chosen: promoted where that has been done, else better."""
+    select, promote = cycle.results.get("select", {}), cycle.results.get("promote", {})
+    served = promote.get("composition") is not None
+    outside = cycle.results.get("approve", {}).get("outside", {}) if promote else {}
+    won: dict[int | None, str] = {
+        one["trial"]: "promoted" if served or one["agent"] in outside else "better"
+        for one in select.get("verdicts", ())
+        if one["accepted"]
+    }
+    if select.get("trial") is not None:
+        won[select["trial"]] = "promoted" if served else "better"
+    return won
+
+
+def _lifts(
+    session: Session, cycle: Cycle, rows: Sequence[TrialRow]
+) -> dict[int | None, float | None]:
+    """By how much each finished trial exceeded what there was; None: nothing was.
+
+    The reward of a composition is its lift over what serves. That of an agent is a metric, which
+    is compared with the best of earlier cycles on the same data and the same lists from above.
+    """
+    done = {row.id: row for row in rows if row.state == "done" and row.reward is not None}
+    if cycle.request.kind == "compositional":
+        return {key: row.reward for key, row in done.items()}
+    known = {
+        (agent, inputs): trials.best_reward(
+            session,
+            agent,
+            cycle.fingerprint,
+            cycle.request.split,
+            inputs=inputs,
+            before_cycle=cycle.id,
+        )
+        for agent, inputs in {(row.agent, trials.inputs_of(row)) for row in done.values()}
+    }
+    lifts = dict[int | None, float | None]()
+    for key, row in done.items():
+        before = known[row.agent, trials.inputs_of(row)]
+        lifts[key] = ((row.reward or 0.0) - before) / abs(before) if before else None
+    return lifts
+
+
+def _candidate(cycle: Cycle, row: TrialRow, lift: float | None, won: str | None) -> MemoryRow:
+    than = "what serves" if cycle.request.kind == "compositional" else "the best before"
     measured = {n: v for n, v in row.metrics.items() if isinstance(v, int | float)}
     outcome = {**measured, "reward": row.reward, "lift": lift}
     return MemoryRow(
@@ -103,12 +135,16 @@ def _candidate(cycle: Cycle, row: TrialRow, before: float | None, wins: bool) ->
         expected=str(row.note.get("expected", "")),
         outcome={name: value for name, value in outcome.items() if value is not None},
         segments=dict(row.note.get(SEGMENTS, {})),
-        cost={"seconds": round(row.seconds, 3), **_spent(row.note)},
-        verdict=_verdict(row, lift, wins),
-        lesson=lesson_of(row, lift),
+        cost={
+            "seconds": round(row.seconds, 3),
+            "gpu_seconds": round(row.gpu_seconds, 3),
+            **_spent(row.note),
+        },
+        verdict=won if won and row.state == "done" else _verdict(row, lift),
+        lesson=lesson_of(row, lift, than),
         dataset=row.dataset,
         fingerprint=row.fingerprint,
-        data=statistics(cycle),
+        data=statistics(cycle.dataset),
         structure=str(row.note.get("fingerprint", "")),
     )
 
@@ -140,15 +176,13 @@ def _decision(cycle: Cycle, proposal: ProposalRow, decision: DecisionRow, agent:
         lesson=f"a person {_SAID[said]}: {decision.reason}",
         dataset=cycle.dataset_name,
         fingerprint=cycle.fingerprint,
-        data=statistics(cycle),
+        data=statistics(cycle.dataset),
     )
 
 
-def _verdict(row: TrialRow, lift: float | None, wins: bool) -> str:
+def _verdict(row: TrialRow, lift: float | None) -> str:
     if row.state != "done":
         return row.state
-    if wins:
-        return "promoted"
     return "better" if lift is not None and lift >= LEAST else "worse"
 
 
@@ -164,13 +198,12 @@ def _spent(note: Mapping[str, Any]) -> dict[str, float]:
     return {name: cost[name] for name in _SPENT if name in cost}
 
 
-def statistics(cycle: Cycle) -> dict[str, float]:
+def statistics(dataset: Dataset) -> dict[str, float]:
     """Numbers by which similar datasets are found."""
-    log = cycle.dataset.interactions
     return {
-        "users": cycle.dataset.n_users,
-        "items": cycle.dataset.n_items,
-        "interactions": len(log),
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "interactions": len(dataset.interactions),
     }
 
 
@@ -178,7 +211,7 @@ def recall(
     cycle: Cycle, agent: str, words: str, good: int = 4, bad: int = 4
 ) -> Sequence[MemoryRow]:
     """The entries that fit best: what worked for an agent on data like this, and what did not."""
-    data = statistics(cycle)
+    data = statistics(cycle.dataset)
     with session_scope(cycle.services.engine) as session:
         found = [
             *memory.search(

@@ -237,7 +237,9 @@ def file_proposal(
             evidence={} if evidence is None else evidence.model_dump(mode="json"),
             proposed_by=cycle.request.who,
         )
-    log_trials(cycle)  # a person who decides may want to see the search in MLflow
+    # Who decides may want to see the search in MLflow, and others to learn from it meanwhile.
+    log_trials(cycle)
+    remember(cycle, undecided=True)
     return filed.id or 0
 
 

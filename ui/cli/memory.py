@@ -27,24 +27,33 @@ def search(
         list[str] | None,
         typer.Option(help="promoted, better, worse, pruned, failed, approved, rejected; repeat"),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="What worked on data like this dataset's newest snapshot")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Most entries to show", min=1)] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Search what was proposed, why, and what came of it."""
     with friendly():
+        from agenticrs.evolution.remembering import statistics
         from agenticrs.platform.database import session_scope
         from agenticrs.platform.settings import load_settings
         from agenticrs.registry import memory
         from agenticrs.ui.wiring import build_services
 
         services = build_services(load_settings())
+        verdicts, like = tuple(verdict or ()), None
+        if data is not None:
+            like = statistics(services.datasets.load(data))
+            verdicts = verdicts or memory.GOOD
         with session_scope(services.engine) as session:
             found = memory.search(
                 session,
                 services.settings.surface,
                 words,
                 agent=agent,
-                verdicts=tuple(verdict or ()),
+                verdicts=verdicts,
+                data=like,
                 limit=limit,
             )
             rows = [
@@ -52,6 +61,7 @@ def search(
                     "fit": round(entry.fit, 2),
                     "cycle": entry.row.cycle_id,
                     "agent": entry.row.agent,
+                    **({"dataset": entry.row.dataset} if data else {}),
                     "origin": entry.row.origin,
                     "proposal": entry.row.proposal,
                     "verdict": entry.row.verdict,
