@@ -108,10 +108,10 @@ class Controller:
 
         A surface on which nothing serves gets its bootstrap cycle first. Cycles that were cut off
         go on before, and count as done when they are of a kind that was asked for. Proposals that
-        are stale by then are superseded. When the world
-        has moved, or the objectives have, the graph changes first: compositional cycles come before
-        individual ones (``sensing.restructure_first``). Where the world has, each agent is trained
-        anew once before.
+        are stale by then are superseded. When the world has moved, or the objectives have, the
+        graph changes first: compositional cycles come before individual ones
+        (``sensing.restructure_first``). Where the world has, each agent is trained anew once
+        before.
 
         ``alternating``: what comes next by what the last cycles brought (``alternation.choose``),
         up to one individual cycle. Raises NothingDue, with the reason, when that is no cycle.
@@ -140,12 +140,13 @@ class Controller:
             working = replace(leased, services=one)
             admit_first(one)
             with session_scope(self.services.engine) as session:
-                proposals.supersede_stale(session, self.surface)
+                stale = proposals.supersede_stale(session, self.surface)
             done = working._resume()
             with session_scope(self.services.engine) as session:
                 rows = [cycles.get(session, cycle_id) for cycle_id in done]
-                # To train anew is no cycle that was asked for.
-                resumed = [row.kind for row in rows if not row.request.get("anew")]
+                # To train anew is no cycle that was asked for, nor to end one that became stale.
+                counts = [r for r in rows if not r.request.get("anew") and r.id not in stale]
+                resumed = [row.kind for row in counts]
             if kinds == "alternating":
                 done += working._alternate(asked, resumed)
             else:

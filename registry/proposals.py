@@ -275,9 +275,9 @@ def supersede(session: Session, row: ProposalRow, why: str) -> bool:
 
 
 def supersede_stale(session: Session, surface: str) -> list[int]:
-    """End what waits and is stale, for new cycles compare with what serves now; the ids."""
+    """End what waits and is stale, for new cycles compare with what serves; ids of its cycles."""
     waiting = [(row, why_stale(session, row)) for row in list_all(session, surface, "waiting")]
-    return [row.id or 0 for row, why in waiting if why and supersede(session, row, why)]
+    return [row.cycle_id or 0 for row, why in waiting if why and supersede(session, row, why)]
 
 
 def _refuse_other_content(session: Session, row: ProposalRow) -> None:

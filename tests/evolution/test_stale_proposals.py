@@ -83,7 +83,9 @@ def test_new_cycles_supersede_it_and_its_own_ends(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting.improve(monkeypatch)
-    waiting.evolve(agents=("popularity",))
+    done = waiting.world.controller().evolve(("compositional",))
+    assert done[0] == waiting.cycle
+    assert len(done) == 2, "that the old one ended is not what was asked for"
     assert waiting.of_waiting().state == "superseded"
     assert waiting.state(waiting.cycle) == "done"
     assert waiting.serving().number == 3
