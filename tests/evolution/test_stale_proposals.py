@@ -38,7 +38,7 @@ class Waiting(Surface):
     def improve(self, patch: pytest.MonkeyPatch) -> None:
         """An individual cycle whose winner is promoted by policy."""
         with patch.context() as wins:
-            wins.setattr(verdicts, "_accepted", lambda cycle, found: [True for _ in found])
+            wins.setattr(verdicts, "convincing", lambda scores, *_: [True for _ in scores])
             self.evolve(agents=("itemknn",))
 
     def why(self) -> str:
