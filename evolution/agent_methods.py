@@ -33,7 +33,12 @@ from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
 from agenticrs.evolution.methods.points import STRUCTURE, flat, same, tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.methods.search import Search
-from agenticrs.evolution.methods.structures import of_structure, paying, structure_key
+from agenticrs.evolution.methods.structures import (
+    NO_DOCUMENT,
+    of_structure,
+    paying,
+    structure_key,
+)
 from agenticrs.evolution.methods.variation import StructuralVariation
 from agenticrs.evolution.proposer.parameters import read_value
 from agenticrs.platform.database import session_scope
@@ -116,6 +121,7 @@ def remembered(cycle: Cycle, agent: str) -> list[Tried]:
     """Finished trials of this agent in earlier cycles whose rewards compare, newest first.
 
     They are those on the same data and split, and on the lists that agents above it put out now.
+    A structure that is no document any more, as the grammar's bounds have changed, is left out.
     """
     with session_scope(cycle.services.engine) as session:
         rows = trials.finished(
@@ -154,7 +160,9 @@ def _inputs(cycle: Cycle, agent: str) -> str:
 
 
 def _allowed(candidates: Sequence[Tried]) -> list[Tried]:
-    return [one for one in candidates if permitted() or not _generated(one.values)]
+    """Those whose structure is still a document of the grammar, and may be run."""
+    valid = [one for one in candidates if structure_key(one.values) != NO_DOCUMENT]
+    return [one for one in valid if permitted() or not _generated(one.values)]
 
 
 def earlier_best(cycle: Cycle, agent: str) -> list[Values]:

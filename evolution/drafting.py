@@ -128,9 +128,14 @@ def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
     with session_scope(cycle.services.engine) as session:
         version = versions.find(session, cycle.surface, agent, number or 0)
         if version is not None:
-            config, reward = version.config, version.metrics.get(str(spec.inner_reward))
+            config = version.config
         trial = version.trial_id if version is not None else None
-        learnt = trials.get(session, trial).note if trial is not None else {}
+        if trial is not None:
+            row = trials.get(session, trial)
+            learnt = row.note
+            # On other rows of a log, or for other users, it would not compare with candidates.
+            if (row.fingerprint, row.split) == (cycle.fingerprint, cycle.request.split):
+                reward = row.reward
     words = f"{agent} {spec.summary}"
     remembered = remembering.recall(cycle, agent, words)
     return Briefing(

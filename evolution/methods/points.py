@@ -48,6 +48,11 @@ def tried(row: TrialRow) -> Tried:
     )
 
 
+def candidates(tried: Sequence[Tried]) -> list[Tried]:
+    """Without drafts that came to nothing: rows that keep what those cost, and have no values."""
+    return [one for one in tried if one.values or one.state != "failed"]
+
+
 def untried(
     given: Sequence[Values], space: Sequence[ConcreteParameter], done: Sequence[Tried]
 ) -> list[dict[str, Any]]:

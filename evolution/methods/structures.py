@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import median
 
 from agenticrs.evolution.methods.method import Tried, Values
-from agenticrs.evolution.methods.points import STRUCTURE
+from agenticrs.evolution.methods.points import STRUCTURE, candidates
 
 OWN = "own"
 """What stands in the place of a fingerprint for the agent's own structure."""
@@ -39,9 +39,9 @@ def structure_key(values: Values) -> str:
 
 
 def grouped(tried: Sequence[Tried]) -> Groups:
-    """Candidates by structure."""
+    """Candidates by structure; a draft that came to nothing has none."""
     groups: Groups = {}
-    for one in tried:
+    for one in candidates(tried):
         groups.setdefault(structure_key(one.values), []).append(one)
     return groups
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from agenticrs.evolution.methods.archive import Archive, Layout
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
-from agenticrs.evolution.methods.points import STRUCTURE
+from agenticrs.evolution.methods.points import STRUCTURE, candidates
 from agenticrs.evolution.methods.structures import paying
 from agenticrs.platform.errors import AgentError
 
@@ -58,7 +58,8 @@ class StructuralVariation:
         past = [replace(t, number=-1 - place) for place, t in enumerate(self.remembered)]
         structures = self._structures([*past, *tried])
         prints = {number: fingerprint(found) for number, found in structures.items()}
-        archive = Archive.of(paying([*past[::-1], *tried]), self.layout)
+        known = [one for one in (*past[::-1], *tried) if one.number in structures]
+        archive = Archive.of(paying(known), self.layout)
         seen, drawn = set(prints.values()), []
         for place in range(len(tried), len(tried) + n):
             rng = np.random.default_rng([self.seed, place])
@@ -80,11 +81,11 @@ class StructuralVariation:
         return drawn
 
     def _structures(self, tried: Sequence[Tried]) -> dict[int, Architecture]:
-        """The structures of candidates by number; one that was refused as no document has none."""
+        """The structures of candidates by number; what is no document, or no candidate, has none."""
         from agenticrs.agents.grammar.document import Architecture
 
         found = {}
-        for one in tried:
+        for one in candidates(tried):
             own = one.values.get(STRUCTURE)
             try:
                 structure = Architecture.model_validate(own) if own else self.document(one.values)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agenticrs.evolution.methods.method import Candidate, Tried, Values
+from agenticrs.evolution.methods.points import candidates
 from agenticrs.evolution.proposer import answer, rendering
 from agenticrs.evolution.proposer.briefing import Briefing
 from agenticrs.evolution.proposer.embedding import distance
@@ -253,7 +254,7 @@ class _Draft:
         """What serves now, and everything that was tried, by a name that the model knows."""
         briefing = self._of.briefing
         known = [(rendering.CURRENT, briefing.current)]
-        known += [(f"c{one.number}", one.values) for one in self._tried]
+        known += [(f"c{one.number}", one.values) for one in candidates(self._tried)]
         return known + [(f"m{place}", one.values) for place, one in enumerate(briefing.remembered)]
 
     def _over(

@@ -171,7 +171,7 @@ def _history(
             "candidate": f"c{one.number}",
             "state": one.state,
             "reward": None if one.reward is None else round(one.reward, 5),
-            "differs": one_line(task.difference(current, one.values), _LINE),
+            "differs": one_line(task.difference(current, one.values), _LINE) if one.values else "",
         }
         if hypothesis := one.note.get("hypothesis"):
             row["hypothesis"] = one_line(str(hypothesis), _LINE)

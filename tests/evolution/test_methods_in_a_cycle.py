@@ -296,6 +296,53 @@ def test_what_generated_code_found_is_remembered_only_while_it_is_allowed(
         assert len(agent_methods.remembered(later, AGENT)) == 2
 
 
+@pytest.mark.parametrize("with_code", [False, True])
+def test_a_structure_that_is_no_document_any_more_is_left_out_and_ends_no_cycle(
+    world: World, monkeypatch: pytest.MonkeyPatch, with_code: bool
+) -> None:
+    admit(world, AGENT)
+    monkeypatch.setenv(permission.VARIABLE, str(with_code).lower())
+    wide = documents.gru4rec(width=8).model_dump(mode="json")
+    wide["blocks"][0]["width"] = 100_000  # as if the grammar had allowed it once
+    with opened(world, trials=2, agents=(AGENT,)) as cycle:
+        for number, (structure, reward) in enumerate([(wide, 0.9), (DRAFT, 0.1)]):
+            config = {"structure": structure}
+            row = rungs.propose(cycle, agent=AGENT, number=number, method="made up", config=config)
+            with session_scope(world.services.engine) as session:
+                trials.record_full(
+                    session, row.id or 0, metrics={}, reward=reward, seconds=1.0, device="cpu"
+                )
+    with opened(world, trials=1, agents=(AGENT,)) as cycle:
+        (kept,) = agent_methods.remembered(cycle, AGENT)
+        assert kept.values["structure"] == DRAFT
+        search(cycle, planned("structures", "variation"))
+        assert len(rows_of(world, AGENT, cycle.id)) == 1
+    with session_scope(world.services.engine) as session:
+        for old in trials.finished(
+            session, AGENT, fingerprint=cycle.fingerprint, split=cycle.request.split
+        ):
+            old.fingerprint = "an earlier snapshot"
+            session.add(old)
+    with opened(world, trials=1, agents=(AGENT,)) as cycle:
+        (group,) = agent_methods.elsewhere(cycle, AGENT)
+        assert all(one.values["structure"] != wide for one in group)
+
+
+def test_what_serves_is_told_with_the_reward_that_candidates_compare_with(world: World) -> None:
+    admit(world, AGENT)
+    drafting = World(replace(world.services, language_models=[Model([])]))
+    with opened(drafting, trials=1, agents=(AGENT,)) as cycle:
+        row = rungs.propose(cycle, agent=AGENT, number=50, method="made up", config={})
+        found = run_trial(cycle.fold, TrialRequest(AGENT, {"epochs": 3, "embedding_size": 8}))
+        reward = rungs.keep(cycle, cycle.specs[AGENT], row, found, 1.0)
+        version = stages.publish_version(cycle, row.id or 0)
+        everybody = version.metrics[str(cycle.specs[AGENT].inner_reward)]
+        told = drafts(cycle, AGENT, Sizes(9, 9), ()).briefing
+        assert told.reward == reward != everybody, "of the users that searches are steered by"
+        cycle.fingerprint = "a later snapshot"
+        assert drafts(cycle, AGENT, Sizes(9, 9), ()).briefing.reward is None
+
+
 @pytest.mark.parametrize("way", ["search", "alternate"])
 def test_a_structure_that_was_best_on_earlier_data_is_tried_first_and_gone_on_with(
     world: World, way: str, monkeypatch: pytest.MonkeyPatch

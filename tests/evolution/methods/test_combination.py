@@ -98,6 +98,12 @@ def test_the_better_half_of_the_structures_gets_searched_and_so_on(wave: int) ->
     assert {one.origin for one in tried} == {"mutation", "tpe"}
 
 
+def test_a_draft_that_came_to_nothing_takes_no_place_of_a_structure() -> None:
+    useless = [Tried(0, {}, "failed", origin="llm:small", error="draft: unfit")]
+    tried = run(searched(structures=2), 1 + bracket_trials(2), wave=1, tried=useless)
+    assert [width(one.values) for one in tried[1:]] == [8, 9, 9, 9]
+
+
 def test_the_next_bracket_begins_when_one_is_left() -> None:
     size = bracket_trials(2)
     tried = run(searched(structures=2), size + 2)

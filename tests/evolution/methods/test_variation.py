@@ -156,3 +156,12 @@ def test_limits_hold_for_all_that_is_drawn() -> None:
 
 def test_where_nothing_is_allowed_nothing_is_drawn() -> None:
     assert method(limits=Limits(Sizes(100, 100), parameters=1)).ask([], 1) == []
+
+
+def test_what_is_no_document_any_more_is_no_parent() -> None:
+    broken = {"structure": {"blocks": [], "head": {}}, "learning_rate": 0.1}
+    best = Tried(0, broken, "done", 9.0, metrics={"parameters": 10.0})
+    for remembered, tried in (([best], []), ([], [best])):
+        drawn = method(remembered=remembered, seed=1).ask(tried, 6)
+        assert drawn
+        assert all("parent" not in one.note for one in drawn)

@@ -418,3 +418,17 @@ def test_a_proposer_needs_models_with_names_of_their_own(on_server: Situation) -
         on_server.proposer(models=())
     with pytest.raises(EvolutionError):
         on_server.proposer(models=("small", "small"))
+
+
+def test_a_draft_that_came_to_nothing_is_no_structure_that_another_could_copy(
+    on_server: Situation,
+) -> None:
+    own = SASREC.document({})
+    assert own is not None
+    on_server.server.script(answer(structure(own.model_dump(mode="json"))))
+    about = briefing(current={"structure": RECURRENT})
+    failed = Tried(0, {}, "failed", origin="llm:small", error="draft: unfit")
+    (made,) = on_server.proposer(about=about).ask([failed], 1)
+    assert SASREC.identity(made.values) == SASREC.identity({}), "the agent's own, by default"
+    told = on_server.server.texts()
+    assert '{"candidate": "c0", "state": "failed"}' in told, "there is nothing that differs"
