@@ -32,13 +32,14 @@ from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.search import Search
 from agenticrs.evolution.outer_reward.arena import Arena, Entry, Files, functional_files
 from agenticrs.evolution.outer_reward.simulated_users import SimulatedUsers
+from agenticrs.evolution.reading_back import point_of
 from agenticrs.evolution.selection import convincing, mean_reward, membership
 from agenticrs.evolution.sensing import sense
 from agenticrs.evolution.stages import INNER, OUTER
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.errors import EvolutionError, InvalidComposition
 from agenticrs.platform.jobs.job import Failed
-from agenticrs.registry import trials
+from agenticrs.registry import trials, versions
 from agenticrs.registry.graph import Graph, validate
 from agenticrs.registry.spec import Choice
 from agenticrs.registry.tables import TrialRow
@@ -274,6 +275,19 @@ def _defaults(specs: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _point_of_what_serves(cycle: Cycle, specs: dict[str, Any]) -> dict[str, Any] | None:
+    """The point that what serves lies at; None where it lies at none of the space."""
+    graph, agents = Graph.model_validate(stages.champion(cycle).graph), catalogue.load_agents()
+    configs = {}
+    with session_scope(cycle.services.engine) as session:
+        for name, number in graph.agents().items():
+            if name in specs and specs[name].kind == "functional":
+                version = versions.get(session, cycle.surface, name, number)
+                default = agents[name].config_type().model_dump(mode="json")
+                configs[name] = {**default, **version.config}
+    return point_of(graph, specs, configs, _defaults(specs))
+
+
 def _weight(cycle: Cycle) -> float:
     fusions = blueprint.of_role(cycle.specs, "fusion")
     return max(cycle.specs[name].outer_weight for name in fusions)
@@ -297,7 +311,12 @@ def _method(cycle: Cycle, served: segments.Segments) -> Method:
     for name in order[1:]:
         if name == "llm":
             made[name] = composition_drafts(
-                cycle, space, lambda point: blueprint.at(point, specs), given[0], served
+                cycle,
+                space,
+                lambda point: blueprint.at(point, specs),
+                _point_of_what_serves(cycle, specs),
+                given[0],
+                served,
             )
         elif name == "policy":
             made[name] = Learning(cycle, cycle.surface, space).policy(given)

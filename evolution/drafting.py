@@ -34,6 +34,7 @@ from agenticrs.registry.spec import ConcreteParameter, Limit
 from agenticrs.registry.tables import MemoryRow, TrialRow
 
 _FAILURES = 6
+_SERVES = "What serves now"
 
 
 def language_models(cycle: Cycle) -> Sequence[LanguageModel]:
@@ -64,12 +65,13 @@ def composition_drafts(
     cycle: Cycle,
     space: Sequence[ConcreteParameter],
     check: Callable[[Values], object],
-    current: Values,
+    serves: Values | None,
+    other: Values,
     segments: Segments,
 ) -> Proposer:
-    """A proposer of compositions; ``current`` is a point that it may go on from.
+    """A proposer of compositions, which go on from the point of what ``serves``.
 
-    ``segments`` is what segments of users get from what serves.
+    Where that lies at none, they go on from the ``other`` one. ``segments`` is what segments of users get from what serves.
     """
     told = {
         name: {"role": spec.role, "summary": spec.summary}
@@ -80,7 +82,8 @@ def composition_drafts(
         summary="A composition: who takes part, how lists are fused, who is routed where.",
         role="composition",
         metric="blended lift over what serves",
-        current=current,
+        current=other if serves is None else serves,
+        current_is=_SERVES if serves is not None else "A point to go on from; another one serves",
         segments=segments,
         data=remembering.statistics(cycle.dataset),
         notes=_notes(cycle),
@@ -123,12 +126,12 @@ def unpriced(cycle: Cycle) -> list[str]:
 def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
     spec = cycle.specs[agent]
     config = catalogue.load_agents()[agent].config_type().model_dump(mode="json")
-    reward, learnt = None, dict[str, Any]()
+    title, reward, learnt = "The agent as it is by default", None, dict[str, Any]()
     number = stages.champion_versions(cycle).get(agent)
     with session_scope(cycle.services.engine) as session:
         version = versions.find(session, cycle.surface, agent, number or 0)
         if version is not None:
-            config = version.config
+            config, title = version.config, _SERVES
         trial = version.trial_id if version is not None else None
         if trial is not None:
             row = trials.get(session, trial)
@@ -144,6 +147,7 @@ def _briefing(cycle: Cycle, agent: str, past: Sequence[Tried]) -> Briefing:
         role=spec.role,
         metric=str(spec.inner_reward),
         current=flat(config),
+        current_is=title,
         reward=reward,
         trial=trial,
         segments=learnt.get(SEGMENTS, {}),

@@ -47,7 +47,8 @@ class Lesson:
 class Briefing:
     """The situation of one agent, or of a composition, at the start of a search.
 
-    ``current`` are the values of what serves now (or the defaults), ``reward`` its inner reward.
+    ``current`` are the values of what serves now, or of what ``current_is`` says; ``reward`` is
+    its inner reward.
     ``segments`` are metrics by group of users, ``curves`` numbers by epoch (loss, metric),
     ``remembered`` candidates of earlier cycles whose rewards are comparable, newest first,
     ``known`` identities of structures that the memory holds. ``failures`` are errors of candidates
@@ -59,6 +60,7 @@ class Briefing:
     role: str
     metric: str
     current: Values
+    current_is: str = "What serves now"
     reward: float | None = None
     trial: int | None = None
     """The trial that what serves now comes from."""

@@ -38,7 +38,7 @@ class Parent:
 
 
 def parents(briefing: Briefing, tried: Sequence[Tried], task: Task) -> list[Parent]:
-    """What serves now, and the best that were tried: here (``c3``), in earlier cycles (``m0``)."""
+    """What the briefing goes on from, and the best that were tried: here (``c3``), in earlier cycles (``m0``)."""
     found = [Parent(CURRENT, briefing.current, briefing.reward, trial=briefing.trial)]
     seen = {task.identity(briefing.current)}
     named = [(f"c{one.number}", one) for one in tried]
@@ -63,7 +63,7 @@ def question(
         *_lessons("What helped earlier", briefing.lessons, good=True),
         *_lessons("What did not help earlier", briefing.lessons, good=False),
         *_bottlenecks(briefing),
-        *_candidates(known, task),
+        *_candidates(known, task, briefing),
         *_history(tried, known, task, briefing),
         *_failures(tried, briefing),
     ]
@@ -146,10 +146,10 @@ def _segments(segments: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def _candidates(known: Sequence[Parent], task: Task) -> list[str]:
-    sections = []
+def _candidates(known: Sequence[Parent], task: Task, briefing: Briefing) -> list[str]:
+    sections, told = [], one_line(briefing.current_is, _LINE)
     for parent in known:
-        what = "What serves now" if parent.label == CURRENT else "A candidate that was tried"
+        what = told if parent.label == CURRENT else "A candidate that was tried"
         body = {"reward": parent.reward, **(task.shown(parent.values) or {})}
         if segments := parent.note.get("segments"):
             body["by segment"] = _segments(segments)

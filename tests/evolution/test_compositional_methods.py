@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from agenticrs.registry.tables import MethodStateRow
 
 from .conftest import World
 from .opened import opened
+from .test_methods_in_a_cycle import Model
 
 
 def steps_of(world: World) -> tuple[int, dict[str, Any]]:
@@ -48,6 +52,31 @@ def test_the_plan_says_who_searches_and_why_and_a_policy_learns_from_all_of_it(
     number, steps = steps_of(asked)
     assert steps["plan"]["search"]["order"] == ["greedy", "tpe", "policy"]
     assert steps["observe"]["policies"] == {"home": 2}
+
+
+def test_a_model_is_told_the_point_of_what_serves_and_not_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.controller().evolve(("bootstrap",))
+    monkeypatch.setattr(compositional, "_order", lambda cycle: (["greedy", "llm"], "at once"))
+    monkeypatch.setattr(compositional, "_GREEDY_SHARE", 10**9)
+    model = Model([])
+    asked = World(replace(world.services, language_models=[model])).with_settings(trials=1)
+    asked.controller().evolve(("compositional",))
+    point = _current(model.asked[0])["What serves now"]["point"]
+    assert (point["weight.itemknn"], point["weight.ease"]) == (1.0, 0.0)
+    assert point["path.history_router.cold"] == "popularity", "as the starter, that serves"
+
+    monkeypatch.setattr(compositional, "point_of", lambda *told: None)
+    asked.controller().evolve(("compositional",))
+    assert list(_current(model.asked[-1])) == ["A point to go on from; another one serves"]
+
+
+def _current(asked: str) -> dict[str, Any]:
+    """What a model was told of the candidate ``current``, by its title."""
+    found = re.search(r"# ([^\n]*): `current`\n\n<data[^>]*>\n(.*?)\n</data>", asked, re.DOTALL)
+    assert found is not None
+    return {found[1]: json.loads(found[2])}
 
 
 def test_greedy_selection_chooses_among_versions_that_served_before(world: World) -> None:

@@ -207,7 +207,7 @@ def test_models_are_chosen_by_what_came_of_their_drafts_in_earlier_cycles(
     def known() -> list[Outcome]:
         with opened(drafting, trials=1, agents=(AGENT,)) as cycle:
             drafted = (
-                composition_drafts(cycle, [weight], lambda point: None, {}, {})
+                composition_drafts(cycle, [weight], lambda point: None, None, {}, {})
                 if of_compositions
                 else drafts(cycle, AGENT, Sizes(9, 9), ())
             ).drafted

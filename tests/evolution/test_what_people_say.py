@@ -112,6 +112,8 @@ def test_the_reason_of_a_rejection_is_remembered_and_read_by_the_proposer(asking
         model = OpenAIModel("small", api_key="sk-test", base_url=server.base_url, wait=no_wait)
         drafting = World(replace(asking.services, language_models=[model]))
         with opened(drafting, trials=1, agents=("ease",)) as cycle:
-            drafts = composition_drafts(cycle, space, lambda point: None, {"weight.ease": 1.0}, {})
+            drafts = composition_drafts(
+                cycle, space, lambda point: None, None, {"weight.ease": 1.0}, {}
+            )
             assert drafts.ask([], 1) == [], "the endpoint has no answer"
     assert REASON in server.texts(0), "what people said stands in the prompt"
