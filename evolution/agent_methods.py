@@ -27,6 +27,7 @@ from agenticrs.evolution.methods.combination import (
     BeginWith,
     ProposeThenSearch,
     SearchBest,
+    StandIn,
 )
 from agenticrs.evolution.methods.limits import WithinLimits, broken, held
 from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
@@ -44,7 +45,7 @@ from agenticrs.evolution.proposer.parameters import read_value
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.sandbox.permission import permitted
 from agenticrs.registry import cycles, trials
-from agenticrs.registry.spec import ConcreteParameter, DecisionSpace, nested
+from agenticrs.registry.spec import ConcreteParameter, DecisionSpace, Limit, nested
 from agenticrs.registry.spec import Method as DeclaredMethod
 from agenticrs.registry.tables import TrialRow
 
@@ -296,8 +297,11 @@ class _Workshop:
         if self.planned.way == "structures":
             return self._proposer()
         if self.planned.way == "propose_then_search":
+            proposer = self._proposer()
+            if self.planned.proposer == "llm":
+                proposer = StandIn(proposer, self._variation(), "llm")
             return ProposeThenSearch(
-                self._proposer(),
+                proposer,
                 self._search_for,
                 structures=self.planned.structures,
                 limits=limits,
@@ -333,19 +337,27 @@ class _Workshop:
         return WithinLimits(search, space.limits) if self.planned.search == "cmaes" else search
 
     def _proposer(self) -> Method:
+        if self.planned.proposer != "llm":
+            return self._variation()
         limits = space_of(self.cycle, self.agent).limits
-        past = [one for one in held(self._past, limits) if one.state == "done"]
-        if self.planned.proposer == "llm":
-            return WithinLimits(drafts(self.cycle, self.agent, self._sizes, past, limits), limits)
+        past = self._kept(limits)
+        return WithinLimits(drafts(self.cycle, self.agent, self._sizes, past, limits), limits)
+
+    def _variation(self) -> Method:
+        limits = space_of(self.cycle, self.agent).limits
         variation = StructuralVariation(
             document=self._document,
             known=self._known,
             recipe=[*(parameter.name for parameter in self._recipe), "max_length"],
             limits=Limits(self._sizes, latency_ms=self.cycle.services.settings.latency_limit_ms),
-            remembered=past,
+            remembered=self._kept(limits),
             seed=self.cycle.request.seed,
         )
         return WithinLimits(variation, limits)
+
+    def _kept(self, limits: Sequence[Limit]) -> list[Tried]:
+        """What is known of earlier cycles and keeps the limits."""
+        return [one for one in held(self._past, limits) if one.state == "done"]
 
     def _document(self, values: Values) -> Architecture:
         own = self._implementation

@@ -17,7 +17,7 @@ from agenticrs.agents import catalogue
 from agenticrs.agents.trial import CompositionResult
 from agenticrs.evolution import blueprint, library, segments, stages, wishes
 from agenticrs.evolution.candidates import trial_files
-from agenticrs.evolution.candidates.rungs import SEGMENTS, draw, fail, stored_id
+from agenticrs.evolution.candidates.rungs import SEGMENTS, brought, draw, fail, stored_id
 from agenticrs.evolution.candidates.rungs import propose as propose_trial
 from agenticrs.evolution.candidates.trial_files import TrialFiles
 from agenticrs.evolution.cycle import Cycle, Result, StepFunction, StepName, Waiting
@@ -95,7 +95,7 @@ def evaluate(cycle: Cycle) -> Result:
             rows = list(trials.of_cycle(session, cycle.id, cycle.surface))
         wave = [row for row in rows if row.state == "proposed"]
         if not wave:
-            left = wanted - len(rows)
+            left = wanted - brought(rows)
             if left <= 0 or cycle.spent_seconds() >= cycle.request.seconds:
                 break
             wave = draw(cycle, cycle.surface, method, min(left, 2 * cycle.runner.parallel))
@@ -107,6 +107,7 @@ def evaluate(cycle: Cycle) -> Result:
         "baseline": {OUTER: baseline[OUTER], INNER: baseline[INNER]},
         "states": {s: [r.state for r in rows].count(s) for s in sorted({r.state for r in rows})},
         "best": _best_by_method(rows),
+        "ended": {cycle.surface: _ended(cycle, method, rows)},
         "seconds": round(sum(row.seconds for row in rows), 2),
     }
 
@@ -242,6 +243,17 @@ def _order(cycle: Cycle) -> tuple[list[str], str]:
     return order, "; ".join(words)
 
 
+def _ended(cycle: Cycle, method: AlternateOnSaturation, rows: Sequence[TrialRow]) -> str:
+    """Why no more compositions were tried."""
+    wanted = cycle.results["plan"]["compositions"]
+    if brought(rows) >= wanted:
+        return f"all {wanted} compositions are tried"
+    if cycle.spent_seconds() >= cycle.request.seconds:
+        return f"the cycle's {cycle.request.seconds:g} trial seconds are used up"
+    why = method.ended([tried(row) for row in rows])
+    return f"saturated: {why}" if why else "no method has anything more to try"
+
+
 def _best_by_method(rows: Sequence[TrialRow]) -> dict[str, float]:
     """The best blended lift that each method found."""
     found: dict[str, float] = {}
@@ -293,7 +305,7 @@ def _weight(cycle: Cycle) -> float:
     return max(cycle.specs[name].outer_weight for name in fusions)
 
 
-def _method(cycle: Cycle, served: segments.Segments) -> Method:
+def _method(cycle: Cycle, served: segments.Segments) -> AlternateOnSaturation:
     """Given points and greedy selection first, then what the plan says, each until saturated."""
     specs = _specs(cycle, _members(cycle))
     space, given = blueprint.space(specs), cycle.results["propose"]["given"]

@@ -71,7 +71,8 @@ def composition_drafts(
 ) -> Proposer:
     """A proposer of compositions, which go on from the point of what ``serves``.
 
-    Where that lies at none, they go on from the ``other`` one. ``segments`` is what segments of users get from what serves.
+    Where that lies at none, they go on from the ``other`` one. ``segments`` is what segments of
+    users get from what serves.
     """
     told = {
         name: {"role": spec.role, "summary": spec.summary}

@@ -16,7 +16,7 @@ from agenticrs.evolution.methods.method import Value, Values
 from agenticrs.evolution.methods.points import flat
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.graph import Graph, Node
-from agenticrs.registry.spec import AgentSpec, Choice
+from agenticrs.registry.spec import AgentSpec
 
 
 def point_of(

@@ -22,6 +22,7 @@ from agenticrs.evolution.candidates.evaluation_cache import Evaluations
 from agenticrs.evolution.candidates.examination import healthy
 from agenticrs.evolution.candidates.halving import goes_on
 from agenticrs.evolution.candidates.rungs import (
+    brought,
     complete,
     draw,
     draws_at_random,
@@ -32,7 +33,7 @@ from agenticrs.evolution.candidates.rungs import (
     training_seconds,
 )
 from agenticrs.evolution.cycle import Cycle
-from agenticrs.evolution.methods.method import Method
+from agenticrs.evolution.methods.method import Ends, Method
 from agenticrs.evolution.methods.points import tried
 from agenticrs.evolution.methods.saturation import saturated
 from agenticrs.evolution.selection import mean_reward
@@ -65,7 +66,7 @@ class AgentSearch:
     implementation: type[Agent[Any]]
     method: Method
     trials: int
-    """Most candidates that it may try."""
+    """Most candidates that it may try; drafts that came to nothing are none."""
     seconds: float | None = None
     """Trial seconds after which it draws no more; the cycle's own budget holds besides."""
     gpu_seconds: float | None = None
@@ -93,12 +94,12 @@ class AgentSearch:
                     return ended
                 wave = self._draw(rows)
             if not wave:
-                return "its method has nothing more to try"
+                return self._nothing_more(rows)
             self._evaluate(wave)
 
     def _ended(self, rows: Sequence[TrialRow]) -> str:
         """Why no more candidates may be drawn; empty: they may."""
-        left = self.trials - len(rows)
+        left = self.trials - brought(rows)
         if left <= 0:
             return f"all {self.trials} trials of its turn are used up"
         for cap in self._caps():
@@ -109,9 +110,17 @@ class AgentSearch:
         ended = saturated([tried(row) for row in rows], left=left) if self.stops_early else None
         return f"saturated: {ended.reason}" if ended else ""
 
+    def _nothing_more(self, rows: Sequence[TrialRow]) -> str:
+        """Why its method draws nothing."""
+        method = self.method
+        why = method.ended([tried(row) for row in rows]) if isinstance(method, Ends) else ""
+        ended = f"saturated: {why}" if why else "its method has nothing more to try"
+        self.cycle.say(f"{self.spec.name}: {ended}")
+        return ended
+
     def _draw(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
         """The next wave."""
-        wanted = min(self.trials - len(rows), self.cycle.runner.parallel, self._room(rows))
+        wanted = min(self.trials - brought(rows), self.cycle.runner.parallel, self._room(rows))
         whole = partial(complete, self.implementation)
         return draw(self.cycle, self.spec.name, self.method, wanted, whole)
 

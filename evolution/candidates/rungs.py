@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agenticrs.agents import catalogue
@@ -37,6 +37,11 @@ def next_number(cycle: Cycle, agent: str) -> int:
     with session_scope(cycle.services.engine) as session:
         rows = trials.of_cycle(session, cycle.id, agent)
     return 1 + max((row.number for row in rows), default=-1)
+
+
+def brought(rows: Sequence[TrialRow]) -> int:
+    """How many candidates there are among rows: drafts that came to nothing have no config."""
+    return sum(bool(row.config) for row in rows)
 
 
 def fail(

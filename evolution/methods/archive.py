@@ -95,6 +95,14 @@ class Archive:
         """The elites of an island, best first."""
         return sorted(self.islands[island].values(), key=_order)
 
+    def spread(self) -> list[Tried]:
+        """The best of each cell, whatever its island, best first."""
+        cells: dict[Cell, Tried] = {}
+        for island in self.islands:
+            for one in island.values():
+                _settle(cells, one, self.layout)
+        return sorted(cells.values(), key=_order)
+
     def parent(self, island: int, rng: np.random.Generator) -> Tried | None:
         """One to go on from: the best of the island, one of its elites by rank, or a rare one.
 

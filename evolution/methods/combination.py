@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agenticrs.evolution.methods.limits import held
-from agenticrs.evolution.methods.method import Candidate, Method, Tried, Values
-from agenticrs.evolution.methods.points import same
-from agenticrs.evolution.methods.saturation import LEAST, WINDOW, saturated
+from agenticrs.evolution.methods.method import Candidate, Ends, Method, Tried, Values
+from agenticrs.evolution.methods.points import candidates, same
+from agenticrs.evolution.methods.saturation import LEAST, WINDOW, gains, saturated
 from agenticrs.evolution.methods.structures import OWN, Groups, bare, grouped, paying, structure_key
 from agenticrs.platform.errors import EvolutionError
 from agenticrs.registry.spec import Limit
@@ -34,8 +34,9 @@ class ProposeThenSearch:
     Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943) in brackets: ``structures`` are
     tried with the recipe they were proposed with; the best 1/``eta`` of them get ``recipes``
     searched candidates each, the best 1/``eta`` of those ``eta`` times as many more, until one is
-    left. Then the next bracket begins, by a proposer that knows what came of the last one. What
-    breaks one of ``limits`` counts nothing for its structure.
+    left. Then the next bracket begins, by a proposer that knows what came of the last one; none
+    does after one that brought no gain. What breaks one of ``limits`` counts nothing for its
+    structure.
 
     Raises EvolutionError for less than one structure or recipe, or ``eta`` below 2.
     """
@@ -92,7 +93,18 @@ class ProposeThenSearch:
                 break
             standing = _better(kept, standing, self.eta)
             due, more, rung = due + more, more * self.eta, rung + 1
-        return self._proposed(tried, groups, min(n, self.structures))
+        return [] if self.ended(tried) else self._proposed(tried, groups, min(n, self.structures))
+
+    def ended(self, tried: Sequence[Tried]) -> str:
+        """Why no bracket should follow the last one; empty: one may, or one is under way."""
+        groups = grouped(tried)
+        names = list(groups)
+        if len(names) % self.structures or len(names) < 2 * self.structures:
+            return ""
+        last = sum(len(groups[name]) for name in names[-self.structures :])
+        known = paying(held(candidates(tried), self.limits))
+        found = saturated(known, window=max(WINDOW, last))
+        return found.reason if found else ""
 
     def _proposed(self, tried: Sequence[Tried], groups: Groups, n: int) -> list[Candidate]:
         """Structures that are not there yet; without another one the proposer has no more."""
@@ -112,10 +124,34 @@ class BeginWith:
     given: Sequence[Candidate]
     method: Method
 
+    def ended(self, tried: Sequence[Tried]) -> str:
+        """What the method says."""
+        return self.method.ended(tried) if isinstance(self.method, Ends) else ""
+
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n``: given ones that were not tried yet, then what the method draws."""
         first = [c for c in self.given if not any(same(c.values, one.values) for one in tried)][:n]
         return [*first, *(self.method.ask(tried, n - len(first)) if len(first) < n else [])]
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Where the first method draws nothing, the second stands in; its candidates say for whom."""
+
+    first: Method
+    second: Method
+    name: str
+    """The first one's."""
+
+    def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
+        """The next ``n`` of one of them."""
+        if drawn := self.first.ask(tried, n):
+            return drawn
+        instead = {"instead_of": self.name}
+        return [
+            replace(candidate, note={**candidate.note, **instead})
+            for candidate in self.second.ask(tried, n)
+        ]
 
 
 @dataclass(frozen=True)
@@ -144,7 +180,8 @@ class AlternateOnSaturation:
     ``others`` follow the second one, and the first them. A method's turn ends when it has tried
     ``window`` candidates and the last ``window`` brought no gain of more than ``least`` of the best
     reward. One that draws nothing passes its turn. A wave is drawn by one of them: while candidates
-    are open, only whoever drew them draws more.
+    are open, only whoever drew them draws more. When as many turns in a row as there are methods
+    brought no such gain, nobody draws any more.
     """
 
     first: Method
@@ -156,6 +193,8 @@ class AlternateOnSaturation:
 
     def ask(self, tried: Sequence[Tried], n: int) -> list[Candidate]:
         """The next ``n`` of whoever has the turn; their note says who, and why."""
+        if self.ended(tried):
+            return []
         methods, begun = self._methods, _of_this_wave(tried)
         who, why = self.turn(tried)
         if begun is not None:
@@ -172,16 +211,29 @@ class AlternateOnSaturation:
 
     def turn(self, tried: Sequence[Tried]) -> tuple[int, str]:
         """Whose turn it is (0, 1, ...), and why."""
-        closed = [one for one in tried if one.state != "open"]
-        who, begun, why = 0, 0, f"{self.names[0]} begins"
+        who, why, _ = self._turns(tried)
+        return who, why
+
+    def ended(self, tried: Sequence[Tried]) -> str:
+        """Why nobody should draw any more; empty while one of them may bring a gain."""
+        _, why, barren = self._turns(tried)
+        names = " and ".join(self.names)
+        return f"{names} had turns without a gain; {why}" if barren >= len(self._methods) else ""
+
+    def _turns(self, tried: Sequence[Tried]) -> tuple[int, str, int]:
+        """Whose turn it is, why, and how many turns before it, in a row, brought no gain."""
+        closed = [one for one in candidates(tried) if one.state != "open"]
+        who, begun, why, barren = 0, 0, f"{self.names[0]} begins", 0
         for end in range(1, len(closed) + 1):
             if end - begun < self.window:
                 continue
             found = saturated(closed[:end], window=self.window, least=self.least)
             if found is not None:
                 why = f"{self.names[who]} is saturated: {found.reason}"
+                gained = gains(closed[:begun], closed[begun:end], self.least)
+                barren = 0 if gained else barren + 1
                 who, begun = (who + 1) % len(self._methods), end
-        return who, why
+        return who, why, barren
 
     @property
     def _methods(self) -> tuple[Method, ...]:

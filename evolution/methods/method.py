@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Value = str | int | float | bool
 Values = Mapping[str, Any]
@@ -51,6 +51,15 @@ class Tried:
     """What it took; 0: nothing, or nobody knows."""
     trial: int | None = None
     """The key of its row, by which candidates of other cycles name it as a parent."""
+
+
+@runtime_checkable
+class Ends(Protocol):
+    """A method that can say why it has come to an end."""
+
+    def ended(self, tried: Sequence[Tried]) -> str:
+        """Why nothing more is worth trying; empty while something is."""
+        ...
 
 
 class Method(Protocol):

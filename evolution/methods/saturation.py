@@ -65,6 +65,14 @@ def saturated(
     return None
 
 
+def gains(before: Sequence[Tried], since: Sequence[Tried], least: float = LEAST) -> bool:
+    """Whether candidates brought a gain that counts over those before them."""
+    earlier, later = _best(before), _best(since)
+    if earlier is None or later is None:
+        return later is not None
+    return later - earlier > least * abs(max(earlier, later))
+
+
 def expected_gain(last: Sequence[Tried], best: float) -> float:
     """By how much one more candidate like the last ones is expected to exceed ``best``."""
     rewards = _rewards(last)

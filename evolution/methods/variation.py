@@ -81,7 +81,7 @@ class StructuralVariation:
         return drawn
 
     def _structures(self, tried: Sequence[Tried]) -> dict[int, Architecture]:
-        """The structures of candidates by number; what is no document, or no candidate, has none."""
+        """The structures of candidates by number; what is no document has none."""
         from agenticrs.agents.grammar.document import Architecture
 
         found = {}

@@ -68,6 +68,8 @@ class Limits:
     """Time limit of one answer."""
     spare: int = 2
     """More drafts than candidates are made when some come to nothing."""
+    in_a_row: int = 4
+    """Drafts that came to nothing, one after the other, after which no model is asked again."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ class Proposer:
         found: list[Candidate] = []
         drafted = [*self.drafted, *outcomes(tried, self.briefing.reward)]
         away: set[str] = set()
+        barren = _in_a_row(tried)
         for attempt in range(n + self.limits.spare):
-            if len(found) >= n:
+            if len(found) >= n or barren >= self.limits.in_a_row:
                 break
             seen = [*tried, *_as_open(found, tried)]
             draft = _Draft(self, seen)
@@ -117,7 +120,9 @@ class Proposer:
             drafted.append(Outcome(model.name, 0.0, draft.spent))
             if isinstance(made, Candidate):
                 found.append(made)
+                barren = 0
                 continue
+            barren += 1
             self.useless(made)
             if made.why == "endpoint":
                 away.add(model.name)
@@ -276,6 +281,12 @@ class _Draft:
             "cost": self.spent.as_note(),
             "refusals": self._refusals,
         }
+
+
+def _in_a_row(tried: Sequence[Tried]) -> int:
+    """How many of the models' newest drafts came to nothing."""
+    drafted = [one for one in tried if one.origin.startswith(ORIGIN)]
+    return len(drafted) - max((n for n, one in enumerate(drafted, 1) if one.values), default=0)
 
 
 def _as_open(found: Sequence[Candidate], tried: Sequence[Tried]) -> list[Tried]:

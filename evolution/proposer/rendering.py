@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agenticrs.evolution.methods.archive import Archive
 from agenticrs.evolution.methods.method import Tried, Values
 from agenticrs.evolution.proposer.briefing import LONGEST_NOTE, MOST_NOTES, Briefing, Lesson
 from agenticrs.evolution.proposer.prompts import load
@@ -38,18 +39,28 @@ class Parent:
 
 
 def parents(briefing: Briefing, tried: Sequence[Tried], task: Task) -> list[Parent]:
-    """What the briefing goes on from, and the best that were tried: here (``c3``), in earlier cycles (``m0``)."""
+    """What the briefing goes on from, and the best that were tried.
+
+    Those of this search are named as ``c3``, those of earlier cycles as ``m0``. The best of all
+    comes first, then the best of other cells of the archive, so that they differ; then the rest.
+    """
     found = [Parent(CURRENT, briefing.current, briefing.reward, trial=briefing.trial)]
     seen = {task.identity(briefing.current)}
     named = [(f"c{one.number}", one) for one in tried]
     named += [(f"m{place}", one) for place, one in enumerate(briefing.remembered)]
-    done = [(label, one) for label, one in named if one.reward is not None]
-    for label, one in sorted(done, key=lambda pair: -(pair[1].reward or 0.0)):
+    for label, one in _spread([pair for pair in named if pair[1].reward is not None]):
         identity = task.identity(one.values)
         if len(found) <= _PARENTS and identity is not None and identity not in seen:
             seen.add(identity)
             found.append(Parent(label, one.values, one.reward, one.note, one.trial))
     return found
+
+
+def _spread(done: Sequence[tuple[str, Tried]]) -> list[tuple[str, Tried]]:
+    """The best of each cell, best first, then all others."""
+    ranked = sorted(done, key=lambda pair: -(pair[1].reward or 0.0))
+    elites = {id(one) for one in Archive.of([one for _, one in ranked]).spread()}
+    return sorted(ranked, key=lambda pair: id(pair[1]) not in elites)
 
 
 def question(
