@@ -21,6 +21,9 @@ from agenticrs.evolution.cycle_report.blocks import (
     Report,
     Table,
 )
+from agenticrs.evolution.methods.archive import Ancestor, lineage
+from agenticrs.evolution.methods.method import Tried
+from agenticrs.evolution.methods.points import tried
 from agenticrs.platform.database import session_scope
 from agenticrs.platform.llm.spending import Spent
 from agenticrs.registry import cycles, promotion, proposals, trials
@@ -205,7 +208,40 @@ def _tried(found: _Found) -> list[Block]:
     drawn = picture.rewards(found.trials)
     words = "Rewards of the candidates in the order of their making; the line is the best so far."
     pictures = [Picture("rewards", drawn, words)] if drawn else []
-    return [Heading("What was tried"), Table(head, rows), *pictures]
+    return [Heading("What was tried"), Table(head, rows), *pictures, *_descended(found)]
+
+
+def _descended(found: _Found) -> list[Block]:
+    """What the best structures and drafts come from: each step, who drew it, and at what cost."""
+    rows = []
+    for agent in dict.fromkeys(trial.agent for trial in found.trials):
+        own = [tried(trial) for trial in found.trials if trial.agent == agent]
+        best = max((one for one in own if one.reward is not None), key=_by_reward, default=None)
+        line = lineage(own, best.number) if best else ()
+        # Settings alone change from candidate to candidate without a line of their own.
+        if any(step.parents or step.difference for step in line):
+            rows += [_step(agent, step) for step in line]
+    head = ("agent", "candidate", "from", "what changed", "drawn by", "cost", "why", "reward")
+    return [Paragraph("What the best ones come from:"), Table(head, rows)] if rows else []
+
+
+def _by_reward(one: Tried) -> float:
+    return one.reward or 0.0
+
+
+def _step(agent: str, step: Ancestor) -> tuple[str, ...]:
+    spent = Spent.of_note(step.cost)
+    prompts = f" ({', '.join(step.prompts)})" if step.prompts else ""
+    return (
+        agent,
+        str(step.number),
+        ", ".join(map(str, step.parents)),
+        _said(step.difference),
+        _said(step.origin + prompts),
+        f"{spent.tokens:,} tokens, {_number(spent.money)}" if spent.tokens else "",
+        _said(step.hypothesis),
+        "" if step.reward is None else _number(step.reward),
+    )
 
 
 def _won(found: _Found) -> list[Block]:

@@ -136,6 +136,8 @@ class Ancestor:
     """That model."""
     cost: Mapping[str, Any]
     """What drawing it cost: tokens, money, seconds."""
+    hypothesis: str
+    """Why it was hoped to be better, where that was said."""
     state: str
     reward: float | None
     metrics: Mapping[str, float]
@@ -185,6 +187,7 @@ def _ancestor(tried: Tried) -> Ancestor:
         prompts=tuple(str(version) for version in tried.note.get("prompts", ())),
         model=str(tried.note.get("model", model if kind == "llm" else "")),
         cost=dict(tried.note.get("cost", {})),
+        hypothesis=str(tried.note.get("hypothesis", "")),
         state=tried.state,
         reward=tried.reward,
         metrics=dict(tried.metrics),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 from sqlmodel import select
+from tests.llm_server import answer, endpoint
 
 from agenticrs.agents import catalogue
 from agenticrs.agents.grammar import documents
 from agenticrs.agents.grammar.tables import Sizes
 from agenticrs.agents.trial import TrialRequest, run_trial
 from agenticrs.evolution import agent_methods, individual, segments, stages
-from agenticrs.evolution.candidates import rungs
+from agenticrs.evolution.candidates import agent_search, rungs
 from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.drafting import composition_drafts, drafts
 from agenticrs.evolution.learning import Learning
@@ -24,6 +26,7 @@ from agenticrs.evolution.methods.choice import Choice
 from agenticrs.evolution.proposer.model_choice import Outcome
 from agenticrs.platform.data.splits import search_users
 from agenticrs.platform.database import session_scope
+from agenticrs.platform.llm.openai_client import OpenAIModel
 from agenticrs.platform.llm.port import Completion, Message, Schema, Unreachable, Usage
 from agenticrs.platform.llm.spending import Spent
 from agenticrs.platform.sandbox import permission
@@ -56,11 +59,11 @@ def rows_of(world: World, agent: str, cycle_id: int | None = None) -> list[Trial
         return list(trials.of_cycle(session, wanted, agent))
 
 
-def search(cycle: Cycle, choice: Choice, begins: Any = None) -> None:
-    """Search the agent as planned."""
+def search(cycle: Cycle, choice: Choice, begins: Any = None) -> str:
+    """Search the agent as planned; why it ended."""
     cycle.results["plan"] = {"choices": agent_methods.as_json({AGENT: choice})}
     cycle.results["propose"] = {"begins": begins or {AGENT: {"given": []}}}
-    AgentSearch(
+    return AgentSearch(
         cycle,
         cycle.all_specs[AGENT],
         catalogue.load_agents()[AGENT],
@@ -444,3 +447,101 @@ def test_a_policy_is_told_the_blended_reward_of_what_was_judged_when_the_cycle_e
         assert shares == pytest.approx({n: w / sum(told.values()) for n, w in told.items() if w})
         cycle.results["select"] = {}
         assert learning.results()[judged.number].reward == judged.reward
+
+
+class Flat:
+    """Trains once and says for every candidate what came of that."""
+
+    def __init__(self) -> None:
+        self.found: Any = None
+
+    def __call__(self, fold: Any, request: TrialRequest, *more: Any, **others: Any) -> Any:
+        if self.found is None:
+            one = {**request.config, "epochs": 1}
+            whole = replace(request, config=one, effort=1.0, checkpoint="")
+            self.found = run_trial(fold, whole, *more, **others)
+        return self.found
+
+
+def test_a_search_with_structures_ends_by_saturation_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit(world, AGENT)
+    monkeypatch.setattr(agent_search, "run_trial", Flat())
+    with opened(world, trials=40, agents=(AGENT,)) as cycle:
+        ended = search(cycle, planned("alternate", "variation"))
+    assert ended.startswith("saturated: tpe and variation had turns without a gain; ")
+    assert 9 <= len(rows_of(world, AGENT)) < 20
+
+
+class Paid(Model):
+    """Says that each question was one call."""
+
+    def complete(self, *asked: Any, **limits: Any) -> Completion:
+        found = super().complete(*asked, **limits)
+        return replace(found, usage=replace(found.usage, calls=1))
+
+
+def test_a_model_that_answers_badly_takes_no_trials_from_the_agent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit(world, AGENT)
+    monkeypatch.setattr(agent_search, "run_trial", Flat())
+    model = Paid([{**draft(8), "document": {"blocks": []}}] * 99)
+    drafting = World(replace(world.services, language_models=[model]))
+    with opened(drafting, trials=6, agents=(AGENT,)) as cycle:
+        ended = search(cycle, planned("propose_then_search", "llm"))
+    rows = rows_of(world, AGENT)
+    useless = [row for row in rows if not row.config]
+    assert 1 <= len(useless) <= 4
+    assert len(model.asked) == 3 * len(useless)
+    tried = [row for row in rows if row.config]
+    assert ended == "all 6 trials of its turn are used up"
+    assert len(tried) == 6
+    drawn = [row for row in tried if row.method in ("mutation", "crossover")]
+    assert drawn
+    assert {row.note["instead_of"] for row in drawn} == {"llm"}
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "sale.md").write_text("The sale begins on the ninth.")
+    return folder
+
+
+def test_a_model_is_told_all_that_the_cycle_knows(world: World, notes: Path) -> None:
+    admit(world, AGENT)
+    with opened(world, trials=1, agents=(AGENT,)) as cycle:
+        row = rungs.propose(cycle, agent=AGENT, number=0, method="made up", config={"epochs": 2})
+        rungs.fail(cycle, row, "the loss ran away in epoch 2")
+        with session_scope(world.services.engine) as session:
+            for verdict in ("promoted", "worse"):
+                entry = MemoryRow(
+                    surface=cycle.surface,
+                    agent=AGENT,
+                    cycle_id=cycle.id,
+                    key=f"made up:{verdict}",
+                    origin="person",
+                    proposal=f"a {verdict} proposal",
+                    verdict=verdict,
+                    lesson=f"what was {verdict} taught this",
+                    dataset=cycle.dataset_name,
+                    fingerprint=cycle.fingerprint,
+                )
+                memory.remember(session, entry)
+    with endpoint() as server:
+        model = OpenAIModel("small", api_key="sk-test", base_url=server.base_url)
+        server.script(answer(draft(8)))
+        told = World(replace(world.services, language_models=[model])).with_settings(notes=notes)
+        with opened(told, trials=1, agents=(AGENT,)) as cycle:
+            search(cycle, planned("structures", "llm"))
+            interactions = len(cycle.dataset.interactions)
+        asked = server.texts(0)
+    assert "The sale begins on the ninth." in asked
+    assert "the loss ran away in epoch 2" in asked
+    assert f'"interactions": {float(interactions)}' in asked
+    assert asked.index("What helped earlier") < asked.index("what was promoted taught this")
+    assert asked.index("What did not help earlier") < asked.index("what was worse taught this")
+    assert "# The agent as it is by default: `current`" in asked

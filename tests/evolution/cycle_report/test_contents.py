@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from agenticrs.evolution.cycle_report import files
-from agenticrs.evolution.cycle_report.blocks import Report
+from agenticrs.evolution.cycle_report.blocks import Report, Table
 from agenticrs.evolution.cycle_report.contents import report_of
 from agenticrs.evolution.cycle_report.text import document, markdown
 from agenticrs.evolution.services import Services
@@ -216,3 +216,65 @@ def test_a_cycle_that_has_only_begun_and_one_that_failed_have_reports_too(engine
     with session_scope(engine) as session:
         cycles.finish(session, row.id or 0, "failed", error="sense: Ray is gone")
     assert "It failed: sense: Ray is gone" in markdown(report_of(engine, row.id or 0))
+
+
+def test_it_says_what_the_best_draft_comes_from_who_drew_it_and_at_what_cost(
+    tmp_path: Path,
+) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'r.db'}")
+    schema.upgrade(engine)
+    note = {
+        "parent": "c0",
+        "difference": "+recurrent",
+        "prompts": ["structure-1a2b"],
+        "hypothesis": "order matters",
+        "cost": {"tokens_in": 900, "tokens_out": 300, "money": 0.02, "calls": 1},
+    }
+    with session_scope(engine) as session:
+        cycle = cycles.open_cycle(
+            session,
+            surface="home",
+            kind="individual",
+            dataset="shop",
+            fingerprint="f00d",
+            seed=7,
+            request={},
+        )
+        drawn = [("given", {}, 0.1), ("llm:small", note, 0.3), ("tpe", {}, 0.2)]
+        for agent in ("gru4rec", "ease"):
+            for number, (method, noted, reward) in enumerate(drawn):
+                row = trials.propose(
+                    session,
+                    cycle_id=cycle.id or 0,
+                    agent=agent,
+                    number=number,
+                    method=method,
+                    config={"epochs": 2},
+                    seed=0,
+                    dataset="shop",
+                    fingerprint="f00d",
+                    split="s",
+                    note=noted if agent == "gru4rec" else {},
+                )
+                trials.record_full(
+                    session, row.id or 0, metrics={}, reward=reward, seconds=1.0, device="cpu"
+                )
+        number = cycle.id or 0
+    (table,) = [
+        block
+        for block in report_of(engine, number).blocks
+        if isinstance(block, Table) and "what changed" in block.head
+    ]
+    assert table.rows == [
+        ("gru4rec", "0", "", "", "given", "", "", "0.1"),
+        (
+            "gru4rec",
+            "1",
+            "0",
+            "+recurrent",
+            "llm:small (structure-1a2b)",
+            "1,200 tokens, 0.02",
+            "order matters",
+            "0.3",
+        ),
+    ]

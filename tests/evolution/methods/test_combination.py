@@ -17,6 +17,7 @@ from agenticrs.evolution.methods.combination import (
     BeginWith,
     ProposeThenSearch,
     SearchBest,
+    StandIn,
     bracket_trials,
     structures_within,
 )
@@ -354,3 +355,39 @@ def test_who_waits_for_open_candidates_keeps_the_turn_however_many_are_asked_for
         tried += [replace(one, state="done", reward=one.number + 1.0) for one in wave]
     assert waves == ["aa", "aa", "aa", "bbbbb"]
     assert {one.note["turn_reason"] for one in wave} == {"a has nothing more to try"}
+
+
+def test_nobody_draws_when_each_of_them_had_a_turn_without_a_gain() -> None:
+    method = AlternateOnSaturation(Named("a"), Named("b"), ("a", "b"), window=3)
+    tried = run(method, 200, wave=1, rewards=lambda values: 0.5)
+    # The first turn finds the best reward at all; the two that follow find nothing better.
+    assert "".join(one.values["who"] for one in tried) == "aaaa" + "bbb" + "aaa"
+    assert method.ended(tried).startswith("a and b had turns without a gain; a is saturated")
+    assert method.ended(tried[:-1]) == ""
+    better = [*tried[:-1], Tried(len(tried), {"who": "a"}, "done", 0.9)]
+    assert method.ask(better, 1), "a gain in time, and both go on"
+    inside = BeginWith([], method)
+    assert inside.ended(tried) == method.ended(tried)
+
+
+def test_a_draft_that_came_to_nothing_ends_no_turn() -> None:
+    method = AlternateOnSaturation(Named("a"), Named("b"), ("a", "b"), window=3)
+    tried = [Tried(0, {"who": "a"}, "done", 0.5)]
+    tried += [Tried(n, {}, "failed", origin="llm:small") for n in range(1, 9)]
+    assert method.turn(tried) == (0, "a begins")
+
+
+def test_no_bracket_follows_one_that_brought_no_gain() -> None:
+    method = searched(structures=2)
+    tried = run(method, 200, rewards=lambda values: 0.5)
+    assert len(tried) < 200
+    assert len(grouped(tried)) % 2 == 0, "the last bracket went on to its end"
+    assert "no gain" in method.ended(tried)
+    assert len(run(method, 60)) == 60, "wider ones are better without end"
+
+
+def test_another_method_stands_in_and_says_for_whom() -> None:
+    (first,) = StandIn(Named("a"), Named("b"), "llm").ask([], 1)
+    assert (first.values["who"], "instead_of" in first.note) == ("a", False)
+    (second,) = StandIn(Lists(most=0), Named("b"), "llm").ask([], 1)
+    assert (second.values["who"], second.note["instead_of"]) == ("b", "llm")

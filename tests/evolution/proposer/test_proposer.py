@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from agenticrs.evolution.proposer.prompts import load
 from agenticrs.evolution.proposer.proposer import Limits
 from agenticrs.evolution.proposer.structure_task import StructureTask
 from agenticrs.platform.errors import EvolutionError
+from agenticrs.platform.llm.port import Unreachable
 from agenticrs.platform.llm.spending import Caps, Purse, Spent
 from agenticrs.registry.spec import Limit, nested
 
@@ -432,3 +434,37 @@ def test_a_draft_that_came_to_nothing_is_no_structure_that_another_could_copy(
     assert SASREC.identity(made.values) == SASREC.identity({}), "the agent's own, by default"
     told = on_server.server.texts()
     assert '{"candidate": "c0", "state": "failed"}' in told, "there is nothing that differs"
+
+
+def test_no_model_is_asked_again_after_so_many_drafts_in_a_row_that_came_to_nothing(
+    on_server: Situation,
+) -> None:
+    proposer = on_server.proposer(limits=Limits(repairs=0, spare=9, in_a_row=3))
+    failed = [Tried(n, {}, "failed", origin="llm:small", error="unfit") for n in range(2)]
+    on_server.server.script(*[answer("no JSON") for _ in range(9)])
+    assert proposer.ask(failed, 1) == []
+    assert len(on_server.server.asked) == 1
+    assert proposer.ask([*failed, Tried(2, {}, "failed", origin="llm:small")], 1) == []
+    assert len(on_server.server.asked) == 1, "three are there already"
+    good = Tried(2, {"structure": RECURRENT}, "failed", origin="llm:small", error="it burnt")
+    assert proposer.ask([*failed, good], 1) == []
+    assert len(on_server.server.asked) == 4, "one that was a candidate begins anew"
+
+
+def test_an_answer_is_waited_for_no_longer_than_the_purse_lasts(on_server: Situation) -> None:
+    waited: list[float] = []
+    purse = Purse(Caps(seconds=50.0), TARIFF, Spent(seconds=43.0))
+    on_server.purse = purse
+
+    class Waits:
+        name = "small"
+
+        def complete(self, *asked: Any, timeout: float, **more: Any) -> Any:
+            waited.append(timeout)
+            raise Unreachable("nobody there")
+
+    made = on_server.proposer(limits=Limits(seconds=20.0, spare=0))
+    replace(made, models=[Waits()]).ask([], 1)
+    on_server.purse = Purse(Caps(seconds=50.0), TARIFF)
+    replace(on_server.proposer(limits=Limits(seconds=20.0, spare=0)), models=[Waits()]).ask([], 1)
+    assert waited == [7.0, 20.0]

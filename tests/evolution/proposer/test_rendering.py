@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -181,3 +182,25 @@ def test_a_missing_folder_or_a_binary_file_of_notes_is_an_error(tmp_path: Path) 
     (tmp_path / "a.md").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(EvolutionError, match="cannot be read"):
         read_notes(tmp_path)
+
+
+def test_parents_lie_in_different_cells_of_the_archive_where_there_are_some() -> None:
+    def one(number: int, reward: float, weights: float, structure: Any) -> Tried:
+        metrics = {"parameters": weights, "coverage@10": 0.2}
+        note = {"segments": {f"s{number}": {"ndcg@10": 0.1}}, "curve": [0.5, 0.25]}
+        return done(number, {"structure": structure}, reward, metrics=metrics, note=note)
+
+    wide = json.loads(json.dumps(RECURRENT).replace("32", "64"))
+    tried = (
+        one(0, 0.5, 1000, RECURRENT),
+        one(1, 0.4, 1001, CONVOLUTION),
+        one(2, 0.3, 1002, POOLED),
+        one(3, 0.1, 100_000, wide),
+    )
+    known = rendering.parents(briefing(), tried, SASREC)
+    assert [parent.label for parent in known] == ["current", "c0", "c3", "c1"]
+    text = rendered(tried=tried)
+    for label in ("s0", "s3", "s1"):
+        assert f'"{label}": {{"ndcg@10": 0.1}}' in text, "what its segments got"
+    assert text.count('"mean loss by epoch": [0.5, 0.25]') == 3
+    assert '"s2"' not in text
