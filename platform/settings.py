@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     auto_approve_agents: bool = True
     """Whether a better agent version of low risk is promoted without a person."""
 
-    alpha: float = Field(default=0.05, gt=0, lt=1)
+    alpha: float = Field(default=0.05, ge=1e-6, lt=1)
     """Family-wise error rate of the tests that decide whether a gain is significant."""
 
     minimum_effect: float = Field(default=0.0, ge=0, lt=1)

@@ -72,13 +72,13 @@ class Surface:
 @pytest.fixture
 def saturated(world: World) -> Surface:
     """No gain of a single agent is ever significant here."""
-    return Surface(world.with_settings(trials=1, alpha=0.0, saturated_after=2))
+    return Surface(world.with_settings(trials=1, alpha=1e-6, saturated_after=2))
 
 
 @pytest.fixture
 def another_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best other composition convinces, whatever it is worth."""
-    monkeypatch.setattr(compositional, "convincing", lambda *gain: True)
+    monkeypatch.setattr(compositional, "convincing", lambda scores, *_: [True for _ in scores])
 
 
 @pytest.mark.usefixtures("another_graph")

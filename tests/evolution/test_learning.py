@@ -14,7 +14,7 @@ from agenticrs.agents.grammar import documents
 from agenticrs.agents.health.report import HealthReport
 from agenticrs.agents.trial import TrialRequest, TrialResult, run_trial
 from agenticrs.evolution import agent_methods, individual, stages
-from agenticrs.evolution.candidates import agent_search, rungs
+from agenticrs.evolution.candidates import agent_search, examination, rungs
 from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.learning import Learning, learnings
 from agenticrs.evolution.methods.choice import Choice
@@ -57,7 +57,7 @@ def trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return kept[request.effort]
 
     monkeypatch.setattr(agent_search, "run_trial", quick)
-    monkeypatch.setattr(agent_search, "examine", lambda *_: HealthReport(()))
+    monkeypatch.setattr(examination, "examine", lambda *_: HealthReport(()))
 
 
 def test_a_policy_of_recipes_goes_on_where_an_earlier_cycle_ended(
