@@ -18,6 +18,8 @@ from agenticrs.platform.data.splits import parse_split
 Column = npt.NDArray[Any]
 _TELLS = 0.9
 """Correlation, or share of those with a tag, from which a feature knows the answer."""
+_OPEN = 0.2
+"""Share of who is held out, as variance, that the past must leave open before a column can tell."""
 _NAMES = 0.6
 """Share of what chance leaves open that no honest feature of a user gets right."""
 _MARKS = 0.9
@@ -163,16 +165,29 @@ def _fault_of_user_features(fold: Fold) -> str:
 
 
 def _fault_of_item_features(fold: Fold) -> str:
-    """An item feature must not count held-out takers, beyond what takers so far say."""
+    """An item feature must not count held-out takers, beyond what takers so far say.
+
+    Nor beyond the newest of them (as many as are held out, half and a quarter): where all the world
+    turns to one kind of item, that kind says who will be taken, and so do the days before.
+    """
     dataset = fold.dataset
     rows = dataset.interactions
-    known = np.bincount(rows.item[dataset.is_positive(rows)], minlength=dataset.n_items)
+    positive = np.flatnonzero(dataset.is_positive(rows))
+    newest = positive[np.argsort(-rows.timestamp[positive], kind="stable")]
+    takers = [
+        np.bincount(rows.item[newest[:most]], minlength=dataset.n_items)
+        for most in (len(newest), *(len(fold.heldout) // part for part in (1, 2, 4)))
+    ]
+    known = np.stack([*takers, *(some > 0 for some in takers[1:])], 1)
     taken = np.bincount(fold.heldout.item, minlength=dataset.n_items)
     if (taken > 0).sum() < _ENOUGH or (taken == 0).sum() == 0:
         return ""
     for target in (taken.astype(np.float64), (taken > 0).astype(np.float64)):
+        left = _beyond(target, known)
+        if left.var() < _OPEN * target.var():
+            continue  # whoever knew the past alone would know it, too
         for name, column in _columns(dataset.item_features):
-            beyond = _beyond(column.astype(np.float64), known), _beyond(target, known)
+            beyond = _beyond(column.astype(np.float64), known), left
             if _correlation(*beyond) > _TELLS and _follows(*beyond):
                 return f"item feature {name!r} tells how often an item is held out"
     return ""
@@ -260,8 +275,8 @@ def _named(groups: Column, values: Column) -> float:
 
 
 def _beyond(values: Column, known: Column) -> Column:
-    """What is left of the values when a straight line on ``known`` is taken away."""
-    line = np.stack([np.ones(len(known)), known.astype(np.float64)], 1)
+    """What is left of the values, (n,), when a line on ``known``, (n, columns), is taken away."""
+    line = np.column_stack([np.ones(len(known)), known.astype(np.float64)])
     rest: Column = values - line @ np.linalg.lstsq(line, values, rcond=None)[0]
     return rest.round(9)
 

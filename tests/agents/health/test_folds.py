@@ -212,6 +212,20 @@ def test_features_that_know_the_past_or_nothing_are_not_refused() -> None:
     assert check_fold(honest).passed, check_fold(honest).summary()
 
 
+def test_a_world_that_turned_to_one_kind_of_item_is_no_leak(log: Fold) -> None:
+    """All take items of one tag alone since a while: the tag says who is held out, honestly."""
+    rows = whole_log(log)
+    late = rows.timestamp > np.quantile(rows.timestamp, 0.6)
+    wanted = np.arange(log.dataset.n_items) % 3 == 0
+    turned = replace(rows, item=np.where(late, rows.item // 3 * 3, rows.item))
+    dataset = replace(log.dataset, interactions=turned)
+    dataset = replace(dataset, item_features=Features(multi_hot={"topics": wanted[:, None]}))
+    fold = make_fold(dataset, "temporal:valid=0.15,test=0.05", "valid")
+    taken = np.bincount(fold.heldout.item, minlength=dataset.n_items) > 0
+    assert np.corrcoef(taken, wanted)[0, 1] > 0.9, "the tag does say who is held out"
+    assert check_fold(fold).passed, check_fold(fold).summary()
+
+
 def with_mood(fold: Fold, right: float) -> Fold:
     """A renamed code of the held-out item beside honest columns, right for a share of the users."""
     dataset, rng = fold.dataset, np.random.default_rng(0)

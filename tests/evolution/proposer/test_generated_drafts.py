@@ -25,7 +25,7 @@ from agenticrs.agents.grammar import generated
 from agenticrs.agents.grammar.generated import BlockReport, confinement
 from agenticrs.agents.health.report import HealthReport
 from agenticrs.agents.retrieval.sasrec import SASRec
-from agenticrs.evolution.candidates import agent_search
+from agenticrs.evolution.candidates import examination
 from agenticrs.evolution.candidates.agent_search import AgentSearch
 from agenticrs.evolution.drafting import drafts
 from agenticrs.evolution.proposer.answer import schema
@@ -115,7 +115,7 @@ def test_a_drafted_block_is_checked_trained_in_the_sandbox_and_becomes_a_trial_w
         pytest.skip(f"nothing can be confined here: {'; '.join(confinement().reasons)}")
     monkeypatch.setattr(sandbox_session, "START_SECONDS", 900.0)  # the machine may be busy
     # Eight children more; they find nothing in it (tests/agents/health/ look at healthy agents).
-    monkeypatch.setattr(agent_search, "check", lambda *_: HealthReport(()))
+    monkeypatch.setattr(examination, "check", lambda *_: HealthReport(()))
     looks_ahead = GOOD.replace("self.mix(x)", "self.mix(x).mean(1, keepdim=True)")
     on_server.server.script(
         answer(structure(document(looks_ahead), epochs=10)),
