@@ -132,7 +132,7 @@ def _reason(cycle: Cycle, verdict: Verdict, doubt: str) -> str:
     seeds, score = verdict["seeds"], verdict["blended"]
     settings = cycle.services.settings
     if verdict["accepted"]:
-        return "significantly better" + (f", over {seeds} seeds" if seeds > 1 else "")
+        return "better for certain" + (f", over {seeds} seeds" if seeds > 1 else "")
     if doubt:
         return doubt
     if not _safe(verdict):
@@ -140,7 +140,7 @@ def _reason(cycle: Cycle, verdict: Verdict, doubt: str) -> str:
         return f"guardrail broken: {', '.join(broken)}"
     if settings.minimum_effect and score["low"] > 0:
         return f"not better by more than {settings.minimum_effect:.3g} for certain"
-    return "not significantly better" + (f", over {seeds} seeds" if seeds > 1 else "")
+    return "not better for certain" + (f", over {seeds} seeds" if seeds > 1 else "")
 
 
 def _repeated(

@@ -298,7 +298,7 @@ WINS = gains(0.05, after=("/bpr/0/full", "/bpr/1/full", "/bpr/2/full", "/seeds/b
 def test_a_winner_is_accepted_on_all_its_seeds(learning: World) -> None:
     verdict = verdict_of(individual(rigged(learning, WINS), SEEDED))
     assert (verdict["accepted"], verdict["seeds"]) == (True, 3)
-    assert verdict["reason"] == "significantly better, over 3 seeds"
+    assert verdict["reason"] == "better for certain, over 3 seeds"
     assert [row.state for row in repeats_of(learning, SEEDED)] == ["done", "done"]
 
 

@@ -49,7 +49,7 @@ STEPS: dict[str, dict[str, Any]] = {
                 "agent": "ease",
                 "blended": estimate(0.05, 0.001),
                 "accepted": True,
-                "reason": "significantly better, over 3 seeds",
+                "reason": "better for certain, over 3 seeds",
             },
             {
                 "agent": "bpr",
@@ -130,7 +130,7 @@ def test_it_says_what_was_tried_what_won_why_and_what_it_cost(report: Report) ->
         "| drift | yes \\(p 0.025, 60 rows\\) |",
         "| sasrec | a full trial takes 900 s |",
         "| ease | 2 done | tpe | 0.3 | l2 250 | 2 trials |",
-        "version 4 | significantly better, over 3 seeds |",
+        "version 4 | better for certain, over 3 seeds |",
         "champion stays | only 1 of 3 trainings could be compared: ",
         "| trial seconds | 60 | 1,800 |",
         "| money for language models | 0.75 | the setting |",
