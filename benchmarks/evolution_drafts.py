@@ -19,6 +19,7 @@ from agenticrs.evolution.methods.points import flat
 from agenticrs.evolution.proposer.briefing import Briefing
 from agenticrs.evolution.proposer.proposer import Proposer
 from agenticrs.evolution.proposer.structure_task import StructureTask
+from agenticrs.evolution.remembering import statistics
 from agenticrs.platform.data.dataset import Fold
 from agenticrs.platform.errors import SettingsError
 from agenticrs.platform.llm.spending import Caps, Purse, Spent, Tariff
@@ -54,11 +55,7 @@ class Drafts:
             role=own.spec.role,
             metric=str(own.spec.inner_reward),
             current=flat(own.config_type().model_dump(mode="json")),
-            data={
-                "users": fold.dataset.n_users,
-                "items": fold.dataset.n_items,
-                "interactions": len(fold.dataset.interactions),
-            },
+            data=statistics(fold.dataset),
         )
         return Proposer(
             StructureTask(own, Sizes.of(data)),

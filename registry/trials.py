@@ -342,10 +342,9 @@ def record_failed(
     gpu_seconds: float = 0.0,
 ) -> None:
     """The candidate cannot be trained; the error stays with it."""
+    record_interrupted(session, trial_id, error=error, seconds=seconds, gpu_seconds=gpu_seconds)
     row = get(session, trial_id)
-    row.state, row.error, row.finished_at = "failed", error[:2000], utc_now()
-    row.seconds += seconds
-    row.gpu_seconds += gpu_seconds
+    row.state, row.finished_at = "failed", utc_now()
     session.add(row)
 
 

@@ -128,7 +128,8 @@ class AgentSearch:
         """How many candidates the caps pay for beside the repeats of a winner; at least one."""
         if not self.repeats:
             return self.trials
-        pays = min(cap.pays_for(self._price(rows)) for cap in self._caps())
+        one = self._price(rows)
+        pays = min(cap.pays_for(one) for cap in self._caps())
         return max(1, int(min(pays, self.trials + self.repeats)) - self.repeats)
 
     def _price(self, rows: Sequence[TrialRow]) -> Cost:
@@ -164,6 +165,8 @@ class AgentSearch:
         The training of one that goes on is only paused: its checkpoint stays.
         """
         due = [row for row in wave if self._deserves(row) and len(_rungs(row)) == place]
+        if not due:
+            return list(wave)
         known = {row.id: found for row in due if (found := self._evaluations.at_rung(row, place))}
         answers = self._answers([row for row in due if row.id not in known], place)
         paid = {answer.row.id: answer for answer in answers}

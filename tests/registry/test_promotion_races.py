@@ -280,10 +280,8 @@ def test_one_key_means_one_composition(world: World) -> None:
         world.promote(2, key="to-1")
 
 
-def test_two_that_start_at_the_same_moment_do_not_both_go_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both look before either has written: the second one is written right behind the look."""
+def eve_writes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """Behind the first look at a composition, somebody else's promotion of 3 is in this state."""
     look = compositions.get
     looked: list[int] = []
 
@@ -297,7 +295,7 @@ def test_two_that_start_at_the_same_moment_do_not_both_go_on(
                         surface="home",
                         before=1,
                         after=3,
-                        state="pending",
+                        state=state,
                         who="eve",
                         reason="too",
                         cause="approval",
@@ -307,6 +305,13 @@ def test_two_that_start_at_the_same_moment_do_not_both_go_on(
         return found
 
     monkeypatch.setattr(compositions, "get", meanwhile)
+
+
+def test_two_that_start_at_the_same_moment_do_not_both_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both look before either has written: the second one is written right behind the look."""
+    eve_writes_meanwhile(world, monkeypatch, "pending")
     with pytest.raises(Conflict, match="under way"):
         world.promote(2)
     assert world.champions() == (1, 1, 1)
@@ -328,29 +333,7 @@ def test_what_begins_to_serve_while_it_looks_makes_a_promotion_stale(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look and the intention somebody else's promotion is carried out."""
-    look = compositions.get
-    looked: list[int] = []
-
-    def meanwhile(*arguments: Any) -> Any:
-        found = look(*arguments)
-        if not looked:
-            looked.append(1)
-            with session_scope(world.engine) as session:
-                session.add(
-                    PromotionRow(
-                        surface="home",
-                        before=1,
-                        after=3,
-                        state="done",
-                        who="eve",
-                        reason="too",
-                        cause="approval",
-                        key="eve",
-                    )
-                )
-        return found
-
-    monkeypatch.setattr(compositions, "get", meanwhile)
+    eve_writes_meanwhile(world, monkeypatch, "done")
     with pytest.raises(Stale, match="composition 3 serves now"):
         world.promote(2, instead_of=1)
     assert world.promotions() == [(None, 1, "done"), (1, 3, "done")]
